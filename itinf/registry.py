@@ -1,0 +1,111 @@
+"""Finding networks and data sets by name, through entry points; nothing is imported until opened."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ItinfError, nearest
+
+if TYPE_CHECKING:
+    from .data import Data
+    from .network import Network
+
+_session: dict[str, Callable[..., Network]] = {}
+
+
+def register(function: Callable[..., Network], name: str | None = None) -> Callable[..., Network]:
+    """Adds a network for this session; usable as a decorator.
+
+    Args:
+        function: ``name(weights=None, **options) -> Network``.
+        name: what to call it; the function's own name by default.
+    """
+    _session[name or function.__name__] = function
+    return function
+
+
+def names(group: str) -> dict[str, str]:
+    """Registered name -> "module:attribute" for ``"networks"``, ``"datasets"`` or ``"figures"``."""
+    found = {point.name: point.value for point in entry_points(group=f"itinf.{group}")}
+    if group == "networks":
+        found |= {name: f"{f.__module__}:{f.__qualname__}" for name, f in _session.items()}
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def describe(value: str) -> str:
+    """First line of the docstring of "module:attribute", read without importing the module."""
+    module, _, attribute = value.partition(":")
+    spec = importlib.util.find_spec(module) if module not in sys.modules else sys.modules[module].__spec__
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return ""
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
+            return (ast.get_docstring(node) or "").split("\n")[0]
+    return ""
+
+
+def network(name: str, weights: str | None = None, **options: Any) -> Network:
+    """Opens a registered network.
+
+    Args:
+        name: as printed by ``itinf list``. A family takes any size: ``cifar-resnet164``.
+        weights: ``random[:SEED]``, a file or folder, a hub id, or ``pretrained``; None is random.
+        **options: passed to the network's own function.
+
+    Raises:
+        ItinfError: unknown name (with the nearest), or what the network's function refuses.
+    """
+    known = names("networks")
+    if name in known:
+        opened = _open("networks", name)(weights=weights, **options)
+    else:
+        family = re.fullmatch(r"(.*?)-?(\d+)", name)
+        if family is None or family[1] not in known:
+            raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)}")
+        opened = _open("networks", family[1])(weights=weights, depth=int(family[2]), **options)
+    return opened.named(name)
+
+
+def dataset(source: str, network: Network, **options: Any) -> Data:
+    """Opens ``NAME[:ARGUMENT]``, such as ``images:FOLDER``, for a network.
+
+    Raises:
+        ItinfError: unknown name (with the nearest), or what the data set's function refuses.
+    """
+    name, _, argument = source.partition(":")
+    known = names("datasets")
+    if name not in known:
+        raise ItinfError(f"There is no data set {name!r} (given {source!r}). {_help('datasets', name, known)}")
+    return _open("datasets", name)(argument or None, network, **options)
+
+
+def figure(name: str) -> Callable[..., Any]:
+    """Opens a registered figure: a function from a results table to a matplotlib Figure."""
+    known = names("figures")
+    if name not in known:
+        raise ItinfError(f"There is no figure {name!r}. {_help('figures', name, known)}")
+    return _open("figures", name)
+
+
+def _open(group: str, name: str) -> Callable[..., Any]:
+    if group == "networks" and name in _session:
+        return _session[name]
+    (point,) = {p.value: p for p in entry_points(group=f"itinf.{group}", name=name)}.values()
+    return point.load()
+
+
+def _help(group: str, given: str, known: dict[str, str]) -> str:
+    if not known:
+        return "itinf is not installed here: pip install -e ."
+    return nearest(given, known) + f" `itinf list` shows all {group}."
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    return [(0, int(p)) if p.isdigit() else (1, p) for p in re.split(r"(\d+)", name) if p]

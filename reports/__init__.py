@@ -1,0 +1,1 @@
+"""Figures and pages from itinf's results tables; never touches a model."""

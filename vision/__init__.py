@@ -1,0 +1,1 @@
+"""Image networks and image data sets for itinf."""
