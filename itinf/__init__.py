@@ -1,0 +1,17 @@
+"""itinf: is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2."""
+
+from .data import IGNORED as IGNORED
+from .data import Batch as Batch
+from .data import Data as Data
+from .errors import ItinfError as ItinfError
+from .network import Block as Block
+from .network import Network as Network
+from .network import image as image
+from .network import modules as modules
+from .network import token as token
+from .registry import dataset as dataset
+from .registry import network as network
+from .registry import register as register
+from .weights import load as load
+
+__version__ = "0.1.0"
