@@ -1,0 +1,144 @@
+"""Everything a study adds up: sums, histograms and what they mean; merges, and goes to a file and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save as to_bytes
+
+from .errors import ItinfError
+from .files import write_bytes
+from .histogram import Histograms
+from .recorder import Entry, Recorder, Row, entry_json, entry_of
+from .statistics import Sums
+
+
+KNOWN = "n|known"
+"""The column that counts units with a target; every study has it."""
+
+
+@dataclass
+class Accumulator:
+    """Sums over some of a study's clusters.
+
+    Attributes:
+        sums, histograms: the numbers.
+        entries: how each row is estimated from them.
+        missing: rows without a value, and why.
+        structure: blocks, segments and sizes of the network, as first seen.
+        done: slabs of clusters taken in.
+    """
+
+    sums: Sums
+    histograms: Histograms = field(default_factory=lambda: Histograms([]))
+    entries: dict[Row, Entry] = field(default_factory=dict)
+    missing: dict[Row, str] = field(default_factory=dict)
+    structure: dict[str, Any] = field(default_factory=dict)
+    done: int = 0
+
+    @property
+    def units(self) -> int:
+        """Units with a target."""
+        self.sums.flush()
+        return round(float(self.sums.plain[self.sums.index[KNOWN]]))
+
+    @property
+    def clusters(self) -> int:
+        return len(self.sums.keys)
+
+    def add(self, keys: np.ndarray, record: Recorder) -> None:
+        """Takes in what a recorder has of one batch."""
+        names, values, known = record.take_values()
+        if not self.sums.names:
+            self.entries, self.missing = record.entries, record.missing
+            self.histograms = Histograms(names)
+        if names:
+            self.histograms.add(values, known)
+        self.sums.add(keys, record.take())
+
+    def merge(self, other: Accumulator) -> None:
+        """Adds another's clusters.
+
+        Raises:
+            ItinfError: other settings, or clusters that are in both.
+        """
+        other.sums.flush()
+        if not other.entries:
+            return
+        if not self.entries:
+            self.entries, self.missing, self.structure = other.entries, other.missing, other.structure
+            self.histograms = Histograms(other.histograms.names)
+        try:
+            self.sums.merge(other.sums)
+            self.histograms.merge(other.histograms)
+        except ValueError as error:
+            raise ItinfError(f"These results cannot be merged: {error}.") from error
+        self.done += other.done
+
+
+ARRAYS = ("plain", "clusters", "replicates", "keys")
+
+
+def save(path: Path, stages: Mapping[str, Accumulator]) -> None:
+    """Writes accumulators by name into one safetensors file, atomically."""
+    tensors: dict[str, np.ndarray] = {}
+    header: dict[str, Any] = {}
+    for name, stage in stages.items():
+        arrays = stage.sums.arrays()
+        arrays |= {f: getattr(stage.histograms, f) for f in Histograms.FIELDS}
+        tensors |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
+        header[name] = {
+            "seed": stage.sums.seed,
+            "columns": stage.sums.names,
+            "histograms": stage.histograms.names,
+            "entries": [entry_json(e) for e in stage.entries.values()],
+            "missing": [[row.__dict__, reason] for row, reason in stage.missing.items()],
+            "structure": stage.structure,
+            "done": stage.done,
+        }
+    write_bytes(path, to_bytes(tensors, metadata={"itinf": json.dumps(header)}))
+
+
+def load(path: Path) -> dict[str, Accumulator]:
+    """The inverse of ``save``.
+
+    Raises:
+        ItinfError: not such a file, or cut short.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["itinf"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
+    stages = {}
+    for name, about in header.items():
+        histograms = Histograms(about["histograms"])
+        for f in Histograms.FIELDS:
+            setattr(histograms, f, tensors[f"{name}/{f}"].copy())
+        arrays = {key: tensors[f"{name}/{key}"] for key in ARRAYS}
+        stages[name] = Accumulator(
+            sums=Sums.of(about["seed"], about["columns"], arrays),
+            histograms=histograms,
+            entries={e.row: e for e in map(entry_of, about["entries"])},
+            missing={Row(**row): reason for row, reason in about["missing"]},
+            structure=about["structure"],
+            done=about["done"],
+        )
+    return stages
+
+
+def merged(parts: Iterable[Mapping[str, Accumulator]]) -> dict[str, Accumulator]:
+    """Stage by stage the sum of several sets of accumulators; the given ones stay as they are."""
+    total: dict[str, Accumulator] = {}
+    for stages in parts:
+        for name, stage in stages.items():
+            into = total.setdefault(name, Accumulator(Sums(stage.sums.seed, stage.sums.count)))
+            into.merge(stage)
+    return total

@@ -1,0 +1,47 @@
+"""All dot products of two stacks of vectors, by one matrix product, accumulated in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SPLIT = 16384
+"""Longest run of products summed in the vectors' own precision."""
+
+
+def stack(tensors: Sequence[Tensor], means: Sequence[Tensor]) -> Tensor:
+    """Canonical tensors and mean vectors as rows.
+
+    Args:
+        tensors: each (N, P, C, S).
+        means: each (C, S).
+
+    Returns:
+        (P, len(tensors)·N + len(means), C·S).
+    """
+    positions = tensors[0].shape[1]
+    rows = [t.transpose(0, 1).flatten(2) for t in tensors]
+    rows += [m.to(tensors[0].dtype).flatten().expand(positions, 1, -1) for m in means]
+    return torch.cat(rows, 1)
+
+
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """Dot products of every row of ``left`` (P, A, K) with every row of ``right`` (P, B, K).
+
+    Returns:
+        (P, A, B) float64.
+    """
+    total = torch.zeros(left.shape[0], left.shape[1], right.shape[1], dtype=torch.float64, device=left.device)
+    for start in range(0, left.shape[2], SPLIT):
+        stop = start + SPLIT
+        total += torch.bmm(left[:, :, start:stop], right[:, :, start:stop].transpose(1, 2))
+    return total
+
+
+def squares(tensor: Tensor) -> Tensor:
+    """Sum of squares over the positions that are not units: (N, P, C, S) -> (N, P, C) float64."""
+    if tensor.shape[3] == 1:
+        return tensor.squeeze(3).double().square()
+    return torch.linalg.vector_norm(tensor, dim=3).double().square()

@@ -1,0 +1,237 @@
+"""Does each block's update point down the loss? Cosines, and the gauge-free numbers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..recorder import Recorder, Row
+from ..trace import Target
+from ..vectors import GradientName, base
+from ..view import BatchView, BlockView, Combination
+
+FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """cos(update, −gradient) of every block: positive where the block moves down the loss.
+
+    Cosines come from the gradient of each unit's normalised loss, so none is lost to a saturated
+    softmax; those of zero vectors are undefined and counted. Beside the plain mean stand the
+    median and the residual-weighted mean, for the plain mean is owned by units whose loss is
+    already nearly zero. On tokens a sequence-level cosine (``flattened``) stands beside.
+
+    The ``gauge-free`` form is built from dot products alone, of the normalised losses: the share of
+    units with ⟨D, −g⟩ > 0, and the mean of m·⟨D_i, −g_i⟩ / (a_i b_i), where a_i² and b_i² are the mean
+    squares of ⟨D_k, g_i⟩ and ⟨D_i, g_k⟩ over the other clusters k of the group and m² that over all
+    pairs. No change of basis of the state changes either.
+
+    Attributes:
+        gradients: of "input", "output", "readout"; see ``itinf.vectors.gradient``.
+        targets: of "label", "answer" (the network's own top-1), "model" (its final distribution).
+        forms: of "raw", "centred", "gauge-fixed", "gauge-free".
+        nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group)
+            and "same-target" (another unit's with the same target).
+
+    Source: Jastrzębski et al. 2018 (``input``, opposite sign); Belrose et al. 2023, appendix C
+    (``readout``, opposite sign, flattened).
+    """
+
+    gradients: Sequence[GradientName] = ("input", "output", "readout")
+    targets: Sequence[Target] = ("label",)
+    forms: Sequence[str] = FORMS
+    nulls: Sequence[str] = ("pairing", "same-target")
+
+    @property
+    def readouts(self) -> bool:
+        return "readout" in self.gradients
+
+    def whole(self, view: BatchView, record: Recorder) -> None:
+        return None
+
+    def block(self, view: BlockView, record: Recorder) -> None:
+        unit = view.batch.network.unit
+        for update, reason in _undefined(view):
+            record.absent(Row("alignment", view.block + 1, unit, update=update, form="raw"), reason)
+        for combination, reason in view.absent.items():
+            if self._asked(combination):
+                record.absent(_row("alignment", view, combination, "raw"), reason)
+        for combination in view.gradients:
+            if not self._asked(combination):
+                continue
+            for name in self.forms:
+                if name == "gauge-free":
+                    _gauge_free(view, record, combination, "pairing" in self.nulls)
+                else:
+                    self._cosine(view, record, combination, name)
+
+    def _asked(self, combination: Combination) -> bool:
+        return combination.gradient in self.gradients and combination.target in self.targets
+
+    def _cosine(self, view: BlockView, record: Recorder, combination: Combination, name: str) -> None:
+        row = _row("alignment", view, combination, name)
+        form = view.form(name, combination)
+        if isinstance(form, str):
+            record.absent(row, form)
+            return
+        known = view.batch.trace.known
+        scale = view.gradients[combination].scale
+        d, g = form.update2.sqrt(), form.gradient2.sqrt()  # (N, P)
+        fits = known & (d > 0) & (g > 0)
+        inverse_d, inverse_g = _inverse(d), _inverse(g)
+        cosine, sums, numbers, flat, flat_sums = [], [], [], [], []
+        tokens = view.batch.network.unit == "token"
+        weight = scale if combination.gradient == "readout" else torch.ones_like(scale)
+        whole_d = (d.square() * known).sum(1).sqrt()
+        whole_g = ((g * weight).square() * known).sum(1).sqrt()
+        for group, members in enumerate(view.batch.groups):
+            dots = form.pairs(view.raw(combination, group), group, members)  # (P, n, n)
+            angle = -dots * inverse_d[members].T.unsqueeze(2) * inverse_g[members].T.unsqueeze(1)
+            cosine.append(angle.diagonal(dim1=1, dim2=2).T)
+            if "pairing" in self.nulls:
+                both = _both(fits[members])
+                sums.append(_off_diagonal(angle, both))
+                numbers.append(_off_diagonal(both.double(), both))
+            if tokens:
+                here = known[members].T  # (P, n)
+                joint = -(dots * (weight[members].T * here).unsqueeze(1) * here.unsqueeze(2)).sum(0)
+                joint = joint * _inverse(whole_d[members]).unsqueeze(1) * _inverse(whole_g[members]).unsqueeze(0)
+                flat.append(joint.diagonal())
+                flat_sums.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
+        own = torch.cat(cosine)
+        tag = f"{combination.update}{combination.part}|{combination.gradient}|{combination.target}|{name}|{view.block + 1}"
+        record.mean(row, own, fits, f"n|{tag}", median=True)
+        weighted = _row("alignment", view, combination, name, statistic="weighted")
+        record.ratio(weighted, own * scale, scale, fits, f"n|{tag}")
+        if "pairing" in self.nulls:
+            null = _row("alignment", view, combination, name, null="pairing")
+            record.pairs(null, torch.cat(sums), torch.cat(numbers), f"pairs|{tag}")
+        if "same-target" in self.nulls:
+            partner = view.batch.partners["same-target"]
+            dots = form.rows(view.partner_products(combination, partner), partner, view.batch.groups)
+            angle = -dots * inverse_d.flatten() * inverse_g.flatten()[partner]
+            usable = fits.flatten() & (partner >= 0) & fits.flatten()[partner]
+            null = _row("alignment", view, combination, name, null="same-target")
+            chosen = torch.where(usable, partner, -1)
+            record.partners(null, angle.reshape(own.shape), own, chosen, f"partners|{tag}")
+        if tokens:
+            self._flattened(view, record, combination, name, torch.cat(flat), torch.cat(flat_sums), whole_d * whole_g > 0)
+        if name == "raw":
+            self._subsets(view, record, combination, own, fits, tag)
+
+    def _flattened(
+        self, view: BlockView, record: Recorder, c: Combination, name: str, own: Tensor, pairs: Tensor, fits: Tensor
+    ) -> None:
+        tag = f"flat|{c.update}{c.part}|{c.gradient}|{c.target}|{name}|{view.block + 1}"
+        row = _row("alignment", view, c, name, statistic="flattened", unit="sequence")
+        record.mean(row, own.unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
+        if "pairing" in self.nulls:
+            null = _row("alignment", view, c, name, statistic="flattened", unit="sequence", null="pairing")
+            number = torch.cat([torch.full((m.stop - m.start,), 2.0 * (m.stop - m.start - 1)) for m in view.batch.groups])
+            record.pairs(null, pairs, number.to(pairs), "pairs|sequences")
+
+    def _subsets(self, view: BlockView, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str) -> None:
+        """Split by whether the readout was right *before* the block, where it can be read there."""
+        where = base(view.batch.network, view.batch.trace, view.block, c.part)
+        if where not in view.batch.readouts:
+            return
+        right = view.batch.readouts[where].answer == view.batch.trace.targets
+        for subset, members in (("right before", right), ("wrong before", ~right)):
+            row = _row("alignment", view, c, "raw", subset=subset)
+            record.mean(row, own, fits & members, f"n|{tag}|{subset}")
+
+
+def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool) -> None:
+    known = view.batch.trace.known
+    share, scaled, usable, squares_, numbers = [], [], [], [], []
+    share_pairs, scaled_pairs, scaled_numbers = [], [], []
+    for group, members in enumerate(view.batch.groups):
+        dots = -view.raw(c, group)  # (P, n, n)
+        both = _both(known[members])
+        others = both & ~torch.eye(dots.shape[1], dtype=torch.bool, device=dots.device)
+        square = torch.where(others, dots.square(), 0.0)
+        a2 = square.sum(1) / others.sum(1)  # (P, n): over updates k, at gradient i
+        b2 = square.sum(2) / others.sum(2)  # (P, n): over gradients k, at update i
+        fits = (a2 > 0) & (b2 > 0) & known[members].T
+        size = torch.where(b2 > 0, b2, 1.0).sqrt().unsqueeze(2) * torch.where(a2 > 0, a2, 1.0).sqrt().unsqueeze(1)
+        ratio = dots / size
+        share.append((dots.diagonal(dim1=1, dim2=2) > 0).double().T)
+        scaled.append(ratio.diagonal(dim1=1, dim2=2).T)
+        usable.append(fits.T)
+        squares_.append(_off_diagonal(square, others))
+        numbers.append(_off_diagonal(others.double(), others))
+        allowed = others & fits.unsqueeze(2) & fits.unsqueeze(1)
+        share_pairs.append(_off_diagonal((dots > 0).double(), others))
+        scaled_pairs.append(_off_diagonal(ratio, allowed))
+        scaled_numbers.append(_off_diagonal(allowed.double(), allowed))
+    tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|gauge-free|{view.block + 1}"
+    record.mean(_row("descent_share", view, c, "gauge-free"), torch.cat(share), known, "n|known")
+    row = _row("alignment", view, c, "gauge-free", statistic="ratio")
+    fits = torch.cat(usable)
+    record.columns.setdefault("pairs|known", torch.cat(numbers))
+    squares_name, scaled_count = f"squares|{tag}", f"scaled pairs|{tag}"
+    record.columns[squares_name] = torch.cat(squares_)
+    shared = {"squares": squares_name, "pairs": "pairs|known"}
+    total = torch.where(fits, torch.cat(scaled), 0.0).sum(1)
+    record.custom(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
+    if pairing:
+        record.pairs(_row("descent_share", view, c, "gauge-free", null="pairing"), torch.cat(share_pairs), torch.cat(numbers), "pairs|known")
+        record.columns[scaled_count] = torch.cat(scaled_numbers)
+        null = _row("alignment", view, c, "gauge-free", statistic="ratio", null="pairing")
+        record.custom(null, "gauge-free pairs", {"sum": torch.cat(scaled_pairs)}, {**shared, "n": scaled_count})
+
+
+def _row(
+    measure: str,
+    view: BlockView,
+    c: Combination,
+    form: str,
+    statistic: str = "mean",
+    subset: str = "all",
+    null: str = "observed",
+    unit: str = "",
+) -> Row:
+    return Row(
+        measure,
+        view.block + 1,
+        unit or view.batch.network.unit,
+        statistic,
+        c.gradient,
+        c.update,
+        c.part,
+        form,
+        c.target,
+        subset,
+        null,
+    )
+
+
+def _undefined(view: BlockView) -> list[tuple[str, str]]:
+    block = view.batch.network.blocks[view.block]
+    reasons = []
+    if ("update", "") not in view.updates:
+        reasons.append(("update", "the block changes the state's shape"))
+    if ("branch", "") not in view.updates:
+        why = "its branch is the sum of its parts" if block.parts else "no module puts out the branch alone"
+        reasons.append(("branch", why))
+    return reasons
+
+
+def _inverse(norm: Tensor) -> Tensor:
+    return torch.where(norm > 0, 1 / norm, 0.0)
+
+
+def _both(known: Tensor) -> Tensor:
+    """(n, P) -> (P, n, n): pairs of units of which both are known."""
+    return known.T.unsqueeze(2) & known.T.unsqueeze(1)
+
+
+def _off_diagonal(values: Tensor, allowed: Tensor) -> Tensor:
+    """Per cluster, row sum plus column sum over the pairs of different clusters: (P, n, n) -> (n,)."""
+    kept = torch.where(allowed, values, 0.0).sum(0)
+    kept = kept - torch.diag(kept.diagonal())
+    return kept.sum(0) + kept.sum(1)

@@ -1,0 +1,103 @@
+"""How much loss does each block take away: to first order, in fact, and the part the gradient leaves unexplained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..recorder import Recorder, Row
+from ..trace import Target
+from ..vectors import GradientName
+from ..view import BatchView, BlockView, Combination
+
+
+@dataclass(frozen=True)
+class Gain:
+    """⟨update, −gradient⟩ of the loss itself, in nats per unit, and the gain realised by the readout.
+
+    * ``first_order_gain``, for each gradient: with ``output`` what deleting the block would cost, to
+      first order; with ``readout`` what the block should take off the readout's loss.
+    * ``realised_gain``: ℓ(readout(h_{l−1})) − ℓ(readout(h_l)), where the readout fits both states.
+      It telescopes over depth.
+    * ``unexplained_gain``: realised − first-order (``readout``), the curvature of the step.
+
+    A mean cosine and a mean gain can have opposite signs.
+
+    Attributes:
+        gradients, targets: as for ``Alignment``; the realised gain is against the label.
+        nulls: "pairing": another cluster's gradient, all pairs of a group.
+    """
+
+    gradients: Sequence[GradientName] = ("input", "output", "readout")
+    targets: Sequence[Target] = ("label",)
+    nulls: Sequence[str] = ("pairing",)
+
+    @property
+    def readouts(self) -> bool:
+        return "readout" in self.gradients
+
+    def whole(self, view: BatchView, record: Recorder) -> None:
+        return None
+
+    def block(self, view: BlockView, record: Recorder) -> None:
+        for combination in view.gradients:
+            if combination.gradient in self.gradients and combination.target in self.targets:
+                self._first_order(view, record, combination)
+        self._realised(view, record)
+
+    def _first_order(self, view: BlockView, record: Recorder, c: Combination) -> None:
+        known = view.batch.trace.known
+        scale = view.gradients[c].scale
+        own, pairs, numbers = [], [], []
+        for group, members in enumerate(view.batch.groups):
+            gains = -view.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
+            own.append(gains.diagonal(dim1=1, dim2=2).T)
+            both = known[members].T.unsqueeze(2) & known[members].T.unsqueeze(1)
+            pairs.append(_both_ways(gains, both))
+            numbers.append(_both_ways(both.double(), both))
+        row = self._row("first_order_gain", view, c)
+        record.mean(row, torch.cat(own), known, "n|known", median=True)
+        if "pairing" in self.nulls:
+            null = Row(**{**row.__dict__, "null": "pairing"})
+            record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
+        for subset, members_ in self._subsets(view):
+            part = Row(**{**row.__dict__, "subset": subset})
+            record.mean(part, torch.cat(own), known & members_, f"n|{subset}|{view.block + 1}")
+
+    def _realised(self, view: BlockView, record: Recorder) -> None:
+        trace, read = view.batch.trace, view.batch.readouts
+        before, after = trace.before[view.block], trace.after[view.block]
+        if "readout" not in self.gradients or ("update", "") not in view.updates:
+            return
+        combination = Combination("update", "", "readout", "label")
+        row = self._row("realised_gain", view, combination)
+        if before not in read or after not in read:
+            for measure in ("realised_gain", "unexplained_gain"):
+                record.absent(self._row(measure, view, combination), "the readout does not fit both states; it takes a lens")
+            return
+        realised = read[before].loss - read[after].loss
+        record.mean(row, realised, trace.known, "n|known", median=True)
+        if combination in view.gradients:
+            own = [view.raw(combination, g).diagonal(dim1=1, dim2=2).T for g in range(len(view.batch.groups))]
+            first = -torch.cat(own) * view.gradients[combination].scale
+            record.mean(self._row("unexplained_gain", view, combination), realised - first, trace.known, "n|known")
+
+    def _subsets(self, view: BlockView) -> list[tuple[str, Tensor]]:
+        before = view.batch.trace.before[view.block]
+        if before not in view.batch.readouts:
+            return []
+        right = view.batch.readouts[before].answer == view.batch.trace.targets
+        return [("right before", right), ("wrong before", ~right)]
+
+    def _row(self, measure: str, view: BlockView, c: Combination) -> Row:
+        unit = view.batch.network.unit
+        return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target)
+
+
+def _both_ways(values: Tensor, allowed: Tensor) -> Tensor:
+    kept = torch.where(allowed, values, 0.0).sum(0)
+    kept = kept - torch.diag(kept.diagonal())
+    return kept.sum(0) + kept.sum(1)

@@ -1,0 +1,41 @@
+"""How large is each block's update against the state it is added to?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..recorder import Recorder, Row
+from ..trace import Target
+from ..vectors import GradientName
+from ..view import BatchView, BlockView
+
+
+@dataclass(frozen=True)
+class UpdateNorm:
+    """|update| / |state it is added to|, the l2 ratio: mean over units of the ratio, and its median.
+
+    For an image the norms are over the whole feature map, for a token over its own vector.
+
+    Source: Jastrzębski et al. 2018, section 4.2 (mean of ratios).
+    """
+
+    gradients: Sequence[GradientName] = ()
+    targets: Sequence[Target] = ()
+    readouts: bool = False
+
+    def whole(self, view: BatchView, record: Recorder) -> None:
+        return None
+
+    def block(self, view: BlockView, record: Recorder) -> None:
+        trace, network = view.batch.trace, view.batch.network
+        before, after = trace.states[trace.before[view.block]], trace.states[trace.after[view.block]]
+        for update, part in view.updates:
+            row = Row("update_norm", view.block + 1, network.unit, update=update, part=part, target="")
+            if before.shape != after.shape:
+                record.absent(row, "the block changes the state's shape")
+                continue
+            norm = view.update_squares[update, part].sum(2).sqrt()
+            base = view.base_norm(part)
+            fits = trace.known & (base > 0)
+            record.mean(row, norm / base.where(base > 0, 1.0), fits, f"n|base|{part}|{view.block + 1}", median=True)

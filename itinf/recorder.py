@@ -1,0 +1,240 @@
+"""From numbers per unit to columns per cluster, and from summed columns back to estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .histogram import Histograms
+from .statistics import Array, Sums, mean_error
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a number is: one row of the results table, before it has a value.
+
+    Attributes are the columns of the table of the same names; ``block`` counts from 1.
+    """
+
+    measure: str
+    block: int
+    unit: str
+    statistic: str = "mean"
+    gradient: str = ""
+    update: str = ""
+    part: str = ""
+    form: str = ""
+    target: str = "label"
+    subset: str = "all"
+    null: str = "observed"
+    lens: str = ""
+    fitted_at: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a row's estimate is made from columns: a kind, and the columns by role."""
+
+    row: Row
+    kind: str
+    columns: dict[str, str]
+
+
+@dataclass
+class Recorder:
+    """Collects one batch's columns; the entries found in the first batch hold for all.
+
+    Attributes:
+        entries: row -> how it is estimated.
+        missing: row -> why it has no value.
+        medians: rows that have a histogram, by name.
+    """
+
+    entries: dict[Row, Entry] = field(default_factory=dict)
+    missing: dict[Row, str] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def _enter(self, row: Row, kind: str, columns: dict[str, str]) -> None:
+        if row not in self.entries:
+            self.entries[row] = Entry(row, kind, columns)
+
+    def _name(self, row: Row) -> str:
+        fields = (row.measure, row.block, row.update, row.part, row.gradient, row.target, row.form)
+        return "|".join(str(f) for f in (*fields, row.statistic, row.subset, row.null, row.unit))
+
+    def count(self, name: str, known: Tensor) -> str:
+        """A shared count of units: (N, P) bool -> per cluster. Returns the name to refer to it by."""
+        if name not in self.columns:
+            n = known.sum(1).double()
+            self.columns[name] = n
+            self.columns[f"{name}²"] = n * n
+        return name
+
+    def absent(self, row: Row, reason: str) -> None:
+        """The row exists, and has no value."""
+        self.missing[row] = reason
+
+    def mean(self, row: Row, values: Tensor, known: Tensor, count: str, median: bool = False) -> None:
+        """Mean over units, with what a simultaneous band needs.
+
+        Args:
+            row: what it is.
+            values: (N, P).
+            known: (N, P) bool.
+            count: name of the count of ``known``.
+            median: also a row with the median.
+        """
+        name = self._name(row)
+        total = torch.where(known, values, 0.0).sum(1)
+        n = self.columns[self.count(count, known)]
+        self.columns[f"{name}|sum"] = total
+        self.columns[f"{name}|sum2"] = total * total
+        self.columns[f"{name}|sumn"] = total * n
+        roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
+        self._enter(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
+        if median:
+            self.values[name] = (values, known)
+            other = Row(**{**row.__dict__, "statistic": "median"})
+            self._enter(other, "median", {"histogram": name, "n": count})
+
+    def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str) -> None:
+        """Ratio of sums over units: Σ above / Σ below, each (N, P)."""
+        name = self._name(row)
+        self.columns[f"{name}|above"] = torch.where(known, above, 0.0).sum(1)
+        self.columns[f"{name}|below"] = torch.where(known, below, 0.0).sum(1)
+        self.count(count, known)
+        self._enter(row, "ratio", {"above": f"{name}|above", "below": f"{name}|below", "n": count})
+
+    def pairs(self, row: Row, total: Tensor, number: Tensor, count: str) -> None:
+        """Mean over pairs; per cluster the row sum plus the column sum, and the same of the count.
+
+        Args:
+            row: what it is, ``null`` included.
+            total: (N,) sums; number: (N,) counts.
+            count: name under which the counts are shared.
+        """
+        name = self._name(row)
+        self.columns[f"{name}|sum"] = total
+        self.columns.setdefault(count, number)
+        self._enter(row, "pairs", {"sum": f"{name}|sum", "n": count})
+
+    def partners(self, row: Row, values: Tensor, own: Tensor, partner: Tensor, count: str) -> None:
+        """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
+
+        Args:
+            row: what it is, ``null`` included.
+            values: (N, P) with the partner's vector; own: (N, P) with the unit's own.
+            partner: (N·P,) row of the partner, −1 for none.
+            count: name under which the counts are shared.
+        """
+        name = self._name(row)
+        known = (partner >= 0).reshape(values.shape)
+        self.columns[f"{name}|sum"] = row_and_column(torch.where(known, values, 0.0), partner)
+        if count not in self.columns:
+            self.columns[count] = row_and_column(known.double(), partner)
+        self.columns[f"{name}|own"] = torch.where(known, own, 0.0).sum(1)
+        self.count(f"{count}|own", known)
+        self._enter(row, "partners", {"sum": f"{name}|sum", "n": count, "own": f"{name}|own", "own n": f"{count}|own"})
+
+    def custom(self, row: Row, kind: str, columns: dict[str, Tensor], shared: dict[str, str]) -> None:
+        """An estimate of another kind, from columns of its own by role and shared ones by name."""
+        name = self._name(row)
+        for role, column in columns.items():
+            self.columns[f"{name}|{role}"] = column
+        self._enter(row, kind, {**{role: f"{name}|{role}" for role in columns}, **shared})
+
+    def take(self) -> dict[str, Array]:
+        """The batch's columns, each (N,) float64; empties the recorder for the next batch."""
+        stacked = torch.stack(list(self.columns.values())).cpu().numpy()
+        taken = dict(zip(self.columns, stacked, strict=True))
+        self.columns = {}
+        return taken
+
+    def take_values(self) -> tuple[list[str], Array, NDArray[np.bool_]]:
+        """Names, (H, N, P) values and (H, N, P) known of the batch's histograms."""
+        names = list(self.values)
+        if not names:
+            return names, np.zeros((0, 1, 1)), np.zeros((0, 1, 1), dtype=bool)
+        values = torch.stack([v.double() for v, _ in self.values.values()]).cpu().numpy()
+        known = torch.stack([k for _, k in self.values.values()]).cpu().numpy()
+        self.values = {}
+        return names, values, known
+
+
+def row_and_column(values: Tensor, partner: Tensor) -> Tensor:
+    """Per cluster, the sum of its units' values plus the sum of those its units are partner in.
+
+    Args:
+        values: (N, P), 0 where there is no partner.
+        partner: (N·P,) row numbers, −1 for none.
+    """
+    p = values.shape[1]
+    total = values.sum(1)
+    fits = partner >= 0
+    return total.index_add(0, torch.div(partner[fits], p, rounding_mode="floor"), values.flatten()[fits].to(total.dtype))
+
+
+def estimate(entry: Entry, sums: Sums) -> Array:
+    """The row's estimate, (1 + B,): plain value and replicates; not for medians."""
+    c = entry.columns
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if entry.kind == "mean":
+            return sums.column(c["sum"]) / sums.column(c["n"])
+        if entry.kind == "ratio":
+            return sums.column(c["above"]) / sums.column(c["below"])
+        if entry.kind in ("pairs", "partners"):
+            return sums.pairs(c["sum"]) / sums.pairs(c["n"])
+        if entry.kind == "efficiency":
+            gain, movement = sums.column(c["gain"]), sums.column(c["movement"])
+            return gain / (np.abs(gain) + movement)
+        if entry.kind == "pair efficiency":
+            gain, movement = sums.pairs(c["gain"]), sums.pairs(c["movement"])
+            return gain / (np.abs(gain) + movement)
+        if entry.kind == "gauge-free":
+            size = np.sqrt(sums.pairs(c["squares"]) / sums.pairs(c["pairs"]))
+            return size * sums.column(c["sum"]) / sums.column(c["n"])
+        if entry.kind == "gauge-free pairs":
+            size = np.sqrt(sums.pairs(c["squares"]) / sums.pairs(c["pairs"]))
+            return size * sums.pairs(c["sum"]) / sums.pairs(c["n"])
+    raise KeyError(entry.kind)
+
+
+def own_estimate(entry: Entry, sums: Sums) -> Array | None:
+    """The observed mean over just the units that the null has, (1 + B,); None where it has all."""
+    if entry.kind != "partners":
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums.column(entry.columns["own"]) / sums.column(entry.columns["own n"])
+
+
+def error(entry: Entry, sums: Sums, clusters: int) -> Array | None:
+    """Linearised standard errors (1 + B,) for a simultaneous band; None for other kinds than means."""
+    if entry.kind != "mean":
+        return None
+    return mean_error({role: sums.column(name) for role, name in entry.columns.items()}, clusters)
+
+
+def counts(entry: Entry, sums: Sums, histograms: Histograms) -> tuple[int, int]:
+    """Units and clusters (for pairs: pairs and clusters) an estimate is from."""
+    name = entry.columns.get("own n", entry.columns["n"])
+    k = sums.index[name]
+    total = sums.plain[k]
+    if entry.kind in ("pairs", "gauge-free pairs"):
+        total /= 2
+    return round(float(total)), int(sums.clusters[k])
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """An entry as plain data, for a file."""
+    return {"row": entry.row.__dict__, "kind": entry.kind, "columns": entry.columns}
+
+
+def entry_of(data: dict[str, Any]) -> Entry:
+    """The inverse of ``entry_json``."""
+    return Entry(Row(**data["row"]), data["kind"], data["columns"])

@@ -1,0 +1,163 @@
+"""The result of a study: a tidy table, the sums it is made of, and a record of how it came to be."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import accumulator
+from .accumulator import Accumulator
+from .errors import ItinfError
+from .files import write_bytes, write_text
+from .registry import figure
+from .statistics import FEW_CLUSTERS, MIN_CLUSTERS
+from .table import table
+
+MANIFEST, SUMS, MEASURES = "manifest.json", "sums.safetensors", "measures.parquet"
+
+IDENTITY = ("schema", "network", "data", "settings", "probes")
+"""Entries of a manifest that make a study what it is; the rest is circumstance."""
+
+
+@dataclass
+class Run:
+    """What one study found.
+
+    Attributes:
+        stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
+        manifest: settings, seeds, fingerprints, versions, wall time.
+    """
+
+    stages: dict[str, Accumulator]
+    manifest: dict[str, Any]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per number; see ``itinf.table.COLUMNS``."""
+        return table(self.stages)
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["network"]["name"])
+
+    @property
+    def clusters(self) -> int:
+        return self.stages["observed"].clusters
+
+    @property
+    def units(self) -> int:
+        return self.stages["observed"].units
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should be told before the numbers."""
+        if self.clusters < MIN_CLUSTERS:
+            return [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
+        if self.clusters < FEW_CLUSTERS:
+            return [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
+        return []
+
+    def plot(self, kind: str = "alignment", **options: Any) -> Any:
+        """A matplotlib Figure: "alignment", "update_norm" or "gain" against depth."""
+        return figure(kind)(self.table, **options)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes manifest, table and sums into a folder, each file atomically; the manifest comes last."""
+        folder = Path(folder)
+        accumulator.save(folder / SUMS, self.stages)
+        write_bytes(folder / MEASURES, self.table.to_parquet(index=False))
+        write_text(folder / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """Reads a finished folder; the table is made anew from the sums."""
+        manifest = read_manifest(Path(folder))
+        if manifest is None or not manifest.get("complete"):
+            raise ItinfError(f"{folder} holds no finished results; expected {MANIFEST}, {SUMS} and {MEASURES}.")
+        return cls(accumulator.load(Path(folder) / SUMS), manifest)
+
+    def __repr__(self) -> str:
+        s = self.stages["observed"].structure
+        m = self.manifest
+        undefined = {row.form or row.measure: why for row, why in self.stages["observed"].missing.items()}
+        lines = [
+            f"Run of {self.name} on {m['data']['name']}: {self.units:,} {s['unit']}s in {self.clusters:,} clusters",
+            *_performance(self.table),
+            f"  blocks    {len(s['blocks'])}: {s['blocks'][0]} … {s['blocks'][-1]}",
+            f"  segments  {_runs(s['segments'])}",
+            f"  bridges   {', '.join(s['bridges']) or 'none'}",
+            f"  gauge     {s['gauge'] or 'every layer its own'}",
+            f"  undefined {'; '.join(f'{k}: {v}' for k, v in undefined.items()) or 'nothing'}",
+            f"  rows      {len(self.table):,} in .table; .plot('alignment' | 'update_norm' | 'gain')",
+            *(f"  note      {note}" for note in self.notes),
+        ]
+        return "\n".join(lines)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a results folder, or None where there is none.
+
+    Raises:
+        ItinfError: a manifest that cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ItinfError(f"{path} cannot be read ({error}). Choose another --out, or remove the folder.") from error
+
+
+def difference(given: dict[str, Any], there: dict[str, Any]) -> str | None:
+    """The first entry in which two manifests are not of one study, in words; None where they are."""
+    for key in IDENTITY:
+        a, b = given.get(key), there.get(key)
+        if a != b and isinstance(a, dict) and isinstance(b, dict):
+            for inner in sorted(a.keys() | b.keys()):
+                if a.get(inner) != b.get(inner):
+                    return f"{key}.{inner} is {a.get(inner)!r} here and {b.get(inner)!r} there"
+        elif a != b:
+            return f"{key} is {a!r} here and {b!r} there"
+    return None
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """One run from runs of the same study over different clusters (``shard=``).
+
+    Raises:
+        ItinfError: runs of different studies, or with clusters in common.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        plain = [{**r.manifest, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other)]
+        if (why := difference(*plain)) is not None:
+            raise ItinfError(f"These runs are not of one study: {why}.")
+    stages = accumulator.merged(run.stages for run in runs)
+    shards = [run.manifest["settings"]["shard"] for run in runs]
+    settings = first.manifest["settings"] | {"shard": None, "merged": shards}
+    seconds = math.fsum(run.manifest["seconds"] for run in runs)
+    return Run(stages, first.manifest | {"settings": settings, "seconds": seconds})
+
+
+def _performance(rows: pd.DataFrame) -> list[str]:
+    found = rows[(rows.null == "observed") & rows.measure.isin(["accuracy", "loss"]) & (rows.statistic == "mean")]
+    values = dict(zip(found.measure, found["mean"], strict=True))
+    if not values:
+        return []
+    return [f"  accuracy  {values['accuracy']:.2%}, loss {values['loss']:.3f} nats"]
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    sizes: dict[int, int] = {}
+    for n in numbers:
+        sizes[n] = sizes.get(n, 0) + 1
+    return f"{len(sizes)} (of {', '.join(map(str, sizes.values()))} blocks)"

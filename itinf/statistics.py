@@ -1,0 +1,229 @@
+"""Sums that merge: once plainly and once per replicate of a streamed Poisson bootstrap.
+
+A cluster's weight in replicate b is Poisson(1), a function of (seed, cluster key, b) alone. So sums add
+up across batches, processes and resumed runs, do not depend on order, and two networks seen on the
+same clusters share their replicates, which pairs them.
+
+An *estimate* is a float64 array of 1 + B numbers: the plain value, then one per replicate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+MIN_CLUSTERS = 8
+"""No interval below this many clusters."""
+FEW_CLUSTERS = 30
+"""Intervals below this many clusters come with a warning."""
+BAND_CLUSTERS = 20
+"""No simultaneous band below this many clusters."""
+PERCENTILE_CLUSTERS = 60
+"""No percentile interval below this many clusters."""
+BLOCK = 256
+"""Clusters multiplied by their weights at once."""
+
+# word -> weight: the inverse of the Poisson(1) distribution function on 16-bit words
+_POISSON = np.searchsorted(stats.poisson(1).cdf(np.arange(12)), (np.arange(2**16) + 0.5) / 2**16).astype(np.uint8)
+
+
+def poisson_weights(keys: NDArray[np.uint64], seed: int, replicates: int) -> NDArray[np.uint8]:
+    """Bootstrap weights of clusters.
+
+    Args:
+        keys: (N,) uint64 cluster keys.
+        seed: of the bootstrap.
+        replicates: B.
+
+    Returns:
+        (N, B) weights, Poisson(1), the same for the same key wherever it is seen.
+    """
+    words = -(-replicates // 4)
+    raw = np.empty((len(keys), words), dtype=np.uint64)
+    for row, key in enumerate(keys):
+        raw[row] = np.random.Philox(key=np.array([seed, key], dtype=np.uint64)).random_raw(words)
+    return _POISSON[raw.astype("<u8").view("<u2")[:, :replicates]]
+
+
+class Sums:
+    """Named columns summed over clusters, plainly and per replicate.
+
+    Attributes:
+        plain: (K,) sums; ``replicates``: (B, K); ``clusters``: (K,) clusters that are not zero.
+        keys: sorted keys of every cluster added.
+    """
+
+    def __init__(self, seed: int, replicates: int) -> None:
+        self.seed, self.count = seed, replicates
+        self.names: list[str] = []
+        self.index: dict[str, int] = {}
+        self.plain: Array = np.zeros(0)
+        self.clusters: Array = np.zeros(0)
+        self.replicates: Array = np.zeros((replicates, 0))
+        self._keys: list[NDArray[np.uint64]] = []
+        self._waiting: list[tuple[NDArray[np.uint64], Array]] = []
+
+    def add(self, keys: NDArray[np.uint64], columns: Mapping[str, Array]) -> None:
+        """Adds clusters.
+
+        Args:
+            keys: (N,) uint64.
+            columns: name -> (N,) sums over each cluster's units; the same names in every call.
+        """
+        if not self.names:
+            self.names = list(columns)
+            self.index = {name: k for k, name in enumerate(self.names)}
+            self.plain, self.clusters = np.zeros(len(columns)), np.zeros(len(columns))
+            self.replicates = np.zeros((self.count, len(columns)))
+        if list(columns) != self.names:
+            raise ValueError("the columns of a batch differ from those before it")
+        self._keys.append(keys)
+        self._waiting.append((keys, np.stack(list(columns.values()), axis=1)))
+        if sum(len(k) for k, _ in self._waiting) >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Multiplies what waits by its weights."""
+        if not self._waiting:
+            return
+        keys = np.concatenate([k for k, _ in self._waiting])
+        rows = np.concatenate([r for _, r in self._waiting])  # (N, K)
+        self._waiting = []
+        self.plain += rows.sum(0)
+        self.clusters += (rows != 0).sum(0)
+        weights = poisson_weights(keys, self.seed, self.count)
+        self.replicates += weights.T.astype(np.float64) @ rows
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        return np.sort(np.concatenate(self._keys)) if self._keys else np.zeros(0, dtype=np.uint64)
+
+    def column(self, name: str) -> Array:
+        """An estimate (1 + B,): the sum and its replicates."""
+        k = self.index[name]
+        return np.concatenate([self.plain[k : k + 1], self.replicates[:, k]])
+
+    def pairs(self, name: str) -> Array:
+        """An estimate (1 + B,) of a sum over pairs of clusters.
+
+        The column holds, per cluster, its row sum plus its column sum. Replicates are the first-order
+        projection w_i·w_k ≈ w_i + w_k − 1 (Hoeffding): no pair of weights is ever needed.
+        """
+        both = self.column(name)
+        half = both[0] / 2
+        return np.concatenate([[half], both[1:] - half])
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Everything but the names, for a file or a reduction."""
+        self.flush()
+        return {"plain": self.plain, "clusters": self.clusters, "replicates": self.replicates, "keys": self.keys}
+
+    @classmethod
+    def of(cls, seed: int, names: list[str], arrays: Mapping[str, NDArray[np.generic]]) -> Sums:
+        """The inverse of ``arrays``."""
+        replicates = np.asarray(arrays["replicates"], dtype=np.float64)
+        sums = cls(seed, len(replicates))
+        sums.names, sums.index = list(names), {name: k for k, name in enumerate(names)}
+        sums.plain = np.array(arrays["plain"], dtype=np.float64)
+        sums.clusters = np.array(arrays["clusters"], dtype=np.float64)
+        sums.replicates = replicates.copy()
+        sums._keys = [np.asarray(arrays["keys"], dtype=np.uint64)]
+        return sums
+
+    def merge(self, other: Sums) -> None:
+        """Adds another's sums over other clusters.
+
+        Raises:
+            ValueError: where seeds, columns or clusters do not allow it.
+        """
+        other.flush()
+        self.flush()
+        if not other.names:
+            return
+        if not self.names:
+            self.__dict__.update(Sums.of(self.seed, other.names, other.arrays()).__dict__)
+            return
+        if (self.seed, self.names) != (other.seed, other.names):
+            raise ValueError("they were made with other settings (seed or measures)")
+        if shared := len(np.intersect1d(self.keys, other.keys)):
+            raise ValueError(f"{shared} clusters are in both")
+        self.plain += other.plain
+        self.clusters += other.clusters
+        self.replicates += other.replicates
+        self._keys.append(other.keys)
+
+
+def interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float, float]:
+    """Student interval: estimate ± t_{G−1} × bootstrap standard error.
+
+    Args:
+        estimate: (1 + B,).
+        clusters: G, how many clusters contribute.
+        level: coverage.
+
+    Returns:
+        (lo, hi); NaN under ``MIN_CLUSTERS`` clusters.
+    """
+    spread = _finite(estimate[1:])
+    if clusters < MIN_CLUSTERS or len(spread) < 2 or not math.isfinite(estimate[0]):
+        return math.nan, math.nan
+    half = float(stats.t.ppf((1 + level) / 2, clusters - 1) * spread.std(ddof=1))
+    return float(estimate[0]) - half, float(estimate[0]) + half
+
+
+def percentile_interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the replicates; NaN under ``PERCENTILE_CLUSTERS`` clusters."""
+    spread = _finite(estimate[1:])
+    if clusters < PERCENTILE_CLUSTERS or len(spread) < 2:
+        return math.nan, math.nan
+    lo, hi = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+    return float(lo), float(hi)
+
+
+def simultaneous_band(
+    estimates: Array, errors: Array, clusters: int, level: float = 0.95
+) -> tuple[Array, Array]:
+    """Band that holds all depths at once: max-t, each replicate studentised by its own error.
+
+    Args:
+        estimates: (L, 1 + B).
+        errors: (L, 1 + B), standard errors of the same, plain and within each replicate.
+        clusters: G.
+        level: joint coverage.
+
+    Returns:
+        lo, hi, each (L,); NaN under ``BAND_CLUSTERS`` clusters or at depths without error.
+    """
+    nothing = np.full(len(estimates), math.nan)
+    moving = (errors[:, 0] > 0) & np.isfinite(estimates[:, 0])
+    if clusters < BAND_CLUSTERS or not moving.any():
+        return nothing, nothing
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(estimates[moving, 1:] - estimates[moving, :1]) / errors[moving, 1:]
+    worst = _finite(np.where(np.isfinite(t), t, -1.0).max(0))
+    half = np.quantile(worst, level) * errors[:, 0]
+    return np.where(moving, estimates[:, 0] - half, nothing), np.where(moving, estimates[:, 0] + half, nothing)
+
+
+def mean_error(sums: Mapping[str, Array], clusters: int) -> Array:
+    """Linearised standard error of a ratio of sums Σs/Σn over clusters, plain and per replicate.
+
+    Args:
+        sums: estimates (1 + B,) of ``sum`` = Σs, ``n`` = Σn, ``sum2`` = Σs², ``sumn`` = Σsn, ``n2`` = Σn².
+        clusters: G.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums["sum"] / sums["n"]
+        square = sums["sum2"] - 2 * mean * sums["sumn"] + mean**2 * sums["n2"]
+        return np.sqrt(np.maximum(square, 0) * clusters / max(clusters - 1, 1)) / sums["n"]
+
+
+def _finite(values: Array) -> Array:
+    # A replicate without clusters has no value; leaving it out is drawing it again.
+    return values[np.isfinite(values)]

@@ -1,0 +1,113 @@
+"""Which update meets which gradient: the definitions of MEASURES in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from .network import Network
+from .readouts import Readout, StateId, part_input
+from .trace import Target, Trace
+
+GradientName = Literal["input", "output", "readout"]
+UpdateName = Literal["update", "branch", "part"]
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient of every unit's normalised loss.
+
+    Attributes:
+        key: equal for equal tensors of one trace, so that each is stacked once.
+        direction: in the layout of the state.
+        scale: (N, P) float64; scale · direction is the gradient of the loss.
+    """
+
+    key: Key
+    direction: Tensor
+    scale: Tensor
+
+
+def updates(trace: Trace, block: int) -> dict[tuple[UpdateName, str], Tensor]:
+    """(update, part) -> the vector itself, in the state's layout.
+
+    ``update`` is after − before and absent where the shapes differ; ``branch`` is F; ``part`` is
+    one of the outputs that add up to the update.
+    """
+    found: dict[tuple[UpdateName, str], Tensor] = {}
+    before, after = trace.states[trace.before[block]], trace.states[trace.after[block]]
+    if before.shape == after.shape:
+        found["update", ""] = after - before
+    branch = trace.branches[block]
+    if branch is not None:
+        found["branch", ""] = branch
+    for name, value in trace.parts[block].items():
+        found["part", name] = value
+    return found
+
+
+def base(network: Network, trace: Trace, block: int, part: str) -> StateId:
+    """The state that an update, branch (part "") or part is added to."""
+    return part_input(network, trace, block, part) if part else trace.before[block]
+
+
+def gradient(
+    network: Network,
+    trace: Trace,
+    readouts: dict[StateId, Readout],
+    block: int,
+    update: UpdateName,
+    part: str,
+    which: GradientName,
+    target: Target,
+) -> Gradient | str:
+    """The gradient that an update is compared with, or the reason why there is none.
+
+    ``input`` is taken at the state the update is added to; ``output`` at the block's ``after``
+    for the update, at the sum itself for a branch or part; ``readout`` at the state the update is
+    added to, through the readout alone.
+    """
+    before, after = trace.before[block], trace.after[block]
+    changes = trace.states[before].shape != trace.states[after].shape
+    if which != "output" and changes:
+        return f"the block changes the state's shape, {_shape(trace, before)} to {_shape(trace, after)}"
+    if which == "readout":
+        where = base(network, trace, block, part)
+        if where not in readouts:
+            need = network.width(trace.states[-1])
+            return f"the readout needs width {need}, the state has {network.width(trace.states[before])}; it takes a lens"
+        direction, scale = readouts[where].gradients[target]
+        return Gradient(("readout", where, target), direction, scale)
+    if target == "model":
+        return "identically zero: the loss is least at the network's own distribution"
+    found = trace.gradients[target]
+    if which == "output":
+        if update == "branch":
+            direction = found.branches[block]
+            assert direction is not None
+            return Gradient(("branch", block, target), direction, found.scale)
+        if update == "part":
+            return Gradient(("part", block, part, target), found.parts[block][part], found.scale)
+        return Gradient(("state", after, target), found.states[after], found.scale)
+    names = list(trace.parts[block])
+    if update == "part" and not network.blocks[block].parallel and part != names[0]:
+        # the state inside the block is reached through the sum that the part before is added to
+        previous = names[names.index(part) - 1]
+        return Gradient(("part", block, previous, target), found.parts[block][previous], found.scale)
+    return Gradient(("state", before, target), found.states[before], found.scale)
+
+
+def segments(network: Network, trace: Trace) -> list[int]:
+    """For each of ``trace.states`` the number of its segment: runs of consecutive states of one width."""
+    numbers: list[int] = []
+    for place, state in enumerate(trace.states):
+        same = place > 0 and network.width(state) == network.width(trace.states[place - 1])
+        numbers.append((numbers[-1] if numbers else 0) if same or not numbers else numbers[-1] + 1)
+    return numbers
+
+
+def _shape(trace: Trace, state: int) -> str:
+    return "×".join(str(n) for n in trace.states[state].shape[1:])

@@ -1,0 +1,184 @@
+"""One block of one batch, as the probes see it: updates, gradients and all their dot products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .calibration import Calibration
+from .forms import Form, centred, gauge_fixed, within_groups
+from .network import Network
+from .pairs import products, squares, stack
+from .readouts import Readout, StateId, state_at
+from .trace import Target, Trace
+from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An update that meets a gradient."""
+
+    update: UpdateName
+    part: str
+    gradient: GradientName
+    target: Target
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """A batch as the probes see it.
+
+    Attributes:
+        network, trace, readouts, calibration: as named.
+        groups: slices of clusters within which pairs are made.
+        partners: null -> (N·P,) row of each unit's partner, −1 for none.
+        seed: of the study.
+    """
+
+    network: Network
+    trace: Trace
+    readouts: dict[StateId, Readout]
+    calibration: Calibration
+    groups: list[slice]
+    partners: dict[str, Tensor]
+    seed: int
+
+
+class BlockView:
+    """One block of a batch.
+
+    Attributes:
+        batch: the batch; ``block``: which block, from 0.
+        updates: (update, part) -> (N, P, C, S).
+        gradients: combination -> gradient, (N, P, C, S) under ``directions[gradient.key]``.
+        absent: combination -> why there is no gradient.
+    """
+
+    def __init__(
+        self, batch: BatchView, block: int, gradients: Sequence[GradientName], targets: Sequence[Target]
+    ) -> None:
+        self.batch, self.block = batch, block
+        network, trace = batch.network, batch.trace
+        self.updates = {k: network.canonical(v) for k, v in updates(trace, block).items()}
+        self.gradients: dict[Combination, Gradient] = {}
+        self.absent: dict[Combination, str] = {}
+        for update, part in self.updates:
+            for which in gradients:
+                for target in targets:
+                    combination = Combination(update, part, which, target)
+                    found = gradient(network, trace, batch.readouts, block, update, part, which, target)
+                    if isinstance(found, str):
+                        self.absent[combination] = found
+                    else:
+                        self.gradients[combination] = found
+        self.directions = {g.key: network.canonical(g.direction) for g in self.gradients.values()}
+        self.update_squares = {k: squares(v) for k, v in self.updates.items()}
+        self.gradient_squares = {k: squares(v) for k, v in self.directions.items()}
+        self._forms: dict[tuple[str, Combination], Form | str] = {}
+        self._multiply()
+
+    def _multiply(self) -> None:
+        means = self.batch.calibration.means
+        u_keys, g_keys = list(self.updates), list(self.directions)
+        self._u_means = [u for u in u_keys if self.update_key(u) in means]
+        self._g_means = [g for g in g_keys if g in means]
+        mu = [means[self.update_key(u)] for u in self._u_means]
+        mg = [means[g] for g in self._g_means]
+        self.products: list[Tensor] = []
+        for members in self.batch.groups if g_keys else []:
+            left = stack([self.updates[u][members] for u in u_keys], [*mu, *mg])
+            right = stack([self.directions[g][members] for g in g_keys], [*mg, *mu])
+            self.products.append(products(left, right))
+
+    def update_key(self, update: tuple[UpdateName, str]) -> Key:
+        """Key of an update's mean in the calibration."""
+        return ("vector", self.block, *update)
+
+    def raw(self, combination: Combination, group: int) -> Tensor:
+        """(P, n, n) float64: every update of a group with every gradient, signs as they are."""
+        n = self._size(group)
+        i = list(self.updates).index((combination.update, combination.part)) * n
+        j = list(self.directions).index(self.gradients[combination].key) * n
+        return self.products[group][:, i : i + n, j : j + n]
+
+    def form(self, name: str, combination: Combination) -> Form | str:
+        """A form of this combination, or why it is undefined."""
+        key = (name, combination)
+        if key not in self._forms:
+            self._forms[key] = self._form(name, combination)
+        return self._forms[key]
+
+    def _form(self, name: str, c: Combination) -> Form | str:
+        u, g = (c.update, c.part), self.gradients[c].key
+        u2, g2 = self.update_squares[u], self.gradient_squares[g]
+        if name == "raw":
+            return Form("raw", u2.sum(2), g2.sum(2))
+        if name == "centred":
+            means = self.batch.calibration.means
+            if u not in self._u_means or g not in self._g_means:
+                return "no mean was calibrated"
+            own = (self._with_mean("update", u, u), self._with_mean("gradient", g, g))
+            cross = (self._with_mean("update", u, g), self._with_mean("gradient", g, u))
+            return centred(u2.sum(2), g2.sum(2), own, cross, (means[self.update_key(u)], means[g]))
+        gauge = self.batch.network.gauge
+        if gauge is None:
+            return "every layer has a gauge of its own: update cosines are not properties of the function"
+        scale = self._scale() if gauge == "channel-scale" else None
+        return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._dead(u, g, scale))
+
+    def _with_mean(self, side: str, vector: tuple[object, ...], mean: tuple[object, ...]) -> Tensor:
+        """(N, P): dot products of updates (or gradients) with a mean update or gradient."""
+        u_keys: list[object] = [*self.updates]
+        g_keys: list[object] = [*self.directions]
+        found = []
+        for group, table in enumerate(self.products):
+            n = self._size(group)
+            if side == "update":
+                i = u_keys.index(vector) * n
+                j = len(g_keys) * n + [*self._g_means, *self._u_means].index(mean)
+                found.append(table[:, i : i + n, j].T)
+            else:
+                i = len(u_keys) * n + [*self._u_means, *self._g_means].index(mean)
+                j = g_keys.index(vector) * n
+                found.append(table[:, i, j : j + n].T)
+        return torch.cat(found)
+
+    def _scale(self) -> Tensor:
+        trace = self.batch.trace
+        segment = segments(self.batch.network, trace)[trace.after[self.block]]
+        return self.batch.calibration.scales[segment]
+
+    def _dead(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
+        if scale is None or bool((scale > 0).all()):
+            return None
+        dead = (scale == 0).nonzero().flatten()
+        update, direction = self.updates[u][:, :, dead], self.directions[g][:, :, dead]
+        return [products(stack([update[m]], []), stack([direction[m]], [])) for m in self.batch.groups]
+
+    def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:
+        """(N·P,) float64: each update with its partner's gradient, raw; 0 where there is no partner."""
+        update = self.updates[combination.update, combination.part]
+        direction = self.directions[self.gradients[combination].key]
+        n, p = update.shape[:2]
+        fits = partner >= 0
+        if p == 1:  # partners are of the same group: already multiplied
+            tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
+            return within_groups(tables, partner, self.batch.groups)
+        rows, others = update.reshape(n * p, -1), direction.reshape(n * p, -1)[partner.clamp_min(0)]
+        return torch.bmm(rows.unsqueeze(1), others.unsqueeze(2)).flatten().double() * fits
+
+    def base_norm(self, part: str) -> Tensor:
+        """(N, P) float64 norm of the state that the update, branch or part is added to."""
+        return state_norm(self.batch.network, self.batch.trace, base(self.batch.network, self.batch.trace, self.block, part))
+
+    def _size(self, group: int) -> int:
+        members = self.batch.groups[group]
+        return members.stop - members.start
+
+
+def state_norm(network: Network, trace: Trace, where: StateId) -> Tensor:
+    """(N, P) float64 l2 norm of a state, per unit."""
+    return squares(network.canonical(state_at(network, trace, where))).sum(2).sqrt()

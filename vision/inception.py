@@ -1,0 +1,82 @@
+"""Inception v1, as torchvision's GoogLeNet, without its auxiliary heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.models import GoogLeNet_Weights
+from torchvision.models.googlenet import GoogLeNet, Inception
+
+from itinf import Block, Network, modules
+from itinf.weights import build, random_seed, read
+
+from .resnet import download, origin, refuse_classes, require_counts
+from .transforms import cropped, imagenet
+
+RELEASE = GoogLeNet_Weights.DEFAULT
+
+
+def googlenet(
+    weights: str | None = None,
+    *,
+    classes: int | None = None,
+    in_size: int = 224,
+    transform_input: bool | None = None,
+) -> Network:
+    """Inception v1 (Szegedy et al. 2015, arXiv 1409.4842): 9 Inception modules, max-pools as bridges.
+
+    It has no skips, so no change of basis is shared between depths: ``gauge`` is None.
+
+    Args:
+        weights: ``random[:SEED]``, a file (auxiliary heads in it are left out), or ``pretrained``;
+            None is ``random:0``.
+        classes: outputs of the head; None keeps ImageNet's 1,000.
+        in_size: side of the input in pixels; other than 224, images are resized without a crop.
+        transform_input: the model itself moves inputs from ImageNet's normalisation to 2x − 1, as
+            torchvision's release needs. None: True for that release (``pretrained`` or its file
+            under its own name), else False.
+
+    Raises:
+        ItinfError: ``pretrained`` with ``classes`` or without a way to the file, or a file that
+            does not fit.
+    """
+    require_counts("googlenet", classes=classes, in_size=in_size)
+    released = weights == "pretrained"
+    if transform_input is None:
+        transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
+    heads = released or _has_heads(weights)
+
+    def make() -> GoogLeNet:
+        return GoogLeNet(
+            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=True
+        )
+
+    if released:
+        refuse_classes("googlenet", classes)
+        model = build(make, None)
+        model.load_state_dict(download(RELEASE))
+    else:
+        model = build(make, weights)
+    assert isinstance(model, GoogLeNet)
+    model.aux_logits = False
+    model.aux1 = model.aux2 = None
+    return Network(
+        model,
+        blocks=[Block(path) for path in modules(model, Inception)],
+        layout="n c h w",
+        head=model.fc,
+        pool=lambda h: h.mean((2, 3)),
+        prepare=cropped(RELEASE.transforms()) if released and in_size == 224 else imagenet(in_size),
+        classes=RELEASE.meta["categories"] if classes is None else None,
+        untrained=lambda seed: googlenet(
+            f"random:{seed}", classes=classes, in_size=in_size, transform_input=transform_input
+        ),
+        name="googlenet",
+        weights=origin(weights, RELEASE),
+    )
+
+
+def _has_heads(weights: str | None) -> bool:
+    if weights is None or random_seed(weights) is not None:
+        return False
+    return any(key.startswith(("aux1.", "aux2.")) for key in read(Path(weights)))
