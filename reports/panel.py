@@ -69,7 +69,8 @@ def dress(axes: Axes, rows: pd.DataFrame, here: pd.DataFrame, relative: bool, no
             axes.axvline(x, color="#9a9a9a", lw=0.6, ls=":", zorder=0)
     counts = here[here["null"] == "observed"].groupby("unit")["n_units"].max()
     units = [f"{count:,} {unit}s" for unit, count in counts.items() if count]
-    axes.set_xlabel("\n".join([", ".join(["relative depth" if relative else "block", *units]), *map(wrap, notes)]))
+    place = ", ".join(["relative depth" if relative else "block", *units])
+    axes.set_xlabel("\n".join(map(wrap, [place, *notes])))
 
 
 def zero(axes: Axes) -> None:

@@ -35,7 +35,7 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def shorten(text: str, width: int = 40) -> str:
+def shorten(text: str, width: int = 34) -> str:
     """One line of at most ``width`` characters, cut in the middle."""
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width // 2]}…{text[-(width // 2) + 1 :]}"
