@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,17 +35,22 @@ from torch import Tensor
 
 import itinf
 from itinf.accumulator import Accumulator
-from itinf.data import load_batch
+from itinf.data import as_data, load_batch
 from itinf.probes import Probe
-from itinf.readouts import StateId, part_input, readable, state_at
+from itinf.readouts import part_input, readable, state_at
 from itinf.statistics import Sums
 from itinf.study import Settings, _Study
 from itinf.tap import frozen
 from itinf.trace import Target
 from itinf.vectors import GradientName
 
+WITHOUT: tuple[GradientName, ...] = ("input", "output")
+WITH: tuple[GradientName, ...] = ("input", "output", "readout")
+BARE, FLOOR, READ = "bare pass", "readout floor", "probes (input, output, readout)"
 GROUP = 32
 REPLICATES = 400
+
+Row = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -100,15 +105,14 @@ class Bench:
     def __post_init__(self) -> None:
         self.network = itinf.network(self.case.name, weights="random:0", **self.case.options)
         made = Noise(self.network.unit, self.case.clusters, self.case.shape, self.case.classes)
-        batch = load_batch(made, range(self.case.clusters))
-        self.inputs, self.targets = batch.inputs, batch.targets
-        self.data = list(zip(batch.inputs, batch.targets, strict=True))
+        self.batch = load_batch(made, range(self.case.clusters))
+        self.data = as_data(list(zip(self.batch.inputs, self.batch.targets, strict=True)), self.network.unit)
 
     def loss(self, inputs: Tensor) -> Tensor:
         """(N,) cross-entropy per cluster."""
         out = self.network.model(inputs)
         logits = out if isinstance(out, Tensor) else out.logits
-        each = F.cross_entropy(logits.flatten(0, -2), self.targets.flatten(), reduction="none")
+        each = F.cross_entropy(logits.flatten(0, -2), self.batch.targets.flatten(), reduction="none")
         return each.reshape(len(inputs), -1).sum(1)
 
     def bare(self) -> None:
@@ -121,23 +125,25 @@ class Bench:
         first = self.network.model.get_submodule(self.network.blocks[0].name)
         handle = first.register_forward_pre_hook(cut)
         with frozen(self.network.model):
-            torch.autograd.grad(self.loss(self.inputs).sum(), starts)
+            torch.autograd.grad(self.loss(self.batch.inputs).sum(), starts)
         handle.remove()
 
     def captum(self, at_once: bool) -> None:
         layers = [self.network.model.get_submodule(b.name) for b in self.network.blocks]
         for layer in [layers] if at_once else layers:
-            LayerGradientXActivation(self.loss, layer).attribute(self.inputs)
+            LayerGradientXActivation(self.loss, layer).attribute(self.batch.inputs)
 
-    def study(self, gradients: tuple[GradientName, ...], targets: tuple[Target, ...] = ("label",), share: int = 1) -> Callable[[], None]:
-        """Measures the batch, or its first 1/share, as a study does; calibrates now."""
-        probes: list[Probe] = [
+    def probes(
+        self, gradients: tuple[GradientName, ...], targets: tuple[Target, ...] = ("label",), share: int = 1
+    ) -> Row:
+        """Measures the batch, or the first 1/share of it, as a study does; calibrates now."""
+        chosen: list[Probe] = [
             itinf.Alignment(gradients, targets, nulls=("pairing",)),
             itinf.UpdateNorm(),
             itinf.Gain(gradients, targets),
         ]
         settings = Settings(group=GROUP, replicates=REPLICATES)
-        study = _Study(self.network, itinf.data.as_data(self.data, self.network.unit), probes, settings, 32, lambda *_: None)
+        study = _Study(self.network, self.data, chosen, settings, GROUP, lambda *_: None)
         means = study._calibrate(self.network, study.order)
 
         def measure() -> None:
@@ -147,21 +153,104 @@ class Bench:
 
         return measure
 
-    def floor(self) -> Callable[[], int]:
-        """Reads every state that a block or part begins at; returns how many those are."""
-        network = self.network
-        seen = itinf.trace(network, load_batch(itinf.data.as_data(self.data, network.unit), range(len(self.data))), gradients=False)
+    def states(self, inside: bool) -> list[Tensor]:
+        """Every state that a block begins at and the readout fits; with ``inside`` also those that parts do."""
+        network, found = self.network, {}
+        seen = itinf.trace(network, self.batch, gradients=False)
         fits = readable(network, seen)
-        begins: dict[StateId, Tensor] = {i: seen.states[i] for i in seen.before if fits[i]}
-        for block, parts in enumerate(seen.parts):
-            begins |= {w: state_at(network, seen, w) for w in (part_input(network, seen, block, p) for p in parts)}
+        for block, before in enumerate(seen.before):
+            if fits[before]:
+                names = seen.parts[block] if inside else ()
+                for where in [before, *(part_input(network, seen, block, name) for name in names)]:
+                    found[where] = state_at(network, seen, where)
+        return list(found.values())
 
-        def read() -> int:
-            with frozen(network.model):
-                for state in begins.values():
-                    rows = network.rows(state).detach().requires_grad_()
-                    loss = F.cross_entropy(network.readout(rows), self.targets.flatten(), reduction="sum")
-                    torch.autograd.grad(loss, rows)
-            return len(begins)
+    def floor(self, states: list[Tensor]) -> None:
+        with frozen(self.network.model):
+            for state in states:
+                rows = self.network.rows(state).detach().requires_grad_()
+                loss = F.cross_entropy(self.network.readout(rows), self.batch.targets.flatten(), reduction="sum")
+                torch.autograd.grad(loss, rows)
 
-        return read
+    def rows(self) -> dict[str, Row]:
+        """Name -> work, in the order of the table."""
+        within, plain = self.states(inside=True), self.states(inside=False)
+        rows: dict[str, Row] = {
+            BARE: self.bare,
+            "captum, one call": lambda: self.captum(at_once=True),
+            "captum, block by block": lambda: self.captum(at_once=False),
+            "probes (input, output)": self.probes(WITHOUT),
+            f"{FLOOR}, {len(within)} states": lambda: self.floor(within),
+        }
+        if len(plain) < len(within):
+            rows[f"{FLOOR}, {len(plain)} states, none inside a block"] = lambda: self.floor(plain)
+        return rows | {
+            READ: self.probes(WITH),
+            "… and target answer": self.probes(WITH, ("label", "answer")),
+            "one untrained network adds": self.probes(WITH, share=4),
+        }
+
+
+def compare(case: Case, turns: int, only: str) -> None:
+    """Runs a case's rows in turns and prints its table."""
+    bench = Bench(case)
+    rows = {name: row for name, row in bench.rows().items() if name == BARE or only in name}
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    rows[BARE]()  # the others have warmed up by calibrating
+    for _ in range(turns):
+        for name, row in rows.items():
+            start = time.perf_counter()
+            row()
+            seconds[name].append(time.perf_counter() - start)
+    print(
+        f"\n{case.name}, {case.clusters} × {'×'.join(map(str, case.shape))}, {torch.get_num_threads()} threads, {turns} turns"
+    )
+    for name, values in seconds.items():
+        ratio = statistics.median(x / y for x, y in zip(values, seconds[BARE], strict=True))
+        print(f"  {name:46s} {statistics.median(values):8.2f} s  {ratio:6.2f} × bare")
+    floors = [values for name, values in seconds.items() if name.startswith(FLOOR)]
+    if floors and READ in seconds:
+        bound = (1.25 * x + y for x, y in zip(seconds[BARE], floors[0], strict=True))
+        share = statistics.median(x / y for x, y in zip(seconds[READ], bound, strict=True))
+        print(f"  {READ}: {share:.2f} × (1.25 × bare + floor)")
+
+
+def peak(images: int) -> float:
+    """Peak memory in MiB of a process that studies so many images with a small network."""
+    command = [sys.executable, __file__, "--study", str(images)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def study(images: int) -> None:
+    """Studies a small network and prints this process's peak memory in MiB."""
+    network = itinf.network("cifar-resnet20", weights="random:0")
+    data = Noise("image", images, (3, 32, 32), 10)
+    itinf.probe(network, data, units=images, batch=32, calibration=64)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(used / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small shapes")
+    parser.add_argument("--only", choices=["gpt2", "resnet50", "memory"], help="one table")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this, e.g. 'probes'")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--study", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if given.study:
+        study(given.study)
+        return
+    for case in QUICK if given.quick else FULL:
+        if given.only in (None, case.name):
+            compare(case, given.turns, given.rows)
+    if given.only in (None, "memory"):
+        few = 128 if given.quick else 512
+        small, large = peak(few), peak(10 * few)
+        print(f"\npeak memory, {few} and {10 * few} images: {small:.0f} and {large:.0f} MiB, {large / small:.3f} ×")
+
+
+if __name__ == "__main__":
+    main()

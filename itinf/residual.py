@@ -72,8 +72,12 @@ def soft_residual(logits: Tensor, target: Tensor, known: Tensor) -> Residual:
         direction (R, classes), norm (R,), loss (R,): the cross-entropy, entropy of the target included.
     """
     log_p = logits.double().log_softmax(1)
-    q = target.exp()
-    residual = log_p.exp() - q
+    q, gap = target.exp(), log_p - target
+    residual = torch.where(gap.abs() < 1, q * gap.expm1(), log_p.exp() - q)
+    # p and q both round to 1 where the network is sure: the largest entry is what the others leave
+    top = target.argmax(1, keepdim=True)
+    residual.scatter_(1, top, 0.0)
+    residual.scatter_(1, top, -residual.sum(1, keepdim=True))
     norm = torch.linalg.vector_norm(residual, dim=1, keepdim=True)
     direction = torch.where(norm > 0, residual / norm, 0.0) * known.unsqueeze(1)
     loss = -(q * log_p).sum(1)

@@ -87,7 +87,6 @@ class Run:
     def __repr__(self) -> str:
         s = self.stages["observed"].structure
         m = self.manifest
-        undefined = {row.form or row.measure: why for row, why in self.stages["observed"].missing.items()}
         lines = [
             f"Run of {self.name} on {m['data']['name']}: {self.units:,} {s['unit']}s in {self.clusters:,} clusters",
             *_performance(self.table),
@@ -95,7 +94,7 @@ class Run:
             f"  segments  {_runs(s['segments'])}",
             f"  bridges   {', '.join(s['bridges']) or 'none'}",
             f"  gauge     {s['gauge'] or 'every layer its own'}",
-            f"  undefined {'; '.join(f'{k}: {v}' for k, v in undefined.items()) or 'nothing'}",
+            *_undefined(self.stages["observed"]),
             f"  rows      {len(self.table):,} in .table; .plot('alignment' | 'update_norm' | 'gain')",
             *(f"  note      {note}" for note in self.notes),
         ]
@@ -154,6 +153,21 @@ def _performance(rows: pd.DataFrame) -> list[str]:
     if not values:
         return []
     return [f"  accuracy  {values['accuracy']:.2%}, loss {values['loss']:.3f} nats"]
+
+
+def _undefined(stage: Accumulator) -> list[str]:
+    """One line per reason: which measures of how many blocks have no value."""
+    reasons: dict[str, tuple[set[str], set[int]]] = {}
+    for row, why in stage.missing.items():
+        what = " ".join(filter(None, (row.form if row.form == "gauge-fixed" else "", row.gradient, row.measure)))
+        names, blocks = reasons.setdefault(f"{row.update or row.part or 'prediction'}: {why}", (set(), set()))
+        names.add(what)
+        blocks.add(row.block)
+    total = len(stage.structure["blocks"])
+    return [
+        f"  undefined {len(blocks)} of {total} blocks, {why} ({', '.join(sorted(names))})"
+        for why, (names, blocks) in reasons.items()
+    ] or ["  undefined nothing"]
 
 
 def _runs(numbers: Sequence[int]) -> str:

@@ -73,12 +73,11 @@ def gradient(
     before, after = trace.before[block], trace.after[block]
     changes = trace.states[before].shape != trace.states[after].shape
     if which != "output" and changes:
-        return f"the block changes the state's shape, {_shape(trace, before)} to {_shape(trace, after)}"
+        return "the block changes the state's shape"
     if which == "readout":
         where = base(network, trace, block, part)
         if where not in readouts:
-            need = network.width(trace.states[-1])
-            return f"the readout needs width {need}, the state has {network.width(trace.states[before])}; it takes a lens"
+            return "the readout does not fit the state's width; it takes a lens"
         direction, scale = readouts[where].gradients[target]
         return Gradient(("readout", where, target), direction, scale)
     if target == "model":
@@ -108,6 +107,3 @@ def segments(network: Network, trace: Trace) -> list[int]:
         numbers.append((numbers[-1] if numbers else 0) if same or not numbers else numbers[-1] + 1)
     return numbers
 
-
-def _shape(trace: Trace, state: int) -> str:
-    return "×".join(str(n) for n in trace.states[state].shape[1:])

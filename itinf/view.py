@@ -179,6 +179,17 @@ class BlockView:
         return members.stop - members.start
 
 
+def undefined(
+    view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]
+) -> dict[Combination, str]:
+    """Update and branch where this block has none, and why; no branch where the network has none at all."""
+    why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
+    if any(block.branch is not None for block in view.batch.network.blocks):
+        why["branch"] = "no module puts out the branch alone"
+    missing = [u for u in why if (u, "") not in view.updates]
+    return {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
+
+
 def state_norm(network: Network, trace: Trace, where: StateId) -> Tensor:
     """(N, P) float64 l2 norm of a state, per unit."""
     return squares(network.canonical(state_at(network, trace, where))).sum(2).sqrt()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..recorder import Recorder, Row
 from ..trace import Target
 from ..vectors import GradientName, base
-from ..view import BatchView, BlockView, Combination
+from ..view import BatchView, BlockView, Combination, undefined
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -54,10 +54,7 @@ class Alignment:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        unit = view.batch.network.unit
-        for update, reason in _undefined(view):
-            record.absent(Row("alignment", view.block + 1, unit, update=update, form="raw"), reason)
-        for combination, reason in view.absent.items():
+        for combination, reason in {**undefined(view, self.gradients, self.targets), **view.absent}.items():
             if self._asked(combination):
                 record.absent(_row("alignment", view, combination, "raw"), reason)
         for combination in view.gradients:
@@ -208,17 +205,6 @@ def _row(
         subset,
         null,
     )
-
-
-def _undefined(view: BlockView) -> list[tuple[str, str]]:
-    block = view.batch.network.blocks[view.block]
-    reasons = []
-    if ("update", "") not in view.updates:
-        reasons.append(("update", "the block changes the state's shape"))
-    if ("branch", "") not in view.updates:
-        why = "its branch is the sum of its parts" if block.parts else "no module puts out the branch alone"
-        reasons.append(("branch", why))
-    return reasons
 
 
 def _inverse(norm: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..recorder import Recorder, Row
 from ..trace import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination
+from ..view import BatchView, BlockView, Combination, undefined
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class Gain:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
+        for combination, reason in {**undefined(view, self.gradients, self.targets), **view.absent}.items():
+            if combination.gradient in self.gradients and combination.target in self.targets:
+                record.absent(self._row("first_order_gain", view, combination), reason)
         for combination in view.gradients:
             if combination.gradient in self.gradients and combination.target in self.targets:
                 self._first_order(view, record, combination)
@@ -70,7 +73,7 @@ class Gain:
     def _realised(self, view: BlockView, record: Recorder) -> None:
         trace, read = view.batch.trace, view.batch.readouts
         before, after = trace.before[view.block], trace.after[view.block]
-        if "readout" not in self.gradients or ("update", "") not in view.updates:
+        if "readout" not in self.gradients:
             return
         combination = Combination("update", "", "readout", "label")
         row = self._row("realised_gain", view, combination)

@@ -57,8 +57,9 @@ class Prediction:
         for block in range(len(view.trace.before)):
             if block not in measured:
                 for target in self.targets:
-                    row = Row("efficiency", block + 1, view.network.unit, "ratio", target=target)
-                    record.absent(row, "the readout does not fit both states; it takes a lens")
+                    for measure, statistic in (("efficiency", "ratio"), ("prediction_gain", "mean"), ("prediction_movement", "mean")):
+                        row = Row(measure, block + 1, view.network.unit, statistic, target=target)
+                        record.absent(row, "the readout does not fit both states; it takes a lens")
 
     def _own(self, view: BatchView, record: Recorder, block: int, target: Target, null: str, step: Step) -> None:
         unit = view.network.unit

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..recorder import Recorder, Row
 from ..trace import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView
+from ..view import BatchView, BlockView, undefined
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class UpdateNorm:
     def block(self, view: BlockView, record: Recorder) -> None:
         trace, network = view.batch.trace, view.batch.network
         before, after = trace.states[trace.before[view.block]], trace.states[trace.after[view.block]]
+        for c, reason in undefined(view, ("output",), ("label",)).items():
+            record.absent(Row("update_norm", view.block + 1, network.unit, update=c.update, target=""), reason)
         for update, part in view.updates:
             row = Row("update_norm", view.block + 1, network.unit, update=update, part=part, target="")
             if before.shape != after.shape:

@@ -1,0 +1,129 @@
+"""Several runs side by side: one table, and differences paired over the clusters they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .errors import ItinfError, nearest
+from .recorder import Entry, estimate
+from .registry import figure
+from .run import Run
+from .statistics import Array, interval
+
+
+@dataclass
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        runs: the runs, each under a name of its own.
+    """
+
+    runs: list[Run]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The rows of all runs; ``depth`` is the axis they share."""
+        return pd.concat([run.table for run in self.runs], ignore_index=True)
+
+    def plot(self, kind: str = "alignment", **options: Any) -> Any:
+        """A matplotlib Figure over relative depth."""
+        return figure(kind)(self.table, **options)
+
+    def difference(self, first: str, second: str, measure: str = "descent_share", **fields: str) -> pd.DataFrame:
+        """One run minus another along relative depth, on the depths of the coarser one.
+
+        Between its blocks a curve is interpolated linearly, replicate by replicate. Runs that saw the
+        same clusters are compared paired; their noise cancels as far as they share it.
+
+        Args:
+            first, second: names of runs.
+            measure: as in the table.
+            **fields: further columns that pick the curve, e.g. gradient="output", update="update".
+
+        Returns:
+            depth, mean, lo, hi, paired.
+
+        Raises:
+            ItinfError: an unknown run, or a choice that does not leave one curve.
+        """
+        chosen = [self._run(name) for name in (first, second)]
+        curves = [_curve(run, measure, fields) for run in chosen]
+        depths = min((depth for depth, _ in curves), key=len)
+        low, high = (max(d[0] for d, _ in curves), min(d[-1] for d, _ in curves))
+        depths = depths[(depths >= low - 1e-12) & (depths <= high + 1e-12)]
+        a, b = (_interpolate(depths, d, values) for d, values in curves)
+        observed = [run.stages["observed"] for run in chosen]
+        paired = _same_clusters(observed[0].sums.keys, observed[1].sums.keys) and (
+            observed[0].sums.seed == observed[1].sums.seed
+        )
+        clusters = min(run.clusters for run in chosen)
+        rows = []
+        for depth, x, y in zip(depths, a, b, strict=True):
+            gap = x - y
+            if not paired:  # independent clusters: put the replicates in an order that shares nothing
+                gap = np.concatenate([gap[:1], x[1:] - np.roll(y[1:], len(y) // 2)])
+            lo, hi = interval(gap, clusters)
+            rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
+        return pd.DataFrame(rows)
+
+    def _run(self, name: str) -> Run:
+        for run in self.runs:
+            if run.name == name:
+                return run
+        raise ItinfError(f"There is no run {name!r}. {nearest(name, [run.name for run in self.runs])}")
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.runs))
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Puts runs side by side.
+
+    Raises:
+        ItinfError: none, or two of one name.
+    """
+    names = [run.name for run in runs]
+    if not runs:
+        raise ItinfError("compare needs at least one run.")
+    if len(set(names)) < len(names):
+        raise ItinfError(f"Two runs share a name ({', '.join(names)}); give networks names with network.named(...).")
+    return Comparison(list(runs))
+
+
+def _curve(run: Run, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
+    """Depths (L,) and estimates (L, 1 + B) of the one curve that fits."""
+    stage = run.stages["observed"]
+    wanted = {"measure": measure, "null": "observed", "subset": "all", **fields}
+    found: list[Entry] = []
+    for row, entry in stage.entries.items():
+        if entry.kind != "median" and all(getattr(row, k, None) == v for k, v in wanted.items()):
+            found.append(entry)
+    blocks = [e.row.block for e in found]
+    if not found or len(set(blocks)) < len(blocks):
+        differing = sorted({(e.row.statistic, e.row.gradient, e.row.update, e.row.part, e.row.form, e.row.target, e.row.unit) for e in found})
+        raise ItinfError(
+            f"{run.name}: {wanted} picks {'no row' if not found else 'several curves'}; "
+            f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"
+        )
+    found.sort(key=lambda e: e.row.block)
+    total = len(stage.structure["blocks"])
+    return np.array([e.row.block / total for e in found]), np.stack([estimate(e, stage.sums) for e in found])
+
+
+def _interpolate(at: Array, depths: Array, values: Array) -> Array:
+    place = np.clip(np.searchsorted(depths, at, side="right") - 1, 0, max(len(depths) - 2, 0))
+    if len(depths) == 1:
+        return np.repeat(values, len(at), axis=0)
+    share = ((at - depths[place]) / (depths[place + 1] - depths[place]))[:, None]
+    return (1 - share) * values[place] + share * values[place + 1]
+
+
+def _same_clusters(a: np.ndarray, b: np.ndarray) -> bool:
+    return len(a) == len(b) and bool((a == b).all())

@@ -1,0 +1,108 @@
+"""A comparison as a small TOML file: which networks, on what, how much; saved with every result."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ItinfError, nearest
+
+
+@dataclass
+class Entrant:
+    """One network of a comparison.
+
+    Attributes:
+        name: registered name; ``label``: what tables call it, the name by default.
+        weights: as for ``itinf.network``; ``data``: ``NAME[:ARGUMENT]``.
+        units, batch: of this network alone; None for the study's.
+        options: passed to the network's function; ``length``: tokens per sequence.
+    """
+
+    name: str
+    data: str
+    label: str = ""
+    weights: str = "random"
+    units: int | None = None
+    batch: int | None = None
+    length: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class StudyFile:
+    """A comparison.
+
+    Attributes:
+        networks: the entrants.
+        units: images or tokens per network; ``batch``: clusters per forward pass.
+        seed, group, replicates, untrained: see ``itinf.study.Settings``.
+        targets: what losses are taken against.
+    """
+
+    networks: list[Entrant]
+    units: int = 2000
+    batch: int = 64
+    seed: int = 0
+    group: int = 32
+    replicates: int = 400
+    untrained: int = 0
+    targets: list[str] = field(default_factory=lambda: ["label"])
+
+
+def read(path: Path) -> StudyFile:
+    """Reads a study.
+
+    Raises:
+        ItinfError: missing, not TOML, an unknown or missing key, or a value of the wrong type.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ItinfError(f"There is no study file {str(path)!r}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ItinfError(f"{path} is not TOML: {error}.") from error
+    entrants = given.pop("network", [])
+    if not isinstance(entrants, list) or not entrants:
+        raise ItinfError(f"{path} names no network; expected at least one [[network]] table with name and data.")
+    networks = [_make(Entrant, e, f"{path}, network {n}") for n, e in enumerate(entrants, 1)]
+    return _make(StudyFile, {**given, "networks": networks}, str(path))
+
+
+def write(study: StudyFile) -> str:
+    """The study as TOML, such that ``read`` gives it back."""
+    lines = [f"{f.name} = {_toml(getattr(study, f.name))}" for f in fields(StudyFile) if f.name != "networks"]
+    for entrant in study.networks:
+        lines += ["", "[[network]]"]
+        for f in fields(Entrant):
+            value = getattr(entrant, f.name)
+            if value not in (None, "", {}):
+                lines.append(f"{f.name} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _make(kind: type, given: dict[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    for key, value in given.items():
+        if key not in known:
+            raise ItinfError(f"{where}: unknown key {key!r}. {nearest(key, known)}")
+        wanted = str(known[key].type)
+        kinds = {"int": int, "str": str, "dict": dict, "list": list}
+        expected = next(t for name, t in kinds.items() if wanted.startswith(name))
+        if not isinstance(value, expected) or isinstance(value, bool):
+            raise ItinfError(f"{where}: {key} is {value!r}; expected {wanted}.")
+    required = [name for name in ("name", "data") if kind is Entrant and name not in given]
+    if required:
+        raise ItinfError(f"{where}: {required[0]!r} is missing.")
+    return kind(**given)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

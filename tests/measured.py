@@ -1,0 +1,98 @@
+"""One batch measured without a study: every row's plain value, and the numbers of every unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from itinf import Batch, Network, trace
+from itinf.calibration import Calibration, calibrate
+from itinf.partners import groups, neighbours, same_target
+from itinf.probes import Alignment, Probe
+from itinf.readouts import Readout, StateId, read
+from itinf.recorder import Recorder, Row, estimate
+from itinf.statistics import Sums
+from itinf.trace import Target, Trace
+from itinf.vectors import GradientName, Key, updates
+from itinf.view import BatchView, BlockView
+
+GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What probes make of a batch.
+
+    Attributes:
+        values: row -> plain estimate; medians are absent.
+        units: row of a median -> (N, P) the values it is the median of; NaN where there is none.
+        blocks: what the probes saw.
+    """
+
+    values: dict[Row, float]
+    units: dict[Row, Tensor]
+    blocks: list[BlockView]
+
+
+def view(
+    network: Network,
+    seen: Trace,
+    calibration: Calibration | None = None,
+    size: int = 32,
+    targets: Sequence[Target] = ("label",),
+    readouts: dict[StateId, Readout] | None = None,
+) -> BatchView:
+    """A trace as probes see it; by default calibrated on itself."""
+    readouts = read(network, seen, targets) if readouts is None else readouts
+    members = groups(len(seen), size)
+    p = seen.targets.shape[1]
+    labels = seen.targets.numpy()
+    same = [same_target(labels[m], seen.keys[m]) for m in members]
+    partners = {
+        "same-target": torch.cat([torch.from_numpy(s + (s >= 0) * m.start * p) for s, m in zip(same, members, strict=True)]),
+        "pairing": torch.from_numpy(neighbours(labels.shape, size)),
+    }
+    empty = BatchView(network, seen, readouts, Calibration(), members, partners, 0)
+    if calibration is None:
+        calibration = calibrate(network, [(seen, readouts, vectors(empty, targets))])
+    return BatchView(network, seen, readouts, calibration, members, partners, 0)
+
+
+def vectors(batch: BatchView, targets: Sequence[Target] = ("label",)) -> dict[Key, Tensor]:
+    """Every update and gradient direction by key, in the state's layout."""
+    found: dict[Key, Tensor] = {}
+    for block in range(len(batch.network.blocks)):
+        each = BlockView(batch, block, GRADIENTS, targets)
+        found |= {each.update_key(k): v for k, v in updates(batch.trace, block).items()}
+        found |= {g.key: g.direction for g in each.gradients.values()}
+    return found
+
+
+def measure(batch: BatchView, probes: Sequence[Probe] = (Alignment(),), targets: Sequence[Target] = ("label",)) -> Measured:
+    """Runs probes over a view."""
+    record = Recorder()
+    record.count("n|known", batch.trace.known)
+    blocks = [BlockView(batch, b, GRADIENTS, targets) for b in range(len(batch.network.blocks))]
+    for probe in probes:
+        probe.whole(batch, record)
+        for block in blocks:
+            probe.block(block, record)
+    units = {
+        row: torch.where(known, values, torch.nan)
+        for row, entry in record.entries.items()
+        if entry.kind == "median"
+        for values, known in [record.values[entry.columns["histogram"]]]
+    }
+    sums = Sums(0, 1)
+    sums.add(batch.trace.keys, record.take())
+    sums.flush()
+    values = {row: float(estimate(e, sums)[0]) for row, e in record.entries.items() if e.kind != "median"}
+    return Measured(values, units, blocks)
+
+
+def alignment(network: Network, batch: Batch) -> Measured:
+    """The alignment probe on a batch that calibrates itself."""
+    return measure(view(network, trace(network, batch)))

@@ -1,0 +1,113 @@
+"""Every shipped architecture, small and at random, with its branches written out by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block
+
+import oracles
+from itinf import IGNORED, Batch, Network
+from language.gpt2 import gpt2
+from vision.cifar_resnet import (
+    PostBlock,
+    PreBlock,
+    cifar_isotropic,
+    cifar_isotropic_plain,
+    cifar_plain,
+    cifar_preresnet,
+    cifar_resnet20,
+)
+from vision.inception import googlenet
+from vision.resnet import resnet18, resnet50
+
+IMAGES: dict[str, tuple[int, Callable[[], Network]]] = {
+    "cifar-resnet20": (32, cifar_resnet20),
+    "cifar-resnet20-projection": (32, lambda: cifar_resnet20(shortcut="projection")),
+    "cifar-preresnet20": (32, cifar_preresnet),
+    "cifar-plain20": (32, cifar_plain),
+    "cifar-isotropic": (32, lambda: cifar_isotropic(blocks=3)),
+    "cifar-isotropic-plain": (32, lambda: cifar_isotropic_plain(blocks=3)),
+    "resnet18": (64, lambda: resnet18(classes=10)),
+    "resnet50": (64, lambda: resnet50(classes=10)),
+    "googlenet": (64, lambda: googlenet(classes=10)),
+}
+NAMES = [*IMAGES, "gpt2"]
+RESIDUAL = [name for name in NAMES if "plain" not in name and name != "googlenet"]
+
+
+@cache
+def shipped(name: str, dtype: torch.dtype = torch.float64) -> tuple[Network, Batch]:
+    """A network that is no special case (random norms, settled statistics), and a batch of two clusters for it."""
+    if name == "gpt2":
+        network = gpt2(n_layer=3, n_embd=32, n_head=4, vocab_size=101, n_positions=24).to("cpu", dtype)
+        with torch.no_grad():
+            for place, p in enumerate(network.model.parameters()):
+                p.add_(oracles.normal(*p.shape, seed=place).to(dtype), alpha=0.1)
+        ids = torch.randint(0, 101, (2, 13), generator=oracles.generator(1))
+        targets = ids[:, 1:].clone()
+        targets[1, -3:] = IGNORED
+        return network, oracles.batch(ids[:, :-1], targets)
+    side, make = IMAGES[name]
+    network = make().to("cpu", dtype)
+    settle(network.model, oracles.normal(4, 3, side, side).to(dtype))
+    return network, oracles.batch(oracles.normal(2, 3, side, side, seed=1).to(dtype), torch.tensor([3, 7]))
+
+
+@torch.no_grad()
+def settle(model: nn.Module, x: Tensor) -> None:
+    """Random BatchNorm scales and shifts, with the running statistics that training would leave."""
+    for place, norm in enumerate(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.weight.uniform_(0.4, 1.0, generator=oracles.generator(place))
+        norm.bias.normal_(0, 0.2, generator=oracles.generator(place))
+        norm.momentum = 1.0
+    model.train()
+    with torch.random.fork_rng():
+        model(x)
+    model.eval()
+
+
+def by_hand(block: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What a block adds to ``x``, in order: its branch under ``""``, or its parts by name."""
+    b: nn.Module | GPT2Block | Bottleneck | BasicBlock = block
+    if isinstance(b, GPT2Block):
+        attention = b.attn(b.ln_1(x))[0]
+        return {"attention": attention, "mlp": b.mlp(b.ln_2(x + attention))}
+    return {"": _branch(block, x)}
+
+
+def _branch(b: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(b, PreBlock):
+        return b.conv2(F.relu(b.bn2(b.conv1(F.relu(b.bn1(x))))))
+    if isinstance(b, PostBlock | BasicBlock):
+        return b.bn2(b.conv2(F.relu(b.bn1(b.conv1(x)))))
+    assert isinstance(b, Bottleneck)
+    return b.bn3(b.conv3(F.relu(b.bn2(b.conv2(F.relu(b.bn1(b.conv1(x))))))))
+
+
+def out_of_place(network: Network) -> nn.Module:
+    """A copy of the model that never works in place: what hooks that keep what they see can be trusted on."""
+    model = copy.deepcopy(network.model)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+        if isinstance(module, PreBlock | PostBlock | BasicBlock | Bottleneck):
+            module.forward = _Sum(module)  # type: ignore[method-assign]
+    return model
+
+
+class _Sum:
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    def __call__(self, x: Tensor) -> Tensor:
+        b = self.block
+        skip = b.shortcut if isinstance(b, PreBlock | PostBlock) else (b.downsample or nn.Identity())  # type: ignore[union-attr]
+        total = _branch(b, x) if skip is None else _branch(b, x) + skip(x)  # type: ignore[operator]
+        return total if isinstance(b, PreBlock) else F.relu(total)
