@@ -15,9 +15,8 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 import oracles
 from itinf import IGNORED, Batch, Network
 from language.gpt2 import gpt2
+from vision.cifar_model import PostBlock, PreBlock
 from vision.cifar_resnet import (
-    PostBlock,
-    PreBlock,
     cifar_isotropic,
     cifar_isotropic_plain,
     cifar_plain,
@@ -34,30 +33,38 @@ IMAGES: dict[str, tuple[int, Callable[[], Network]]] = {
     "cifar-plain20": (32, cifar_plain),
     "cifar-isotropic": (32, lambda: cifar_isotropic(blocks=3)),
     "cifar-isotropic-plain": (32, lambda: cifar_isotropic_plain(blocks=3)),
-    "resnet18": (64, lambda: resnet18(classes=10)),
-    "resnet50": (64, lambda: resnet50(classes=10)),
-    "googlenet": (64, lambda: googlenet(classes=10)),
+    "resnet18": (32, lambda: resnet18(classes=10)),
+    "resnet50": (32, lambda: resnet50(classes=10)),
+    "googlenet": (48, lambda: googlenet(classes=10)),
 }
 NAMES = [*IMAGES, "gpt2"]
 RESIDUAL = [name for name in NAMES if "plain" not in name and name != "googlenet"]
 
 
-@cache
 def shipped(name: str, dtype: torch.dtype = torch.float64) -> tuple[Network, Batch]:
     """A network that is no special case (random norms, settled statistics), and a batch of two clusters for it."""
+    network, batch = _shipped(name)
+    if dtype == torch.float64:
+        return network, batch
+    inputs = batch.inputs.to(dtype) if batch.inputs.is_floating_point() else batch.inputs
+    return copy.deepcopy(network).to("cpu", dtype), Batch(inputs, batch.targets, batch.keys)
+
+
+@cache
+def _shipped(name: str) -> tuple[Network, Batch]:
     if name == "gpt2":
-        network = gpt2(n_layer=3, n_embd=32, n_head=4, vocab_size=101, n_positions=24).to("cpu", dtype)
+        network = gpt2(n_layer=3, n_embd=32, n_head=4, vocab_size=101, n_positions=24).to("cpu", torch.float64)
         with torch.no_grad():
             for place, p in enumerate(network.model.parameters()):
-                p.add_(oracles.normal(*p.shape, seed=place).to(dtype), alpha=0.1)
+                p.add_(oracles.normal(*p.shape, seed=place), alpha=0.1)
         ids = torch.randint(0, 101, (2, 13), generator=oracles.generator(1))
         targets = ids[:, 1:].clone()
         targets[1, -3:] = IGNORED
         return network, oracles.batch(ids[:, :-1], targets)
     side, make = IMAGES[name]
-    network = make().to("cpu", dtype)
-    settle(network.model, oracles.normal(4, 3, side, side).to(dtype))
-    return network, oracles.batch(oracles.normal(2, 3, side, side, seed=1).to(dtype), torch.tensor([3, 7]))
+    network = make().to("cpu", torch.float64)
+    settle(network.model, oracles.normal(4, 3, side, side))
+    return network, oracles.batch(oracles.normal(2, 3, side, side, seed=1), torch.tensor([3, 7]))
 
 
 @torch.no_grad()

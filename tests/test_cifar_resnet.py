@@ -16,8 +16,8 @@ from test_resnet import assert_gauge, close, images, look, norm, scaled, unsettl
 
 import itinf
 from itinf import ItinfError, Network
+from vision.cifar_model import PadShortcut
 from vision.cifar_resnet import (
-    PadShortcut,
     cifar_isotropic,
     cifar_isotropic_plain,
     cifar_plain,

@@ -10,7 +10,7 @@ from torchvision.models.googlenet import GoogLeNet, Inception
 from itinf import Block, Network, modules
 from itinf.weights import build, random_seed, read
 
-from .resnet import download, origin, refuse_classes, require_counts
+from .releases import download, origin, refuse_classes, require_counts
 from .transforms import cropped, imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT

@@ -1,0 +1,56 @@
+"""The README's Python lines run, as written, one after another."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import pandas as pd
+import pytest
+
+import itinf
+from itinf import studyfile
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in _blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    run, both = names["run"], names["both"]
+    assert isinstance(run.table, pd.DataFrame)
+    assert isinstance(run.plot("gain"), matplotlib.figure.Figure)
+    printed = capsys.readouterr().out
+    for word in ("layer1.0", "segments", "bridges", "undefined", "64 images"):
+        assert word in printed
+    assert (tmp_path / "results" / "mine" / "manifest.json").is_file()
+    same = both.difference(run.name, "again", "descent_share", gradient="output", update="update")
+    assert same.paired.all() and (same["mean"] == 0).all() and (same.lo == 0).all() and (same.hi == 0).all()
+
+
+def test_the_study_file_is_one(tmp_path: Path) -> None:
+    (block,) = _blocks("toml")
+    path = tmp_path / "study.toml"
+    path.write_text(block)
+    study = studyfile.read(path)
+    assert [e.label for e in study.networks] == ["", "skips removed", ""]
+    path.write_text(studyfile.write(study))
+    assert studyfile.read(path) == study
+
+
+def test_names_in_the_readme_exist() -> None:
+    for name in re.findall(r"`itinf\.(\w+)`", README):
+        if name not in ("networks", "datasets"):
+            assert hasattr(itinf, name), name
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        itinf.network("cifar-resnet20")

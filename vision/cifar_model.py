@@ -1,0 +1,151 @@
+"""The modules of the small ResNets of He et al. 2016, section 4.2, in every variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from itinf import ItinfError
+from itinf.errors import nearest
+
+from .releases import require_counts
+
+
+@dataclass(frozen=True)
+class Form:
+    """One member of the family.
+
+    Attributes:
+        name: what it is called in tables and messages.
+        blocks: per stage.
+        widths: channels of each stage; every change of width halves the resolution.
+        stride: of the stem.
+        activation: ``"post"``, ReLU after the addition (He et al. 2016), or ``"pre"``, before the
+            convolutions, with a last BatchNorm and ReLU before the pool (arXiv 1603.05027).
+        shortcut: between stages ``"A"``, every other pixel and zeros for the new channels, or
+            ``"projection"``, a 1 × 1 convolution and BatchNorm.
+        residual: False removes every skip, the plain control.
+        classes: outputs of the head.
+        in_size: side of the input in pixels.
+
+    Raises:
+        ItinfError: an unknown activation or shortcut, or a number below 1.
+    """
+
+    name: str
+    blocks: int
+    widths: tuple[int, ...] = (16, 32, 64)
+    stride: int = 1
+    activation: Literal["post", "pre"] = "post"
+    shortcut: Literal["A", "projection"] = "A"
+    residual: bool = True
+    classes: int = 10
+    in_size: int = 32
+
+    def __post_init__(self) -> None:
+        require_counts(self.name, blocks=self.blocks, width=self.widths[0], stride=self.stride)
+        require_counts(self.name, classes=self.classes, in_size=self.in_size)
+        for option, valid in (("activation", ("post", "pre")), ("shortcut", ("A", "projection"))):
+            if (given := getattr(self, option)) not in valid:
+                raise ItinfError(f"{self.name}: {option} is {given!r}. {nearest(str(given), valid)}")
+        if not self.residual and self.shortcut != "A":
+            raise ItinfError(f"{self.name} has no skips, but shortcut={self.shortcut!r} was given. Leave it out.")
+
+
+class PadShortcut(nn.Module):
+    """Option A: every other pixel, zeros around the channels; (N, C, H, W) -> (N, C + 2 pad, ⌈H/2⌉, ⌈W/2⌉)."""
+
+    def __init__(self, pad: int) -> None:
+        super().__init__()
+        self.pad = pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+
+
+class CifarBlock(nn.Module):
+    def __init__(self, inputs: int, width: int, shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs if isinstance(self, PreBlock) else width)
+        self.conv1 = _conv(inputs, width, 1 if inputs == width else 2)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = shortcut
+
+
+class PostBlock(CifarBlock):
+    """relu(F(x) + skip(x)), F ending in ``bn2``; without a skip relu(F(x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.shortcut is not None:
+            out += self.shortcut(x)
+        return self.relu(out)
+
+
+class PreBlock(CifarBlock):
+    """F(x) + skip(x), F starting with BatchNorm and ReLU and ending in ``conv2``; without a skip F(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv1(self.relu(self.bn1(x)))
+        out = self.conv2(self.relu(self.bn2(out)))
+        if self.shortcut is not None:
+            out += self.shortcut(x)
+        return out
+
+
+class CifarResNet(nn.Module):
+    """Stem, stages of blocks, global mean, linear: (N, 3, H, W) -> (N, classes).
+
+    Modules are named as in the usual checkpoints: ``conv1``, ``bn1``,
+    ``layer{1,2,3}.{i}.{conv1,bn1,conv2,bn2}``, ``linear``. In the pre-activation form the stem is
+    ``conv1`` alone and ``bn`` is the last BatchNorm.
+    """
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        pre = form.activation == "pre"
+        block = PreBlock if pre else PostBlock
+        width = form.widths[0]
+        self.conv1 = _conv(3, width, form.stride)
+        self.bn1 = None if pre else nn.BatchNorm2d(width)
+        self.stages = [f"layer{k}" for k in range(1, len(form.widths) + 1)]
+        for name, outputs in zip(self.stages, form.widths, strict=True):
+            inputs = [width, *[outputs] * (form.blocks - 1)]
+            self.add_module(name, nn.Sequential(*(block(n, outputs, _shortcut(form, n, outputs)) for n in inputs)))
+            width = outputs
+        self.bn = nn.BatchNorm2d(width) if pre else None
+        self.relu = nn.ReLU(inplace=True)
+        self.linear = nn.Linear(width, form.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        if self.bn1 is not None:
+            x = self.relu(self.bn1(x))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        if self.bn is not None:
+            x = self.relu(self.bn(x))
+        return self.linear(x.mean((2, 3)))
+
+
+def _conv(inputs: int, width: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+
+
+def _shortcut(form: Form, inputs: int, width: int) -> nn.Module | None:
+    if not form.residual:
+        return None
+    if inputs == width:
+        return nn.Identity()
+    if form.shortcut == "A":
+        return PadShortcut((width - inputs) // 2)
+    return nn.Sequential(nn.Conv2d(inputs, width, 1, 2, bias=False), nn.BatchNorm2d(width))
