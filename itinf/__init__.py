@@ -1,5 +1,7 @@
 """itinf: is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2."""
 
+from .checking import check as check
+from .comparison import compare as compare
 from .data import IGNORED as IGNORED
 from .data import Batch as Batch
 from .data import Data as Data

@@ -18,7 +18,6 @@ from .histogram import Histograms
 from .recorder import Entry, Recorder, Row, entry_json, entry_of
 from .statistics import Sums
 
-
 KNOWN = "n|known"
 """The column that counts units with a target; every study has it."""
 
@@ -32,7 +31,6 @@ class Accumulator:
         entries: how each row is estimated from them.
         missing: rows without a value, and why.
         structure: blocks, segments and sizes of the network, as first seen.
-        done: slabs of clusters taken in.
     """
 
     sums: Sums
@@ -40,7 +38,6 @@ class Accumulator:
     entries: dict[Row, Entry] = field(default_factory=dict)
     missing: dict[Row, str] = field(default_factory=dict)
     structure: dict[str, Any] = field(default_factory=dict)
-    done: int = 0
 
     @property
     def units(self) -> int:
@@ -79,10 +76,34 @@ class Accumulator:
             self.histograms.merge(other.histograms)
         except ValueError as error:
             raise ItinfError(f"These results cannot be merged: {error}.") from error
-        self.done += other.done
 
 
 ARRAYS = ("plain", "clusters", "replicates", "keys")
+
+
+def about(stage: Accumulator) -> dict[str, Any]:
+    """What an accumulator's numbers mean, as plain data."""
+    return {
+        "seed": stage.sums.seed,
+        "columns": stage.sums.names,
+        "histograms": stage.histograms.names,
+        "entries": [entry_json(e) for e in stage.entries.values()],
+        "missing": [[row.__dict__, reason] for row, reason in stage.missing.items()],
+        "structure": stage.structure,
+    }
+
+
+def blank(meaning: Mapping[str, Any], replicates: int) -> Accumulator:
+    """An accumulator of ``about``'s meaning without any cluster."""
+    columns = list(meaning["columns"])
+    zeros = {"plain": np.zeros(len(columns)), "clusters": np.zeros(len(columns)), "keys": np.zeros(0, np.uint64)}
+    return Accumulator(
+        sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
+        histograms=Histograms(list(meaning["histograms"])),
+        entries={e.row: e for e in map(entry_of, meaning["entries"])},
+        missing={Row(**row): reason for row, reason in meaning["missing"]},
+        structure=meaning["structure"],
+    )
 
 
 def save(path: Path, stages: Mapping[str, Accumulator]) -> None:
@@ -91,17 +112,9 @@ def save(path: Path, stages: Mapping[str, Accumulator]) -> None:
     header: dict[str, Any] = {}
     for name, stage in stages.items():
         arrays = stage.sums.arrays()
-        arrays |= {f: getattr(stage.histograms, f) for f in Histograms.FIELDS}
+        arrays |= {f"histogram/{f}": getattr(stage.histograms, f) for f in Histograms.FIELDS}
         tensors |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
-        header[name] = {
-            "seed": stage.sums.seed,
-            "columns": stage.sums.names,
-            "histograms": stage.histograms.names,
-            "entries": [entry_json(e) for e in stage.entries.values()],
-            "missing": [[row.__dict__, reason] for row, reason in stage.missing.items()],
-            "structure": stage.structure,
-            "done": stage.done,
-        }
+        header[name] = about(stage)
     write_bytes(path, to_bytes(tensors, metadata={"itinf": json.dumps(header)}))
 
 
@@ -118,19 +131,12 @@ def load(path: Path) -> dict[str, Accumulator]:
     except Exception as error:
         raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
     stages = {}
-    for name, about in header.items():
-        histograms = Histograms(about["histograms"])
-        for f in Histograms.FIELDS:
-            setattr(histograms, f, tensors[f"{name}/{f}"].copy())
+    for name, meaning in header.items():
         arrays = {key: tensors[f"{name}/{key}"] for key in ARRAYS}
-        stages[name] = Accumulator(
-            sums=Sums.of(about["seed"], about["columns"], arrays),
-            histograms=histograms,
-            entries={e.row: e for e in map(entry_of, about["entries"])},
-            missing={Row(**row): reason for row, reason in about["missing"]},
-            structure=about["structure"],
-            done=about["done"],
-        )
+        stages[name] = stage = blank(meaning, len(arrays["replicates"]))
+        stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
+        for f in Histograms.FIELDS:
+            setattr(stage.histograms, f, tensors[f"{name}/histogram/{f}"].copy())
     return stages
 
 

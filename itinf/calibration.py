@@ -56,7 +56,9 @@ def calibrate(
             sums[key] = sums[key] + total if key in sums else total
         if network.gauge == "channel-scale":
             for state, segment in zip(trace.states, segments(network, trace), strict=True):
-                spread.setdefault(segment, _Moments()).add(network.canonical(state))
+                values = network.canonical(state)
+                values = values if bool(known.all()) else values[known].unsqueeze(1)
+                spread.setdefault(segment, _Moments()).add(values)
     return Calibration(
         means={key: total / units for key, total in sums.items()},
         scales={segment: moments.deviation() for segment, moments in spread.items()},

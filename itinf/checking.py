@@ -165,15 +165,23 @@ def _branches(network: Network, seen: Trace) -> list[Finding]:
             subject = f"{block.name}: before + {what} is after"
             if before.shape != after.shape:
                 if value.shape == after.shape:
-                    findings.append(Finding(subject, "not tested", f"the shortcut changes the shape, {_shapes(before, after)}"))
+                    findings.append(
+                        Finding(subject, "not tested", f"the shortcut changes the shape, {_shapes(before, after)}")
+                    )
                     continue
-                findings.append(Finding(subject, "failed", f"{what} {tuple(value.shape)}, states {_shapes(before, after)}"))
+                findings.append(
+                    Finding(subject, "failed", f"{what} {tuple(value.shape)}, states {_shapes(before, after)}")
+                )
             elif value.shape != after.shape:
                 findings.append(Finding(subject, "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"))
             else:
                 total = before + value
                 gap = min(_relative(total, after), _relative(total.relu(), after))
-                detail = "" if gap < TOLERANCE else f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
+                detail = (
+                    ""
+                    if gap < TOLERANCE
+                    else f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
+                )
                 findings.append(Finding(subject, "ok" if gap < TOLERANCE else "failed", detail))
     return _summed(findings)
 
@@ -189,7 +197,7 @@ def _summed(findings: list[Finding]) -> list[Finding]:
         same = [f for f in findings if f.status == status]
         if same:
             detail = f"{len(same)} of {len(findings)}" + (f" ({same[0].detail})" if same[0].detail else "")
-            failed.append(Finding("before + branch (or parts) is after", status, detail))  # type: ignore[arg-type]
+            failed.append(Finding("before + branch (or parts) is after", status, detail))
     return failed
 
 
@@ -208,7 +216,9 @@ def _gauge(network: Network, batch: Batch) -> list[Finding]:
         return [Finding("gauge", "ok", "every layer its own: gauge-fixed forms are missing")]
     norms = [name for name, m in network.model.named_modules() if type(m).__name__.endswith(("LayerNorm", "RMSNorm"))]
     if network.gauge == "channel-scale" and norms:
-        return [Finding(subject, "failed", f"{norms[0]!r} normalises over channels, so scaling one changes the function")]
+        return [
+            Finding(subject, "failed", f"{norms[0]!r} normalises over channels, so scaling one changes the function")
+        ]
     if network.regauge is None:
         return [Finding(subject, "not tested", "declared, no regauge to test it with")]
     plain = copy.deepcopy(network).to("cpu", torch.float64)
@@ -272,7 +282,9 @@ def _layout(network: Network, seen: Trace) -> list[str]:
         kinds = [part or update for update, part in updates(seen, place)] or ["none: nothing of one shape"]
         bridge = "  (a bridge stands before)" if seen.before[place] != joined[place] else ""
         sizes = (("×".join(map(str, s.shape[1:]))) for s in (before, after))
-        lines.append(f"{block.name:<24}{next(sizes):>14}{next(sizes):>14}  {numbers[seen.after[place]]:<7}  {', '.join(kinds)}{bridge}")
+        lines.append(
+            f"{block.name:<24}{next(sizes):>14}{next(sizes):>14}  {numbers[seen.after[place]]:<7}  {', '.join(kinds)}{bridge}"
+        )
     return lines
 
 

@@ -93,7 +93,9 @@ def probe(
     weights: Weights = "random",
     units: Units = 2000,
     batch: Batch = 64,
-    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path("results"),
+    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path(
+        "results"
+    ),
     option: Option = None,
     target: Target = None,
     length: Length = None,
@@ -108,7 +110,13 @@ def probe(
     """Measure how each block's update aligns with the negative loss gradient."""
     opened = _place(_open(network, weights, option), device, dtype)
     source = _data(data, opened, seed, length)
-    settings: dict[str, Any] = {"units": units, "seed": seed, "group": group, "replicates": replicates, "untrained": untrained}
+    settings: dict[str, Any] = {
+        "units": units,
+        "seed": seed,
+        "group": group,
+        "replicates": replicates,
+        "untrained": untrained,
+    }
     run = _probe(opened, source, target or ["label"], batch, out_, settings | {"shard": _shard(shard)})
     if run is not None:
         _figures(run, out_)
@@ -124,7 +132,9 @@ def compare(
     weights: Annotated[list[str] | None, typer.Option(help="One per network, or one for all.")] = None,
     units: Units = 2000,
     batch: Batch = 64,
-    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path("results"),
+    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path(
+        "results"
+    ),
     device: Device = "auto",
     dtype: Dtype = "float32",
     seed: Seed = 0,
@@ -170,7 +180,7 @@ def merge(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message and exit code 2; Ctrl-C is 130."""
+    """Entry point: a user's mistake is one message and exit code 2."""
     from .errors import ItinfError
 
     try:
@@ -178,9 +188,6 @@ def main() -> None:
     except ItinfError as error:
         err.print(f"itinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("Interrupted. The same command goes on from the last save.", markup=False)
-        sys.exit(INTERRUPTED)
 
 
 def _options(given: list[str] | None) -> dict[str, Any]:
@@ -244,22 +251,38 @@ def _probe(
 ) -> Run | None:
     """Runs a study with a progress bar; None in every process but the first."""
     from .errors import ItinfError
-    from .probes import Alignment, Gain, Performance, Prediction, UpdateNorm
+    from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
     from .study import probe as measure
 
     wanted: list[Any] = targets
     if wrong := [t for t in wanted if t not in ("label", "answer", "model")]:
         raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model.")
     seen = [t for t in wanted if t != "answer"]
-    probes = [Performance(), Alignment(targets=wanted), UpdateNorm(), Gain(targets=wanted), Prediction(targets=seen or ["label"])]
-    with _bars(network.name) as progress:
-        run = measure(network, data, probes, batch=batch, out=folder, progress=progress, **settings)
+    probes: list[Probe] = [
+        Performance(),
+        Alignment(targets=wanted),
+        UpdateNorm(),
+        Gain(targets=wanted),
+        Prediction(targets=seen or ["label"]),
+    ]
+    try:
+        with _bars(network.name) as progress:
+            run = measure(network, data, probes, batch=batch, out=folder, progress=progress, **settings)
+    except KeyboardInterrupt:
+        err.print("Interrupted. The same command goes on from the last save.", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
     return run if os.environ.get("RANK", "0") == "0" else None
 
 
 @contextmanager
 def _bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, disable=os.environ.get("RANK", "0") != "0") as bars:
         tasks: dict[str, Any] = {}
 
@@ -284,14 +307,18 @@ def _figures(result: Any, folder: Path) -> None:
 
 def _print_blocks(run: Run) -> None:
     rows = run.table
-    rows = rows[(rows.null == "observed") & (rows.statistic == "mean") & (rows.subset == "all") & (rows.target == "label")]
+    rows = rows[
+        (rows.null == "observed") & (rows.statistic == "mean") & (rows.subset == "all") & (rows.target == "label")
+    ]
     rows = rows[(rows.measure == "alignment") & (rows.form == "raw") & (rows.unit != "sequence")]
     table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
     for (_, block, update, part), some in rows.groupby(["index", "block", "update", "part"], sort=False):
         cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in some.itertuples() if not r.reason}
         if cells:
-            table.add_row(escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout")))
+            table.add_row(
+                escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))
+            )
     out.print(table)
 
 

@@ -107,7 +107,12 @@ def _curve(run: Run, measure: str, fields: dict[str, str]) -> tuple[Array, Array
             found.append(entry)
     blocks = [e.row.block for e in found]
     if not found or len(set(blocks)) < len(blocks):
-        differing = sorted({(e.row.statistic, e.row.gradient, e.row.update, e.row.part, e.row.form, e.row.target, e.row.unit) for e in found})
+        differing = sorted(
+            {
+                (e.row.statistic, e.row.gradient, e.row.update, e.row.part, e.row.form, e.row.target, e.row.unit)
+                for e in found
+            }
+        )
         raise ItinfError(
             f"{run.name}: {wanted} picks {'no row' if not found else 'several curves'}; "
             f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"

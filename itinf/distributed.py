@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from .accumulator import Accumulator
+from .accumulator import Accumulator, about, blank
 from .histogram import Histograms
-from .statistics import Sums
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,32 @@ def reduce(part: Accumulator, here: World) -> Accumulator:
     if here.size == 1:
         return part
     part.sums.flush()
-    shape = torch.tensor([len(part.sums.names), len(part.histograms.names), len(part.sums.keys), part.done])
-    shapes = [torch.zeros_like(shape) for _ in range(here.size)]
-    dist.all_gather(shapes, shape)
-    columns, histograms = int(shapes[0][0]), int(shapes[0][1])
-    if not part.sums.names:
-        blank = Sums(part.sums.seed, part.sums.count)
-        blank.plain, blank.clusters = np.zeros(columns), np.zeros(columns)
-        blank.replicates = np.zeros((blank.count, columns))
-        part = Accumulator(blank, Histograms([""] * histograms))
+    clusters = torch.tensor(part.clusters)
+    counted = [torch.zeros_like(clusters) for _ in range(here.size)]
+    dist.all_gather(counted, clusters)
+    lengths = [int(n) for n in counted]
+    if not all(lengths):
+        meaning = _tell(json.dumps(about(part)) if here.first else "", here)
+        part = part if part.entries else blank(json.loads(meaning), part.sums.count)
     for holder, fields in ((part.sums, ("plain", "clusters", "replicates")), (part.histograms, Histograms.FIELDS)):
         for field in fields:
             whole = torch.from_numpy(np.ascontiguousarray(getattr(holder, field)))
             dist.all_reduce(whole)
             setattr(holder, field, whole.numpy())
-    lengths = [int(s[2]) for s in shapes]
     mine = np.zeros(max(lengths), dtype=np.uint64)
     mine[: lengths[here.rank]] = part.sums.keys
     gathered = [torch.zeros(len(mine), dtype=torch.int64) for _ in lengths]
     dist.all_gather(gathered, torch.from_numpy(mine.view(np.int64)))
     part.sums._keys = [g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)]
-    part.done = sum(int(s[3]) for s in shapes)
     return part
+
+
+def _tell(text: str, here: World) -> str:
+    """The first process's text, known to all."""
+    content = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    length = torch.tensor(len(content))
+    dist.broadcast(length, 0)
+    if not here.first:
+        content = torch.zeros(int(length), dtype=torch.uint8)
+    dist.broadcast(content, 0)
+    return bytes(content.numpy()).decode()

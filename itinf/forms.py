@@ -65,7 +65,11 @@ def within_groups(tables: list[Tensor], partner: Tensor, groups: list[slice]) ->
 
 
 def centred(
-    update2: Tensor, gradient2: Tensor, own: tuple[Tensor, Tensor], cross: tuple[Tensor, Tensor], means: tuple[Tensor, Tensor]
+    update2: Tensor,
+    gradient2: Tensor,
+    own: tuple[Tensor, Tensor],
+    cross: tuple[Tensor, Tensor],
+    means: tuple[Tensor, Tensor],
 ) -> Form:
     """Mean over units removed from both.
 
@@ -87,7 +91,12 @@ def centred(
 
 
 def gauge_fixed(
-    gauge: Gauge, updates: Tensor, gradients: Tensor, squares: tuple[Tensor, Tensor], scale: Tensor | None, dead: list[Tensor] | None
+    gauge: Gauge,
+    updates: Tensor,
+    gradients: Tensor,
+    squares: tuple[Tensor, Tensor],
+    scale: Tensor | None,
+    dead: list[Tensor] | None,
 ) -> Form:
     """The form that the network's own gauge cannot change.
 

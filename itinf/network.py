@@ -59,9 +59,7 @@ def modules(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...
     if not names:
         wanted = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
         present = sorted({type(module).__name__ for module in model.modules()})
-        raise ItinfError(
-            f"{type(model).__name__} has no module of class {wanted}. Its classes: {', '.join(present)}."
-        )
+        raise ItinfError(f"{type(model).__name__} has no module of class {wanted}. Its classes: {', '.join(present)}.")
     return names
 
 
@@ -184,7 +182,7 @@ class Network:
         Returns:
             (R, classes) logits.
         """
-        rows = self.neck(rows) if self.neck is not None else rows
+        rows = self.neck(rows.clone()) if self.neck is not None else rows  # a neck may work in place
         rows = self.pool(rows) if self.pool is not None else rows
         return self.head(rows)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .data import IGNORED
 from .network import Network
-from .residual import Residual, label_residual, soft_residual
+from .residual import Residual, label_residual, soft_residual, top1
 from .tap import frozen
 from .trace import Target, Trace, chunks, classes_of
 
@@ -108,7 +108,7 @@ def _read_state(network: Network, trace: Trace, where: StateId, targets: Sequenc
                 logits = network.readout(x)
             with torch.no_grad():
                 residuals: dict[Target, Residual] = {"label": label_residual(logits, label[part])}
-                answer[part], loss[part] = logits.argmax(1), residuals["label"].loss
+                answer[part], loss[part] = top1(logits), residuals["label"].loss
                 if "answer" in targets:
                     final = trace.answer.flatten()[part].masked_fill(~known[part], IGNORED)
                     residuals["answer"] = label_residual(logits, final)

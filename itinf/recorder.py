@@ -177,7 +177,9 @@ def row_and_column(values: Tensor, partner: Tensor) -> Tensor:
     p = values.shape[1]
     total = values.sum(1)
     fits = partner >= 0
-    return total.index_add(0, torch.div(partner[fits], p, rounding_mode="floor"), values.flatten()[fits].to(total.dtype))
+    return total.index_add(
+        0, torch.div(partner[fits], p, rounding_mode="floor"), values.flatten()[fits].to(total.dtype)
+    )
 
 
 def estimate(entry: Entry, sums: Sums) -> Array:
@@ -189,28 +191,31 @@ def estimate(entry: Entry, sums: Sums) -> Array:
         if entry.kind == "ratio":
             return sums.column(c["above"]) / sums.column(c["below"])
         if entry.kind in ("pairs", "partners"):
-            return sums.pairs(c["sum"]) / sums.pairs(c["n"])
+            return sums.pair_mean(c["sum"], c["n"])
         if entry.kind == "efficiency":
             gain, movement = sums.column(c["gain"]), sums.column(c["movement"])
             return gain / (np.abs(gain) + movement)
         if entry.kind == "pair efficiency":
-            gain, movement = sums.pairs(c["gain"]), sums.pairs(c["movement"])
+            gain, movement = (sums.pair_mean(c[role], c["pairs"]) for role in ("gain", "movement"))
             return gain / (np.abs(gain) + movement)
-        if entry.kind == "gauge-free":
-            size = np.sqrt(sums.pairs(c["squares"]) / sums.pairs(c["pairs"]))
-            return size * sums.column(c["sum"]) / sums.column(c["n"])
-        if entry.kind == "gauge-free pairs":
-            size = np.sqrt(sums.pairs(c["squares"]) / sums.pairs(c["pairs"]))
-            return size * sums.pairs(c["sum"]) / sums.pairs(c["n"])
+        if entry.kind in ("gauge-free", "gauge-free pairs"):
+            size = np.sqrt(sums.pair_mean(c["squares"], c["pairs"]))
+            if entry.kind == "gauge-free":
+                return size * sums.column(c["sum"]) / sums.column(c["n"])
+            return size * sums.pair_mean(c["sum"], c["n"])
     raise KeyError(entry.kind)
 
 
 def own_estimate(entry: Entry, sums: Sums) -> Array | None:
-    """The observed mean over just the units that the null has, (1 + B,); None where it has all."""
-    if entry.kind != "partners":
-        return None
+    """The observed estimate over just the units that the null has, (1 + B,); None where it has all."""
+    c = entry.columns
     with np.errstate(divide="ignore", invalid="ignore"):
-        return sums.column(entry.columns["own"]) / sums.column(entry.columns["own n"])
+        if entry.kind == "partners":
+            return sums.column(c["own"]) / sums.column(c["own n"])
+        if entry.kind == "pair efficiency":
+            gain, movement = sums.column(c["own gain"]), sums.column(c["own movement"])
+            return gain / (np.abs(gain) + movement)
+    return None
 
 
 def error(entry: Entry, sums: Sums, clusters: int) -> Array | None:

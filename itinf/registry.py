@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -63,14 +64,19 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
         ItinfError: unknown name (with the nearest), or what the network's function refuses.
     """
     known = names("networks")
-    if name in known:
-        opened = _open("networks", name)(weights=weights, **options)
-    else:
+    entry = name
+    if name not in known:
         family = re.fullmatch(r"(.*?)-?(\d+)", name)
         if family is None or family[1] not in known:
             raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)}")
-        opened = _open("networks", family[1])(weights=weights, depth=int(family[2]), **options)
-    return opened.named(name)
+        entry, options = family[1], {"depth": int(family[2]), **options}
+    function = _open("networks", entry)
+    try:
+        inspect.signature(function).bind(weights=weights, **options)
+    except TypeError as error:
+        takes = [p for p in inspect.signature(function).parameters if p != "weights"]
+        raise ItinfError(f"{name}: {error}. Its options: {', '.join(takes) or 'none'}.") from None
+    return function(weights=weights, **options).named(name)
 
 
 def dataset(source: str, network: Network, **options: Any) -> Data:

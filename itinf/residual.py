@@ -8,6 +8,7 @@ direction of the residual is still right.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data import IGNORED
+
+PIECE_BYTES = 2**25
+"""Float64 logits are held for about so many bytes at once; what is larger, the C library maps anew each time."""
+RUN = 1024
+"""Classes that ``top1`` looks at together."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +49,7 @@ def label_residual(logits: Tensor, target: Tensor) -> Residual:
     Returns:
         direction (R, classes), norm (R,), loss (R,).
     """
-    known = target != IGNORED
-    index = target.clamp_min(0).unsqueeze(1)  # (R, 1)
-    z = logits.to(torch.float64, copy=True)
-    own = z.gather(1, index)  # (R, 1)
-    z.scatter_(1, index, -torch.inf)
-    top = z.amax(1, keepdim=True)
-    z.sub_(top).exp_()  # others, at most 1
-    total = z.sum(1, keepdim=True)  # at least 1
-    odds = total.log() - (own - top)  # log-odds of the others against the label
-    z.div_(total)  # sums to 1 over the others
-    length = (1 + torch.linalg.vector_norm(z, dim=1, keepdim=True).square()).sqrt()
-    z.scatter_(1, index, -1.0).mul_(known.unsqueeze(1) / length)
-    known = known.to(torch.float64)
-    norm = (odds.sigmoid() * length).squeeze(1) * known
-    return Residual(z.to(logits.dtype), norm, -F.logsigmoid(-odds).squeeze(1) * known)
+    return _by_rows(_label_residual, logits, target)
 
 
 def soft_residual(logits: Tensor, target: Tensor, known: Tensor) -> Residual:
@@ -71,9 +63,52 @@ def soft_residual(logits: Tensor, target: Tensor, known: Tensor) -> Residual:
     Returns:
         direction (R, classes), norm (R,), loss (R,): the cross-entropy, entropy of the target included.
     """
+    return _by_rows(_soft_residual, logits, target, known)
+
+
+def top1(logits: Tensor) -> Tensor:
+    """Index (R,) of each unit's largest logit, of (R, classes)."""
+    classes = logits.shape[1]
+    # torch's argmax is ten times slower than its amax on a CPU, so it looks through one run only
+    run = torch.stack([x.amax(1) for x in logits.split(RUN, 1)], 1).argmax(1, keepdim=True)  # (R, 1)
+    within = torch.arange(min(RUN, classes), device=logits.device)
+    index = (run * RUN + within).clamp_max(classes - 1)
+    return index.gather(1, logits.gather(1, index).argmax(1, keepdim=True)).squeeze(1)
+
+
+def _by_rows(residual: Callable[..., Residual], logits: Tensor, *others: Tensor) -> Residual:
+    """The residual of a few units at a time: float64 tensors as long as these cost more to allocate than to fill."""
+    norm, loss = (torch.empty(len(logits), dtype=torch.float64, device=logits.device) for _ in range(2))
+    whole = Residual(torch.empty_like(logits), norm, loss)
+    size = max(1, PIECE_BYTES // (8 * logits.shape[1]))
+    for start in range(0, len(logits), size):
+        part = slice(start, start + size)
+        found = residual(logits[part], *(x[part] for x in others))
+        whole.direction[part], norm[part], loss[part] = found.direction, found.norm, found.loss
+    return whole
+
+
+def _label_residual(logits: Tensor, target: Tensor) -> Residual:
+    known = target != IGNORED
+    index = target.clamp_min(0).unsqueeze(1)  # (R, 1)
+    z = logits.to(torch.float64, copy=True)
+    own = z.gather(1, index)  # (R, 1)
+    z.scatter_(1, index, -torch.inf)
+    top = z.amax(1, keepdim=True)
+    z.sub_(top).exp_()  # others, at most 1
+    total = z.sum(1, keepdim=True)  # at least 1
+    odds = total.log() - (own - top)  # log-odds of the others against the label
+    length = (1 + (torch.linalg.vector_norm(z, dim=1, keepdim=True) / total).square()).sqrt()
+    unit = known.unsqueeze(1) / length
+    z.mul_(unit / total).scatter_(1, index, -unit)
+    norm = (odds.sigmoid() * length).squeeze(1) * known
+    return Residual(z, norm, -F.logsigmoid(-odds).squeeze(1) * known)
+
+
+def _soft_residual(logits: Tensor, target: Tensor, known: Tensor) -> Residual:
     log_p = logits.double().log_softmax(1)
-    q, gap = target.exp(), log_p - target
-    residual = torch.where(gap.abs() < 1, q * gap.expm1(), log_p.exp() - q)
+    q = target.exp()
+    residual = log_p.exp() - q
     # p and q both round to 1 where the network is sure: the largest entry is what the others leave
     top = target.argmax(1, keepdim=True)
     residual.scatter_(1, top, 0.0)
@@ -81,4 +116,4 @@ def soft_residual(logits: Tensor, target: Tensor, known: Tensor) -> Residual:
     norm = torch.linalg.vector_norm(residual, dim=1, keepdim=True)
     direction = torch.where(norm > 0, residual / norm, 0.0) * known.unsqueeze(1)
     loss = -(q * log_p).sum(1)
-    return Residual(direction.to(logits.dtype), norm.squeeze(1) * known, loss * known)
+    return Residual(direction, norm.squeeze(1) * known, loss * known)

@@ -109,15 +109,15 @@ class Sums:
         k = self.index[name]
         return np.concatenate([self.plain[k : k + 1], self.replicates[:, k]])
 
-    def pairs(self, name: str) -> Array:
-        """An estimate (1 + B,) of a sum over pairs of clusters.
+    def pair_mean(self, above: str, below: str) -> Array:
+        """An estimate (1 + B,) of a mean over pairs of clusters.
 
-        The column holds, per cluster, its row sum plus its column sum. Replicates are the first-order
-        projection w_i·w_k ≈ w_i + w_k − 1 (Hoeffding): no pair of weights is ever needed.
+        Both columns hold, per cluster, the row sum plus the column sum: of the values, and of their
+        count. Replicates are the first-order (Hoeffding) projection, in which a cluster brings its row
+        mean plus its column mean minus the overall mean: no pair of weights is ever needed.
         """
-        both = self.column(name)
-        half = both[0] / 2
-        return np.concatenate([[half], both[1:] - half])
+        mean = self.column(above) / self.column(below)
+        return mean[0] + np.r_[0.0, 2 * (mean[1:] - mean[0])]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything but the names, for a file or a reduction."""
@@ -149,8 +149,8 @@ class Sums:
         if not self.names:
             self.__dict__.update(Sums.of(self.seed, other.names, other.arrays()).__dict__)
             return
-        if (self.seed, self.names) != (other.seed, other.names):
-            raise ValueError("they were made with other settings (seed or measures)")
+        if (self.seed, self.count, self.names) != (other.seed, other.count, other.names):
+            raise ValueError("they were made with other settings (seed, replicates or measures)")
         if shared := len(np.intersect1d(self.keys, other.keys)):
             raise ValueError(f"{shared} clusters are in both")
         self.plain += other.plain
@@ -186,9 +186,7 @@ def percentile_interval(estimate: Array, clusters: int, level: float = 0.95) -> 
     return float(lo), float(hi)
 
 
-def simultaneous_band(
-    estimates: Array, errors: Array, clusters: int, level: float = 0.95
-) -> tuple[Array, Array]:
+def simultaneous_band(estimates: Array, errors: Array, clusters: int, level: float = 0.95) -> tuple[Array, Array]:
     """Band that holds all depths at once: max-t, each replicate studentised by its own error.
 
     Args:

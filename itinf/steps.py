@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -82,12 +83,8 @@ def steps(
     rows = {i: network.rows(trace.states[i]) for i in places}
     partners = {name: torch.as_tensor(p, device=label.device) for name, p in (nulls or {}).items()}
     names = ["observed", *partners, *(["order-shuffled"] if shuffled and _chain(trace, blocks) else [])]
-    result = {
-        (b, t, n): Step(*(torch.zeros(len(label), dtype=torch.float64, device=label.device) for _ in range(2)), known)
-        for b in blocks
-        for t in targets
-        for n in names
-    }
+    nothing = torch.zeros(len(label), dtype=torch.float64, device=label.device)
+    result = {(b, t, n): Step(nothing.clone(), nothing.clone(), known) for b in blocks for t in targets for n in names}
     order = _orders(trace, len(blocks), seed) if "order-shuffled" in names else None
     last = network.rows(trace.states[-1])
     # every depth's float64 logits of a chunk are held at once
@@ -125,13 +122,17 @@ def _increments(
 
 def _chain(trace: Trace, blocks: list[int]) -> bool:
     """Increments can change places only where the steps follow each other without a bridge."""
-    joined = all(trace.after[a] == trace.before[b] for a, b in zip(blocks, blocks[1:], strict=False))
+    joined = all(trace.after[a] == trace.before[b] for a, b in pairwise(blocks))
     return len(blocks) > 1 and joined
 
 
 def _orders(trace: Trace, length: int, seed: int) -> Tensor:
     """(R, length): one random order of the steps per cluster."""
-    drawn = [np.random.Philox(key=np.array([seed, k], dtype=np.uint64)).random_raw(length) for k in trace.keys]
+    keys = [np.array([seed, k], dtype=np.uint64) for k in trace.keys]
+    # far along the stream, whose beginning is the cluster's bootstrap weights
+    drawn = [
+        np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], dtype=np.uint64)).random_raw(length) for key in keys
+    ]
     order = np.repeat(np.argsort(np.stack(drawn), axis=1), trace.targets.shape[1], axis=0)
     return torch.as_tensor(order, device=trace.targets.device)
 

@@ -6,18 +6,20 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import accumulator
 from .accumulator import KNOWN, Accumulator
 from .calibration import Calibration, calibrate
-from .data import Batch, Data, Order, as_data, keyed_order, load_batch
+from .checking import require_readout
+from .data import IGNORED, Batch, Data, Order, as_data, keyed_order, load_batch
 from .distributed import World, reduce, world
 from .errors import ItinfError
 from .files import write_text
@@ -27,6 +29,7 @@ from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from .readouts import Readout, StateId, read
 from .recorder import Recorder
 from .run import MANIFEST, SUMS, Run, difference, read_manifest
+from .settings import Settings
 from .statistics import Sums
 from .table import SCHEMA
 from .trace import Target, Trace, concatenate, trace
@@ -41,30 +44,6 @@ SAVE_SECONDS = 15.0
 """How much work an interruption can cost."""
 
 GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What makes a study's numbers what they are.
-
-    Attributes:
-        units: images or tokens; tokens are taken in whole sequences. None for all.
-        seed: of the choice of clusters, their order and the bootstrap.
-        group: clusters within which the pairing and same-target nulls find their pairs.
-        calibration: clusters that set means and channel scales; None for 256 images or 32 sequences.
-        replicates: of the bootstrap.
-        untrained: how many random initialisations of the same architecture are measured beside it,
-            on a quarter of the units.
-        shard: (i, n): every n-th slab of clusters from the i-th, for runs to be merged.
-    """
-
-    units: int | None = None
-    seed: int = 0
-    group: int = 32
-    calibration: int | None = None
-    replicates: int = 400
-    untrained: int = 0
-    shard: tuple[int, int] | None = None
 
 
 def default_probes() -> list[Probe]:
@@ -103,7 +82,7 @@ def probe(
         raise ItinfError(f"batch is {batch}; expected at least 1.")
     source = as_data(data, network.unit)
     chosen = list(probes) if probes is not None else default_probes()
-    study = _Study(network, source, chosen, Settings(**settings), batch, progress or (lambda *_: None))
+    study = _Study(network, source, chosen, Settings.of(settings), batch, progress or (lambda *_: None))
     with world() as here:
         return study.run(here, Path(out) if out is not None else None)
 
@@ -114,12 +93,15 @@ class _Study:
     ) -> None:
         if data.unit != network.unit:
             raise ItinfError(f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s.")
-        if settings.group < 2:
-            raise ItinfError(f"group is {settings.group}; pairs need at least 2 clusters.")
         self.network, self.data, self.probes, self.settings = network, data, probes, settings
         self.batch, self.progress = batch, progress
         self.length = data[0][1].numel() if len(data) else 1
         self.order = keyed_order(data, self._clusters(), settings.seed, self._calibration())
+        if len(self._share("observed").indices) == 0:
+            raise ItinfError(
+                f"shard {settings.shard} has nothing: {len(self.order.indices):,} clusters make "
+                f"{-(-len(self.order.indices) // settings.group)} groups of {settings.group}. Use fewer shards."
+            )
         self.gradients = [g for g in GRADIENTS if any(g in p.gradients for p in probes)]
         self.targets: list[Target] = list(dict.fromkeys(t for p in probes if p.gradients for t in p.targets))
 
@@ -188,6 +170,7 @@ class _Study:
                 raise ItinfError(f"{out} exists and holds no itinf results. Choose another --out.")
             if there is not None and (out / SUMS).exists():
                 stages, manifest["seconds"] = accumulator.load(out / SUMS), there["seconds"]
+        require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
         keeper = _Keeper(stages, manifest, out if here.first else None)
         names = ["observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))]
         try:
@@ -203,40 +186,41 @@ class _Study:
 
     def _stage(self, name: str, keeper: _Keeper, here: World) -> None:
         kind, _, seed = name.partition(":")
-        order = self.order
-        network = self.network
-        if kind == "untrained":
-            order = replace(order, indices=order.indices[: self._quarter()], keys=order.keys[: self._quarter()])
-        slabs = self._slabs(len(order.indices))
-        total = keeper.stages.setdefault(name, Accumulator(Sums(self.settings.seed, self.settings.replicates)))
-        if total.done == len(slabs):
+        order, network = self._share(kind), self.network
+        clusters = len(order.indices)
+        total = keeper.stages.setdefault(name, self._empty())
+        if total.clusters == clusters:
             return
         if kind == "untrained":
-            calibration = [load_batch(self.data, order.calibration[s]) for s in groups(len(order.calibration), self.batch)]
-            network = untrained_network(network, int(seed), calibration)
+            # batches of a fixed size: BatchNorm's statistics must not depend on --batch
+            pieces = groups(len(order.calibration), self.settings.group)
+            network = untrained_network(
+                network, int(seed), [load_batch(self.data, order.calibration[s]) for s in pieces]
+            )
         means = self._calibrate(network, order)
-        clusters = sum(s.stop - s.start for s in slabs)
-        while total.done < len(slabs):
-            mine = slabs[total.done : total.done + here.size][here.rank : here.rank + 1]
-            part = total if here.size == 1 else Accumulator(Sums(self.settings.seed, self.settings.replicates))
-            for slab in mine:
-                self._measure(network, order, slab, means, part)
+        size = max(1, self.batch // self.settings.group) * self.settings.group
+        while total.clusters < clusters:
+            start = total.clusters + here.rank * size
+            part = total if here.size == 1 else self._empty()
+            if start < clusters:
+                self._measure(network, order, slice(start, min(start + size, clusters)), means, part)
             if part is not total:
                 total.merge(reduce(part, here))
-            self.progress(name, sum(s.stop - s.start for s in slabs[: total.done]), clusters)
+            self.progress(name, total.clusters, clusters)
             keeper.save()
 
-    def _quarter(self) -> int:
-        return max(min(self.settings.group, len(self.order.indices)), len(self.order.indices) // 4)
+    def _empty(self) -> Accumulator:
+        return Accumulator(Sums(self.settings.seed, self.settings.replicates))
 
-    def _slabs(self, clusters: int) -> list[slice]:
-        """Whole groups of clusters, about a batch each: what is measured at once."""
-        size = max(1, self.batch // self.settings.group) * self.settings.group
-        slabs = groups(clusters, size)
+    def _share(self, kind: str) -> Order:
+        """The clusters of a stage that are this shard's: whole groups, so that no batch matters."""
+        place = np.arange(len(self.order.indices))
+        if kind == "untrained":
+            place = place[: max(self.settings.group, len(place) // 4)]
         if self.settings.shard is not None:
             i, n = self.settings.shard
-            slabs = slabs[i::n]
-        return slabs
+            place = place[place // self.settings.group % n == i]
+        return replace(self.order, indices=self.order.indices[place], keys=self.order.keys[place])
 
     def _traces(self, network: Network, order: Order, slab: slice) -> Iterator[Trace]:
         for piece in groups(slab.stop - slab.start, self.batch):
@@ -266,7 +250,6 @@ class _Study:
         if not into.structure:
             into.structure = describe(network, seen)
         into.add(seen.keys, record)
-        into.done += 1
 
     def _partners(self, seen: Trace, members: list[slice]) -> dict[str, Tensor]:
         targets = seen.targets.cpu().numpy()
@@ -275,9 +258,11 @@ class _Study:
         for m in members:
             found = same_target(targets[m], seen.keys[m])
             same.append(torch.from_numpy(found + (found >= 0) * m.start * p))
-        near = torch.from_numpy(neighbours(targets.shape, self.settings.group))
+        near = neighbours(targets.shape, self.settings.group)
+        known = targets.ravel() != IGNORED
+        near = np.where(known & (near >= 0) & known[near], near, -1)
         device = seen.targets.device
-        return {"same-target": torch.cat(same).to(device), "pairing": near.to(device)}
+        return {"same-target": torch.cat(same).to(device), "pairing": torch.from_numpy(near).to(device)}
 
     def _calibrate(self, network: Network, order: Order) -> Calibration:
         if not self.gradients:
@@ -338,19 +323,20 @@ class _Keeper:
     def save(self) -> None:
         if self.out is None or time.monotonic() - self.saved < SAVE_SECONDS:
             return
-        self._write_partial()
+        self._write_manifest()
+        accumulator.save(self.out / SUMS, self.stages)
         self.saved = time.monotonic()
 
-    def _write_partial(self) -> None:
+    def _write_manifest(self) -> None:
+        """Before any sums: sums without a manifest are no study's."""
         assert self.out is not None
-        self.manifest["seconds"] = self.before + time.monotonic() - self.start
-        accumulator.save(self.out / SUMS, self.stages)
+        self.manifest["seconds"] = round(self.before + time.monotonic() - self.start, 1)
         write_text(self.out / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
 
     def finish(self) -> Run:
-        self.manifest["seconds"] = round(self.before + time.monotonic() - self.start, 1)
-        self.manifest["complete"] = True
-        run = Run(self.stages, self.manifest)
+        if self.out is not None:
+            self._write_manifest()
+        run = Run(self.stages, self.manifest | {"complete": True})
         if self.out is not None:
             run.save(self.out)
         return run

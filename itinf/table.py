@@ -15,10 +15,37 @@ from .statistics import Array, interval, simultaneous_band
 
 SCHEMA = 1
 
-COLUMNS = (
-    "schema model modality block index depth part segment lens fitted_at measure statistic gradient update form target "
-    "subset null null_seed unit mean lo hi band_lo band_hi n_units n_missing n_clusters reason"
-).split()
+COLUMNS = [
+    "schema",
+    "model",
+    "modality",
+    "block",
+    "index",
+    "depth",
+    "part",
+    "segment",
+    "lens",
+    "fitted_at",
+    "measure",
+    "statistic",
+    "gradient",
+    "update",
+    "form",
+    "target",
+    "subset",
+    "null",
+    "null_seed",
+    "unit",
+    "mean",
+    "lo",
+    "hi",
+    "band_lo",
+    "band_hi",
+    "n_units",
+    "n_missing",
+    "n_clusters",
+    "reason",
+]
 
 
 def table(stages: Mapping[str, Accumulator]) -> pd.DataFrame:
@@ -37,7 +64,9 @@ def table(stages: Mapping[str, Accumulator]) -> pd.DataFrame:
         kind, _, seed = name.partition(":")
         made = _rows(stage)
         if kind == "untrained":
-            made = [r | {"null": kind, "null_seed": int(seed)} for r in made if r["null"] == "observed" and not r["reason"]]
+            made = [
+                r | {"null": kind, "null_seed": int(seed)} for r in made if r["null"] == "observed" and not r["reason"]
+            ]
         rows += made
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -62,7 +91,13 @@ def _rows(stage: Accumulator) -> list[dict[str, Any]]:
         )
         if row.null in ("pairing", "same-target"):
             made += _effect(entry, stage, clusters)
-        elif row.measure == "alignment" and entry.kind == "mean" and row.form == "raw" and row.subset == "all" and row.unit != "sequence":
+        elif (
+            row.measure == "alignment"
+            and entry.kind == "mean"
+            and row.form == "raw"
+            and row.subset == "all"
+            and row.unit != "sequence"
+        ):
             made.append(_isotropic(row, stage, units, clusters))
     nothing = {"mean": math.nan, "lo": math.nan, "hi": math.nan}
     for row, reason in stage.missing.items():
@@ -101,7 +136,8 @@ def _effect(entry: Entry, stage: Accumulator, clusters: int) -> list[dict[str, A
     if observed is None or observed.kind == "median":
         return []
     own = own_estimate(entry, stage.sums)
-    values = (estimate(observed, stage.sums) if own is None else own) - estimate(entry, stage.sums)
+    with np.errstate(invalid="ignore"):  # a replicate without clusters has no value
+        values = (estimate(observed, stage.sums) if own is None else own) - estimate(entry, stage.sums)
     lo, hi = interval(values, clusters)
     units = counts(observed if own is None else entry, stage.sums, stage.histograms)[0]
     line = _line(row, stage, units, clusters)

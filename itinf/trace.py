@@ -13,13 +13,13 @@ from torch import Tensor
 from .data import IGNORED, Batch
 from .errors import ItinfError
 from .network import Network
-from .residual import label_residual
+from .residual import label_residual, top1
 from .tap import Taps, frozen, tapped
 
 Target = Literal["label", "answer", "model"]
 
 CHUNK_BYTES = 2**25
-"""Readouts run over so many units at once that their float64 logits stay about this small."""
+"""Readouts run over so many units at once that their float32 logits stay about this small."""
 
 
 @dataclass
@@ -137,8 +137,8 @@ def concatenate(traces: Sequence[Trace]) -> Trace:
 
 
 def chunks(total: int, classes: int) -> list[slice]:
-    """Slices of units whose float64 logits take about ``CHUNK_BYTES``."""
-    size = max(1, CHUNK_BYTES // (8 * classes))
+    """Slices of units whose float32 logits take about ``CHUNK_BYTES``."""
+    size = max(1, CHUNK_BYTES // (4 * classes))
     return [slice(i, min(i + size, total)) for i in range(0, total, size)]
 
 
@@ -179,7 +179,9 @@ class _Final:
                 "Is the unit (image or token) right?"
             )
         if int(target.max()) >= classes:
-            raise ItinfError(f"{network.name}: target {int(target.max())} is out of range for a head of {classes} classes.")
+            raise ItinfError(
+                f"{network.name}: target {int(target.max())} is out of range for a head of {classes} classes."
+            )
         direction = torch.empty_like(rows) if gradient else None
         norm, loss = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
         answer = torch.empty_like(target)
@@ -190,7 +192,7 @@ class _Final:
                     logits = network.readout(x)
                 with torch.no_grad():
                     residual = label_residual(logits, target[part])
-                    answer[part] = logits.argmax(1)
+                    answer[part] = top1(logits)
                 norm[part], loss[part] = residual.norm, residual.loss
                 if direction is not None:
                     (direction[part],) = torch.autograd.grad(logits, x, residual.direction)
@@ -212,7 +214,9 @@ def _backward(
     branches = [b for b in taps.branches if b is not None]
     parts = [t for p in taps.parts for t in p.values()]
     wanted = [*states[:-1], *branches, *parts]
-    found = torch.autograd.grad(states[-1], wanted, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True)
+    found = torch.autograd.grad(
+        states[-1], wanted, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True
+    )
     if any(g is None for g in found):
         raise ItinfError(f"{network.name}: {_unreached(network, taps, states, found)}")
     rest = iter(found)

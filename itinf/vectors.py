@@ -85,9 +85,9 @@ def gradient(
     found = trace.gradients[target]
     if which == "output":
         if update == "branch":
-            direction = found.branches[block]
-            assert direction is not None
-            return Gradient(("branch", block, target), direction, found.scale)
+            at_branch = found.branches[block]
+            assert at_branch is not None
+            return Gradient(("branch", block, target), at_branch, found.scale)
         if update == "part":
             return Gradient(("part", block, part, target), found.parts[block][part], found.scale)
         return Gradient(("state", after, target), found.states[after], found.scale)
@@ -106,4 +106,3 @@ def segments(network: Network, trace: Trace) -> list[int]:
         same = place > 0 and network.width(state) == network.width(trace.states[place - 1])
         numbers.append((numbers[-1] if numbers else 0) if same or not numbers else numbers[-1] + 1)
     return numbers
-

@@ -172,16 +172,16 @@ class BlockView:
 
     def base_norm(self, part: str) -> Tensor:
         """(N, P) float64 norm of the state that the update, branch or part is added to."""
-        return state_norm(self.batch.network, self.batch.trace, base(self.batch.network, self.batch.trace, self.block, part))
+        return state_norm(
+            self.batch.network, self.batch.trace, base(self.batch.network, self.batch.trace, self.block, part)
+        )
 
     def _size(self, group: int) -> int:
         members = self.batch.groups[group]
         return members.stop - members.start
 
 
-def undefined(
-    view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]
-) -> dict[Combination, str]:
+def undefined(view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]) -> dict[Combination, str]:
     """Update and branch where this block has none, and why; no branch where the network has none at all."""
     why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
     if any(block.branch is not None for block in view.batch.network.blocks):

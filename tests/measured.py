@@ -52,7 +52,9 @@ def view(
     labels = seen.targets.numpy()
     same = [same_target(labels[m], seen.keys[m]) for m in members]
     partners = {
-        "same-target": torch.cat([torch.from_numpy(s + (s >= 0) * m.start * p) for s, m in zip(same, members, strict=True)]),
+        "same-target": torch.cat(
+            [torch.from_numpy(s + (s >= 0) * m.start * p) for s, m in zip(same, members, strict=True)]
+        ),
         "pairing": torch.from_numpy(neighbours(labels.shape, size)),
     }
     empty = BatchView(network, seen, readouts, Calibration(), members, partners, 0)
@@ -71,7 +73,9 @@ def vectors(batch: BatchView, targets: Sequence[Target] = ("label",)) -> dict[Ke
     return found
 
 
-def measure(batch: BatchView, probes: Sequence[Probe] = (Alignment(),), targets: Sequence[Target] = ("label",)) -> Measured:
+def measure(
+    batch: BatchView, probes: Sequence[Probe] = (Alignment(),), targets: Sequence[Target] = ("label",)
+) -> Measured:
     """Runs probes over a view."""
     record = Recorder()
     record.count("n|known", batch.trace.known)

@@ -55,7 +55,7 @@ class Residual(nn.Module):
 
 def opened(model: nn.Module, branch: str | None = None, head: nn.Module | None = None) -> Network:
     """A model with ``blocks`` and ``head`` as a network of images, in float64."""
-    blocks = [Block(f"blocks.{i}", branch=branch) for i in range(len(model.get_submodule("blocks")))]  # type: ignore[arg-type]
+    blocks = [Block(f"blocks.{i}", branch=branch) for i in range(len(model.get_submodule("blocks")))]
     model.to(torch.float64)
     return Network(model, blocks, layout="n c h w", head=head or model.get_submodule("head"), pool=mean)
 
@@ -64,7 +64,9 @@ def smooth(width: int = 6, blocks: int = 4, classes: int = 10, gain: float = 0.5
     """h + tanh branches on (N, width, 2, 2) states: analytic in every input, so Taylor's theorem holds."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        branches = [nn.Sequential(nn.Conv2d(width, width, 1), nn.Tanh(), nn.Conv2d(width, width, 1)) for _ in range(blocks)]
+        branches = [
+            nn.Sequential(nn.Conv2d(width, width, 1), nn.Tanh(), nn.Conv2d(width, width, 1)) for _ in range(blocks)
+        ]
         model = Chain([Residual(b) for b in branches], nn.Linear(width, classes))
     with torch.no_grad():
         for p in model.parameters():
@@ -196,7 +198,7 @@ def repeated(calls: list[int | None], width: int = 4, times: int = 2) -> Network
 
 
 class _Careless(nn.Module):
-    """Works in place everywhere: inside blocks, between them, and before the pool."""
+    """Works in place inside blocks, between them, and before the pool."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -204,9 +206,9 @@ class _Careless(nn.Module):
         self.neck, self.head = nn.ReLU(inplace=True), nn.Linear(width, 3)
 
     def forward(self, h: Tensor) -> Tensor:
-        for block in self.blocks:
-            h = block(h).mul_(0.5)
-        return self.head(mean(self.neck(h.add_(0.1))))
+        for place, block in enumerate(self.blocks):
+            h = block(h if place == 0 else h.mul_(0.5))
+        return self.head(mean(self.neck(h)))
 
 
 class _CarelessBlock(nn.Module):
@@ -217,11 +219,11 @@ class _CarelessBlock(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         out = self.branch(h)
         out += h
-        return out.relu_()
+        return out.tanh_()
 
 
 def careless(width: int = 4) -> Network:
-    """A network that works in place on its branches and on its states; its bridges multiply by ½."""
+    """A network that works in place on its branches and on its states; its bridges multiply by ½, its neck is a ReLU."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = _Careless(width).to(torch.float64)

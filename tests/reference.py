@@ -1,8 +1,10 @@
 """MEASURES.md the long way: plain forward passes, one autograd call per gradient, loops over pairs.
 
-Nothing of itinf is used. A ``Meeting`` is one update with one gradient, for all clusters.
+Nothing of itinf is used. A ``Meeting`` is one update with one gradient, for all clusters; units are numbered
+cluster by cluster, position by position.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -85,7 +87,9 @@ class Images:
             skip = block.shortcut(before)
             same = before.shape == after.shape
             outputs = {"update": gradient_at(after, self.rest(l + 1), self.targets)} if same else {}
-            outputs["branch"] = gradient_at(branch, lambda f, s=skip, l=l: self.rest(l + 1)(F.relu(f + s)), self.targets)
+            outputs["branch"] = gradient_at(
+                branch, lambda f, s=skip, l=l: self.rest(l + 1)(F.relu(f + s)), self.targets
+            )
             for update, vector in (("update", after - before if same else None), ("branch", branch)):
                 if vector is None:
                     continue
@@ -169,25 +173,30 @@ class Tokens:
 
 
 def mean(values):
-    return float(torch.stack([torch.as_tensor(v) for v in values]).mean()) if len(values) else float("nan")
+    return math.fsum(values) / len(values) if values else math.nan
 
 
-def cosine(d, g):
-    return float(-(d @ g) / (d.norm() * g.norm()))
+def dots(d, g):
+    """Every update with every gradient: table[u][k], u and k numbered cluster by cluster."""
+    return (d.flatten(0, 1) @ g.flatten(0, 1).T).tolist()
 
 
 def alignment(d, g, scale, known, pairs, partner):
-    """Rows of one form: mean, weighted and both nulls. ``pairs`` are ((i, p), (k, p))."""
-    usable = known & (d.norm(dim=2) > 0) & (g.norm(dim=2) > 0)
-    units = [tuple(u) for u in usable.nonzero().tolist()]
-    own = {u: cosine(d[u], g[u]) for u in units}
-    weights = {u: float(scale[u]) for u in units}
-    other = {u: cosine(d[u], g[partner[u]]) for u in units if partner.get(u) in own}
+    """Rows of one form: mean, weighted and both nulls; and the effects against the nulls."""
+    long, wide = d.norm(dim=2).flatten().tolist(), g.norm(dim=2).flatten().tolist()
+    usable = [u for u, k in enumerate(known.flatten().tolist()) if k and long[u] > 0 and wide[u] > 0]
+    table, weight = dots(d, g), scale.flatten().tolist()
+
+    def cosine(u, k):
+        return -table[u][k] / (long[u] * wide[k])
+
+    own = {u: cosine(u, u) for u in usable}
+    other = {u: cosine(u, partner[u]) for u in usable if partner.get(u) in own}
     rows = {
-        ("mean", "observed"): mean(list(own.values())),
-        ("weighted", "observed"): sum(own[u] * weights[u] for u in units) / sum(weights.values()),
-        ("mean", "pairing"): mean([cosine(d[u], g[k]) for u, k in pairs if u in own and k in own]),
-        ("mean", "same-target"): mean(list(other.values())),
+        ("mean", "observed"): mean(own.values()),
+        ("weighted", "observed"): sum(own[u] * weight[u] for u in usable) / sum(weight[u] for u in usable),
+        ("mean", "pairing"): mean([cosine(u, k) for u, k in pairs if u in own and k in own]),
+        ("mean", "same-target"): mean(other.values()),
     }
     effect = mean([own[u] for u in other]) - rows["mean", "same-target"]
     return rows, {"pairing": rows["mean", "observed"] - rows["mean", "pairing"], "same-target": effect}
@@ -195,8 +204,9 @@ def alignment(d, g, scale, known, pairs, partner):
 
 def gauge_free(d, g, known, pairs):
     """Share and ratio, observed and over pairs."""
-    units = [tuple(u) for u in known.nonzero().tolist()]
-    meet = {(u, k): float(-(d[u] @ g[k])) for u, k in pairs}
+    table = dots(d, g)
+    units = [u for u, k in enumerate(known.flatten().tolist()) if k]
+    meet = {(u, k): -table[u][k] for u, k in pairs}
     at_gradient, at_update = defaultdict(list), defaultdict(list)
     for (u, k), value in meet.items():
         at_gradient[k].append(value**2)
@@ -204,11 +214,10 @@ def gauge_free(d, g, known, pairs):
     a = {u: mean(at_gradient[u]) ** 0.5 for u in units}
     b = {u: mean(at_update[u]) ** 0.5 for u in units}
     m = mean([v**2 for v in meet.values()]) ** 0.5
-    own = {u: float(-(d[u] @ g[u])) for u in units}
     return {
-        ("descent_share", "mean", "observed"): mean([float(own[u] > 0) for u in units]),
-        ("descent_share", "mean", "pairing"): mean([float(v > 0) for v in meet.values()]),
-        ("alignment", "ratio", "observed"): mean([m * own[u] / (a[u] * b[u]) for u in units]),
+        ("descent_share", "mean", "observed"): mean([-table[u][u] > 0 for u in units]),
+        ("descent_share", "mean", "pairing"): mean([v > 0 for v in meet.values()]),
+        ("alignment", "ratio", "observed"): mean([m * -table[u][u] / (a[u] * b[u]) for u in units]),
         ("alignment", "ratio", "pairing"): mean([m * v / (b[u] * a[k]) for (u, k), v in meet.items()]),
     }
 
@@ -216,16 +225,13 @@ def gauge_free(d, g, known, pairs):
 def flattened(d, g, known, members):
     """Cosine of whole sequences, observed and over pairs of the same group."""
     d, g = ((x * known.unsqueeze(2)).flatten(1) for x in (d, g))
-    own = [cosine(d[i], g[i]) for i in range(len(d))]
-    pairs = [cosine(d[i], g[k]) for m in members for i in m for k in m if i != k]
-    return {"observed": mean(own), "pairing": mean(pairs)}
+    table = (-(d @ g.T) / (d.norm(dim=1).unsqueeze(1) * g.norm(dim=1))).tolist()
+    pairs = [table[i][k] for m in members for i in m for k in m if i != k]
+    return {"observed": mean([table[i][i] for i in range(len(d))]), "pairing": mean(pairs)}
 
 
-def prediction(before, after, targets):
-    """Sums of gain and movement in bits over the units with a target."""
-    known = targets != IGNORED
-    p, q = (x[known].log_softmax(1) / torch.log(torch.tensor(2.0, dtype=x.dtype)) for x in (before, after))
-    label = targets[known].unsqueeze(1)
-    gain = (q - p).gather(1, label).sum()
-    movement = (2**p * (p - q)).sum()
-    return float(gain), float(movement), int(known.sum())
+def prediction(before, after, target):
+    """Sums over units (R, classes) of gain and movement, in bits."""
+    p, q = (x.log_softmax(1) / math.log(2) for x in (before, after))
+    gain = (q - p).gather(1, target.unsqueeze(1)).sum()
+    return float(gain), float((2**p * (p - q)).sum())

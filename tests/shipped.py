@@ -105,7 +105,7 @@ def out_of_place(network: Network) -> nn.Module:
         if isinstance(module, nn.ReLU):
             module.inplace = False
         if isinstance(module, PreBlock | PostBlock | BasicBlock | Bottleneck):
-            module.forward = _Sum(module)  # type: ignore[method-assign]
+            module.forward = _Sum(module)
     return model
 
 
@@ -115,6 +115,6 @@ class _Sum:
 
     def __call__(self, x: Tensor) -> Tensor:
         b = self.block
-        skip = b.shortcut if isinstance(b, PreBlock | PostBlock) else (b.downsample or nn.Identity())  # type: ignore[union-attr]
-        total = _branch(b, x) if skip is None else _branch(b, x) + skip(x)  # type: ignore[operator]
+        skip = b.shortcut if isinstance(b, PreBlock | PostBlock) else (b.downsample or nn.Identity())
+        total = _branch(b, x) if skip is None else _branch(b, x) + skip(x)
         return total if isinstance(b, PreBlock) else F.relu(total)

@@ -4,16 +4,26 @@ import math
 
 import pytest
 import torch
-from reference import IGNORED, Images, Tokens, alignment, flattened, gauge_free, prediction
-from tiny import GROUP, gpt2, images, resnet, tokens, with_partners
+from torch.nn.functional import cross_entropy
 
 import itinf
 from itinf.data import keyed_order
+from reference import IGNORED, Images, Tokens, alignment, dots, flattened, gauge_free, mean, prediction
+from tiny import GROUP, gpt2, images, resnet, tokens, with_partners
 
 CALIBRATION = 9
 MEASURED = ("alignment", "alignment_effect", "descent_share", "update_norm", "first_order_gain", "realised_gain")
-MEASURED += ("prediction_gain", "prediction_movement", "efficiency", "accuracy", "loss")
+STEPS = ("prediction_gain", "prediction_movement", "efficiency")
+MEASURED += (*STEPS, *(f"{step}_effect" for step in STEPS), "accuracy", "loss")
+NAMES = ["index", "measure", "statistic", "gradient", "update", "part", "form", "null", "unit"]
+PLAIN = {"statistic": "mean", "gradient": "", "update": "", "part": "", "form": "", "null": "observed"}
 BESIDES = {"order-shuffled", "isotropic"}  # nulls whose answers are known elsewhere
+
+
+def named(where, **fields):
+    """A row's name, a value for each of ``NAMES``."""
+    given = PLAIN | where | fields
+    return tuple(given[name] for name in NAMES)
 
 
 def opened(kind):
@@ -54,11 +64,12 @@ def calibrated(reference):
 
 def partners(targets, members):
     """The only other unit of the group with the same target."""
+    label, positions = targets.flatten().tolist(), targets.shape[1]
     found = {}
     for m in members:
-        units = [(i, p) for i in m for p in range(targets.shape[1]) if targets[i, p] != IGNORED]
+        units = [u for i in m for u in range(i * positions, (i + 1) * positions) if label[u] != IGNORED]
         for u in units:
-            same = [k for k in units if k[0] != u[0] and targets[k] == targets[u]]
+            same = [k for k in units if k // positions != u // positions and label[k] == label[u]]
             assert len(same) <= 1
             if same:
                 found[u] = same[0]
@@ -67,92 +78,96 @@ def partners(targets, members):
 
 @torch.no_grad()
 def expected(kind):
-    """(measure, block, statistic, gradient, update, part, form, null, unit) -> value."""
+    """The study's network and data, and the value of every row."""
     network, data, reference = opened(kind)
     network.to("cpu", torch.float64)
     if kind == "image":
         data.inputs = data.inputs.double()
     order = keyed_order(data, None, 0, CALIBRATION)
-    seen, fixed = (reference(network.model, data.inputs[i], data.targets[i]) for i in (order.indices, order.calibration))
-    means, deviations = calibrated(fixed)
-    known = seen.targets != IGNORED
-    members = [range(i, min(i + GROUP, len(known))) for i in range(0, len(known), GROUP)]
-    places = [(p, i, k) for m in members for p in range(known.shape[1]) for i in m for k in m if i != k]
-    pairs = [((i, p), (k, p)) for p, i, k in places if known[i, p] and known[k, p]]
+    seen, fixed = (
+        reference(network.model, data.inputs[i], data.targets[i]) for i in (order.indices, order.calibration)
+    )
+    n, positions = seen.targets.shape
+    members = [range(i, min(i + GROUP, n)) for i in range(0, n, GROUP)]
+    known = (seen.targets != IGNORED).flatten().tolist()
+    places = [(i * positions, k * positions) for m in members for i in m for k in m if i != k]
+    pairs = [(i + p, k + p) for i, k in places for p in range(positions) if known[i + p] and known[k + p]]
     partner = partners(seen.targets, members)
-    rows = {}
+    rows = dict(meetings(kind, seen, calibrated(fixed), members, pairs, partner))
+    rows |= dict(steps(kind, seen, members, partner))
+    return network, data, rows | dict(performance(kind, seen))
+
+
+def meetings(kind, seen, calibration, members, pairs, partner):
+    known = seen.targets != IGNORED
+    means, deviations = calibration
     found, bases = seen.meetings()
     for (l, update, part, which), m in found.items():
-        where = {"block": l + 1, "gradient": which, "update": update, "part": part}
-
-        def put(measure, value, statistic="mean", form="", null="observed", unit=kind, where=where):
-            rows[tuple((where | dict(measure=measure, statistic=statistic, form=form, null=null, unit=unit)).items())] = value
-
-        normal = unit_norm(m.gradient, m.scale)
+        where = {"index": l + 1, "gradient": which, "update": update, "part": part, "unit": kind}
         width = seen.states[l + 1].shape[1]
         for form, d, g in forms(kind, m, means[l, update, part, which], deviations.get(width)):
             values, effects = alignment(d, g, m.scale, known, pairs, partner)
             for (statistic, null), value in values.items():
-                put("alignment", value, statistic, form, null)
+                yield named(where, measure="alignment", statistic=statistic, form=form, null=null), value
             for null, value in effects.items():
-                put("alignment_effect", value, form=form, null=null)
+                yield named(where, measure="alignment_effect", form=form, null=null), value
             if kind == "token":
-                weighted = g * m.scale.unsqueeze(2)
-                for null, value in flattened(d, weighted, known, members).items():
-                    put("alignment", value, "flattened", form, null, "sequence")
+                whole = where | {"unit": "sequence", "statistic": "flattened"}
+                for null, value in flattened(d, g * m.scale.unsqueeze(2), known, members).items():
+                    yield named(whole, measure="alignment", form=form, null=null), value
+        normal = unit_norm(m.gradient, m.scale)
         for (measure, statistic, null), value in gauge_free(m.update, normal, known, pairs).items():
-            put(measure, value, statistic, "gauge-free", null)
+            yield named(where, measure=measure, statistic=statistic, form="gauge-free", null=null), value
         gains = -(m.update * m.gradient).sum(2)
-        put("first_order_gain", float(gains[known].mean()))
-        put("first_order_gain", float(torch.stack([-(m.update[u] @ m.gradient[k]) for u, k in pairs]).mean()), null="pairing")
+        yield named(where, measure="first_order_gain"), float(gains[known].mean())
+        table = dots(m.update, m.gradient)
+        yield named(where, measure="first_order_gain", null="pairing"), mean([-table[u][k] for u, k in pairs])
     for (l, update, part), base in bases.items():
-        ratio = found[l, update, part, "output"].update.norm(dim=2) / base.norm(dim=2)
-        where = {"block": l + 1, "gradient": "", "update": update, "part": part}
-        rows[tuple((where | dict(measure="update_norm", statistic="mean", form="", null="observed", unit=kind)).items())] = float(
-            ratio[known].mean()
-        )
-    return network, data, rows | steps(kind, seen, partner, pairs)
+        where = {"index": l + 1, "update": update, "part": part, "unit": kind}
+        size = found[l, update, part, "output"].update.norm(dim=2) / base.norm(dim=2)
+        yield named(where, measure="update_norm"), float(size[known].mean())
 
 
-def steps(kind, seen, partner, pairs):
-    """Prediction space, observed, against the next cluster's increments and against those of the same target."""
-    rows = {}
-    known = seen.targets != IGNORED
-    n = len(known)
+def steps(kind, seen, members, partner):
+    """Prediction space: observed, with the next cluster's increments, and with those of the same target."""
+    positions, label = seen.targets.shape[1], seen.targets.flatten()
     ring = {}
-    for start in range(0, n, GROUP):
-        size = min(GROUP, n - start)
-        ring |= {(start + j, p): (start + (j + 1) % size, p) for j in range(size) for p in range(known.shape[1])}
+    for m in members:
+        first, size = m.start * positions, len(m) * positions
+        ring |= {first + j: first + (j + positions) % size for j in range(size)}
     nulls = {"observed": {u: u for u in ring}, "pairing": ring, "same-target": partner}
     for l in range(len(seen.blocks)):
         before, after = seen.states[l], seen.states[l + 1]
         if not (seen.fits(before) and seen.fits(after)):
             continue
-        x, y = seen.head(before), seen.head(after)
-
-        def put(measure, value, statistic="mean", null="observed", gradient="", update="", l=l):
-            where = {"block": l + 1, "gradient": gradient, "update": update, "part": ""}
-            rows[tuple((where | dict(measure=measure, statistic=statistic, form="", null=null, unit=kind)).items())] = value
-
+        x, y = (seen.head(state).flatten(0, 1) for state in (before, after))
+        where = {"index": l + 1, "unit": kind}
         for null, who in nulls.items():
-            units = [u for u, k in who.items() if known[u] and known[k]]
-            a = torch.stack([x[u] for u in units])
-            b = a + torch.stack([y[who[u]] - x[who[u]] for u in units])
-            gain, movement, count = prediction(a, b, torch.stack([seen.targets[u] for u in units]))
-            put("prediction_gain", gain / count, null=null)
-            put("prediction_movement", movement / count, null=null)
-            put("efficiency", gain / (abs(gain) + movement), "ratio", null)
+            units = [u for u, k in who.items() if label[u] != IGNORED and label[k] != IGNORED]
+            others = [who[u] for u in units]
+            null_step = x[units], x[units] + y[others] - x[others], label[units]
+            own_step = x[units], y[units], label[units]  # of the same units
+            found, own = (step(*prediction(*given), len(units)) for given in (null_step, own_step))
+            for measure, value in found.items():
+                names = where | {"statistic": "ratio" if measure == "efficiency" else "mean", "null": null}
+                yield named(names, measure=measure), value
+                if null != "observed":
+                    yield named(names, measure=f"{measure}_effect"), own[measure] - value
             if null == "observed":
-                put("realised_gain", gain / count * math.log(2), gradient="readout", update="update")
-    return rows | performance(kind, seen, known)
+                realised = own["prediction_gain"] * math.log(2)
+                yield named(where, measure="realised_gain", gradient="readout", update="update"), realised
 
 
-def performance(kind, seen, known):
+def step(gain, movement, units):
+    return dict(zip(STEPS, (gain / units, movement / units, gain / (abs(gain) + movement)), strict=True))
+
+
+def performance(kind, seen):
+    known = seen.targets != IGNORED
     logits, targets = seen.final[known], seen.targets[known]
-    values = {"accuracy": (logits.argmax(1) == targets).double().mean(), "loss": torch.nn.functional.cross_entropy(logits, targets)}
-    where = {"block": len(seen.blocks), "gradient": "", "update": "", "part": ""}
-    rest = {"statistic": "mean", "form": "", "null": "observed", "unit": kind}
-    return {tuple((where | {"measure": name} | rest).items()): float(value) for name, value in values.items()}
+    where = {"index": len(seen.blocks), "unit": kind}
+    yield named(where, measure="accuracy"), float((logits.argmax(1) == targets).double().mean())
+    yield named(where, measure="loss"), float(cross_entropy(logits, targets))
 
 
 @pytest.mark.parametrize("kind", ["image", "token"])
@@ -161,13 +176,11 @@ def test_every_number_of_a_study_is_what_measures_says(kind):
     run = itinf.probe(network, data, group=GROUP, calibration=CALIBRATION, replicates=4, batch=16)
     table = run.table[(run.table.subset == "all") & ~run.table.null.isin(BESIDES) & (run.table.reason == "")]
     table = table[table.measure.isin(MEASURED) & (table.statistic != "median")]
-    names = [name for name, _ in next(iter(rows))]
-    names[names.index("block")] = "index"
-    found = dict(zip(map(tuple, table[names].itertuples(index=False, name=None)), table["mean"], strict=True))
-    wanted = {tuple(value for _, value in key): value for key, value in rows.items()}
+    found = dict(zip(table[NAMES].itertuples(index=False, name=None), table["mean"], strict=True))
     assert len(found) == len(table), "two rows of one name"
-    wrong = {key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != pytest.approx(value, abs=1e-9, rel=1e-8)}
-    assert not wrong
-    # effects other than those of cosines are differences of rows that are compared
-    unknown = found.keys() - wanted.keys()
-    assert {key[names.index("measure")] for key in unknown} <= {"alignment_effect"}
+    wrong = {k: (found.get(k), v) for k, v in rows.items() if found.get(k) != pytest.approx(v, abs=1e-9, rel=1e-8)}
+    assert not wrong, "\n".join(map(str, wrong.items()))
+    # left over are differences of rows that are compared above
+    measure, statistic = NAMES.index("measure"), NAMES.index("statistic")
+    left = {(key[measure], key[statistic]) for key in found.keys() - rows.keys()}
+    assert left == {("alignment_effect", s) for s in (["ratio"] if kind == "image" else ["ratio", "flattened"])}

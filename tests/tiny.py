@@ -9,6 +9,22 @@ import itinf
 from itinf.data import IGNORED, keyed_order
 
 GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
+SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
+NAMES = [
+    "index",
+    "measure",
+    "statistic",
+    "gradient",
+    "update",
+    "part",
+    "form",
+    "target",
+    "subset",
+    "null",
+    "null_seed",
+    "unit",
+]
+"""The columns that name a row."""
 
 
 class Items:
@@ -68,9 +84,10 @@ def tokens(count, seed=0, length=SEQUENCE):
 
 
 def with_partners(data, group=GROUP, ignored=True):
-    """Targets such that in each group of a study (seed 0) every target but one occurs exactly twice, in two clusters.
+    """Gives a data set targets that occur exactly twice in a group of a study (seed 0), in two clusters.
 
-    The same-target partner is then known without knowing how one is chosen. Some tokens are not predicted.
+    The same-target partner is then known without knowing how one is chosen. The last cluster of a group, or
+    the last two of an even number, have none. Some tokens are not predicted, unless ``ignored`` is False.
     """
     order = keyed_order(data, None, 0).indices
     draw = np.random.default_rng(0)
@@ -92,8 +109,17 @@ def with_partners(data, group=GROUP, ignored=True):
     return data
 
 
+def opened(kind, count=24):
+    """A tiny network and its data."""
+    return (resnet(), images(count)) if kind == "image" else (gpt2(), tokens(count))
+
+
+def probed(network, data, **settings):
+    """A quick study, default probes unless given."""
+    return itinf.probe(network, data, **(SETTINGS | settings))
+
+
 @functools.cache
-def study(kind, count=40, **settings):
-    """A study of a tiny network, default probes; the same arguments give the same run."""
-    network, data = (resnet(), images(count)) if kind == "image" else (gpt2(), tokens(count))
-    return itinf.probe(network, data, **{"group": GROUP, "calibration": 12, "replicates": 100} | settings)
+def study(kind, count=24, **settings):
+    """A quick study of a tiny network; the same arguments give the same run."""
+    return probed(*opened(kind, count), **settings)

@@ -116,7 +116,9 @@ class Alignment:
             chosen = torch.where(usable, partner, -1)
             record.partners(null, angle.reshape(own.shape), own, chosen, f"partners|{tag}")
         if tokens:
-            self._flattened(view, record, combination, name, torch.cat(flat), torch.cat(flat_sums), whole_d * whole_g > 0)
+            self._flattened(
+                view, record, combination, name, torch.cat(flat), torch.cat(flat_sums), whole_d * whole_g > 0
+            )
         if name == "raw":
             self._subsets(view, record, combination, own, fits, tag)
 
@@ -128,8 +130,8 @@ class Alignment:
         record.mean(row, own.unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
         if "pairing" in self.nulls:
             null = _row("alignment", view, c, name, statistic="flattened", unit="sequence", null="pairing")
-            number = torch.cat([torch.full((m.stop - m.start,), 2.0 * (m.stop - m.start - 1)) for m in view.batch.groups])
-            record.pairs(null, pairs, number.to(pairs), "pairs|sequences")
+            number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in view.batch.groups])
+            record.pairs(null, pairs, number.to(pairs), f"pairs|{tag}")
 
     def _subsets(self, view: BlockView, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str) -> None:
         """Split by whether the readout was right *before* the block, where it can be read there."""
@@ -176,7 +178,12 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool
     total = torch.where(fits, torch.cat(scaled), 0.0).sum(1)
     record.custom(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
     if pairing:
-        record.pairs(_row("descent_share", view, c, "gauge-free", null="pairing"), torch.cat(share_pairs), torch.cat(numbers), "pairs|known")
+        record.pairs(
+            _row("descent_share", view, c, "gauge-free", null="pairing"),
+            torch.cat(share_pairs),
+            torch.cat(numbers),
+            "pairs|known",
+        )
         record.columns[scaled_count] = torch.cat(scaled_numbers)
         null = _row("alignment", view, c, "gauge-free", statistic="ratio", null="pairing")
         record.custom(null, "gauge-free pairs", {"sum": torch.cat(scaled_pairs)}, {**shared, "n": scaled_count})

@@ -79,7 +79,9 @@ class Gain:
         row = self._row("realised_gain", view, combination)
         if before not in read or after not in read:
             for measure in ("realised_gain", "unexplained_gain"):
-                record.absent(self._row(measure, view, combination), "the readout does not fit both states; it takes a lens")
+                record.absent(
+                    self._row(measure, view, combination), "the readout does not fit both states; it takes a lens"
+                )
             return
         realised = read[before].loss - read[after].loss
         record.mean(row, realised, trace.known, "n|known", median=True)

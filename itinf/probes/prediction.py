@@ -50,14 +50,20 @@ class Prediction:
         )
         for (block, target, null), step in found.items():
             if null in partners:
-                self._partnered(view, record, block, target, null, step, partners[null], found[block, target, "observed"])
+                self._partnered(
+                    view, record, block, target, null, step, partners[null], found[block, target, "observed"]
+                )
             else:
                 self._own(view, record, block, target, null, step)
         measured = {block for block, _, _ in found}
         for block in range(len(view.trace.before)):
             if block not in measured:
                 for target in self.targets:
-                    for measure, statistic in (("efficiency", "ratio"), ("prediction_gain", "mean"), ("prediction_movement", "mean")):
+                    for measure, statistic in (
+                        ("efficiency", "ratio"),
+                        ("prediction_gain", "mean"),
+                        ("prediction_movement", "mean"),
+                    ):
                         row = Row(measure, block + 1, view.network.unit, statistic, target=target)
                         record.absent(row, "the readout does not fit both states; it takes a lens")
 
@@ -91,6 +97,8 @@ class Prediction:
         columns = {
             "gain": row_and_column(torch.where(fits, step.gain, 0.0), partner),
             "movement": row_and_column(torch.where(fits, step.movement, 0.0), partner),
+            "own gain": torch.where(fits, observed.gain, 0.0).sum(1),
+            "own movement": torch.where(fits, observed.movement, 0.0).sum(1),
         }
         row = Row("efficiency", block + 1, unit, "ratio", target=target, null=null)
-        record.custom(row, "pair efficiency", columns, {"n": f"{count}|own"})
+        record.custom(row, "pair efficiency", columns, {"n": f"{count}|own", "pairs": count})

@@ -1,0 +1,86 @@
+"""Several processes give the sums of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from itinf import accumulator
+from itinf.distributed import World, reduce, world
+from tiny import GROUP, study
+
+SCRIPT = """
+import os, sys, torch
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+import itinf
+from itinf import files
+from tiny import gpt2, images, resnet, tokens
+
+written = []
+write = files.write_bytes
+itinf.accumulator.write_bytes = lambda path, content: (written.append(path.name), write(path, content))
+network, data = (resnet(), images({count})) if {kind!r} == "image" else (gpt2(), tokens({count}))
+run = itinf.probe(network, data, group={group}, calibration=12, replicates=60, untrained=1, batch={group}, out={out!r})
+rank = os.environ["RANK"]
+assert (written == ["sums.safetensors"]) == (rank == "0"), (rank, written)
+itinf.accumulator.write_bytes = write
+run.save({out!r} + "-" + rank)
+"""
+
+
+def torchrun(kind, count, out, processes=2):
+    script = out.parent / "script.py"
+    tests = str(Path(__file__).parent)
+    script.write_text(SCRIPT.format(tests=tests, kind=kind, count=count, group=GROUP, out=str(out)))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+        str(script),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "count"), [("image", 32), ("token", 24), ("token", 7)])
+def test_two_processes_give_the_sums_of_one(kind, count, tmp_path):
+    """Slabs in even number, in odd number, and a single one, of which the second process has none."""
+    done = torchrun(kind, count, tmp_path / "run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes
+    one = study(kind, count, untrained=1, batch=GROUP)
+    torch.set_num_threads(threads)
+    for folder in ("run", "run-0", "run-1"):
+        stages = accumulator.load(tmp_path / folder / "sums.safetensors")
+        assert stages.keys() == one.stages.keys()
+        for name, stage in stages.items():
+            wanted = one.stages[name]
+            assert stage.sums.names == wanted.sums.names
+            assert stage.entries == wanted.entries and stage.structure == wanted.structure
+            found, given = stage.sums.arrays(), wanted.sums.arrays()
+            assert (found["keys"] == given["keys"]).all() and len(given["keys"]) == wanted.clusters > 0
+            np.testing.assert_array_equal(found["clusters"], given["clusters"])
+            size = np.abs(given["replicates"]).max(0)  # of a column: single sums may cancel
+            for key in ("plain", "replicates"):
+                assert (np.abs(found[key] - given[key]) <= 1e-10 * size).all()
+            for field in stage.histograms.FIELDS:
+                np.testing.assert_array_equal(getattr(stage.histograms, field), getattr(wanted.histograms, field))
+
+
+def test_one_process_is_a_world_of_its_own(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with world() as here:
+        assert here == World(0, 1) and here.first
+    part = study("token", 16).stages["observed"]
+    assert reduce(part, here) is part
+    assert not World(1, 2).first
