@@ -103,7 +103,7 @@ def gauge_fixed(
     Args:
         gauge: which.
         updates, gradients: (N, P, C, S).
-        squares: their (N, P, C) sums of squares per channel.
+        squares: their (N, P, C) sums of squares per channel; (N, P, 1) will do but for ``"channel-scale"``.
         scale: (C,) standard deviation of each channel over the segment, for ``"channel-scale"``.
         dead: per group, dot products over channels whose scale is exactly 0, or None.
     """
@@ -116,11 +116,11 @@ def gauge_fixed(
     if gauge == "orthogonal":
         return Form("gauge-fixed", update.sum(2), gradient.sum(2))
     # LayerNorm cannot see the component along the all-ones vector
-    mean = updates.double().mean(2).squeeze(2)
+    mean = updates.squeeze(3).mean(2).double()
     return Form(
         "gauge-fixed",
         (update.sum(2) - updates.shape[2] * mean.square()).clamp_min(0),
         gradient.sum(2),
         mean,
-        gradients.double().sum(2).squeeze(2),
+        gradients.squeeze(3).sum(2).double(),
     )

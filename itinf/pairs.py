@@ -40,8 +40,31 @@ def products(left: Tensor, right: Tensor) -> Tensor:
     return total
 
 
+def stacked_products(
+    left: tuple[Sequence[Tensor], Sequence[Tensor]], right: tuple[Sequence[Tensor], Sequence[Tensor]]
+) -> Tensor:
+    """``products(stack(*left), stack(*right))``, stacked a few channels at a time so that no map is copied whole."""
+    channels, positions = left[0][0].shape[2:]
+    size = max(1, SPLIT // positions)
+    total: Tensor | None = None
+    for start in range(0, channels, size):
+        some = slice(start, start + size)
+        rows = (stack([t[:, :, some] for t in tensors], [m[some] for m in means]) for tensors, means in (left, right))
+        found = products(*rows)
+        total = found if total is None else total.add_(found)
+    assert total is not None
+    return total
+
+
 def squares(tensor: Tensor) -> Tensor:
     """Sum of squares over the positions that are not units: (N, P, C, S) -> (N, P, C) float64."""
     if tensor.shape[3] == 1:
         return tensor.squeeze(3).double().square()
     return torch.linalg.vector_norm(tensor, dim=3).double().square()
+
+
+def square_norms(tensor: Tensor) -> Tensor:
+    """Squared norm of every unit: (N, P, C, S) -> (N, P) float64."""
+    if tensor.shape[3] == 1:
+        return torch.linalg.vector_norm(tensor.squeeze(3), dim=2).double().square()
+    return squares(tensor).sum(2)

@@ -178,9 +178,11 @@ class _Final:
                 f"{tuple(taps.afters[-1].shape)}, but the batch has {len(target)} targets. "
                 "Is the unit (image or token) right?"
             )
-        if int(target.max()) >= classes:
+        strange = target[(target != IGNORED) & ((target < 0) | (target >= classes))]
+        if len(strange):
             raise ItinfError(
-                f"{network.name}: target {int(target.max())} is out of range for a head of {classes} classes."
+                f"{network.name}: target {int(strange[0])} is out of range for a head of {classes} classes; "
+                f"expected 0 to {classes - 1}, or {IGNORED} for none."
             )
         direction = torch.empty_like(rows) if gradient else None
         norm, loss = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))

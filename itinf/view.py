@@ -11,7 +11,7 @@ from torch import Tensor
 from .calibration import Calibration
 from .forms import Form, centred, gauge_fixed, within_groups
 from .network import Network
-from .pairs import products, squares, stack
+from .pairs import square_norms, squares, stacked_products
 from .readouts import Readout, StateId, state_at
 from .trace import Target, Trace
 from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
@@ -75,8 +75,9 @@ class BlockView:
                     else:
                         self.gradients[combination] = found
         self.directions = {g.key: network.canonical(g.direction) for g in self.gradients.values()}
-        self.update_squares = {k: squares(v) for k, v in self.updates.items()}
-        self.gradient_squares = {k: squares(v) for k, v in self.directions.items()}
+        self.update_squares = {k: self._squares(v) for k, v in self.updates.items()}
+        self.gradient_squares = {k: self._squares(v) for k, v in self.directions.items()}
+        self._base_norms: dict[StateId, Tensor] = {}
         self._forms: dict[tuple[str, Combination], Form | str] = {}
         self._multiply()
 
@@ -89,9 +90,9 @@ class BlockView:
         mg = [means[g] for g in self._g_means]
         self.products: list[Tensor] = []
         for members in self.batch.groups if g_keys else []:
-            left = stack([self.updates[u][members] for u in u_keys], [*mu, *mg])
-            right = stack([self.directions[g][members] for g in g_keys], [*mg, *mu])
-            self.products.append(products(left, right))
+            left = [self.updates[u][members] for u in u_keys], [*mu, *mg]
+            right = [self.directions[g][members] for g in g_keys], [*mg, *mu]
+            self.products.append(stacked_products(left, right))
 
     def update_key(self, update: tuple[UpdateName, str]) -> Key:
         """Key of an update's mean in the calibration."""
@@ -156,7 +157,7 @@ class BlockView:
             return None
         dead = (scale == 0).nonzero().flatten()
         update, direction = self.updates[u][:, :, dead], self.directions[g][:, :, dead]
-        return [products(stack([update[m]], []), stack([direction[m]], [])) for m in self.batch.groups]
+        return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in self.batch.groups]
 
     def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:
         """(N·P,) float64: each update with its partner's gradient, raw; 0 where there is no partner."""
@@ -172,9 +173,16 @@ class BlockView:
 
     def base_norm(self, part: str) -> Tensor:
         """(N, P) float64 norm of the state that the update, branch or part is added to."""
-        return state_norm(
-            self.batch.network, self.batch.trace, base(self.batch.network, self.batch.trace, self.block, part)
-        )
+        network, trace = self.batch.network, self.batch.trace
+        where = base(network, trace, self.block, part)
+        if where not in self._base_norms:
+            self._base_norms[where] = square_norms(network.canonical(state_at(network, trace, where))).sqrt()
+        return self._base_norms[where]
+
+    def _squares(self, vector: Tensor) -> Tensor:
+        """(N, P, C) where the gauge weighs channels, else (N, P, 1)."""
+        channels = self.batch.network.gauge == "channel-scale"
+        return squares(vector) if channels else square_norms(vector).unsqueeze(2)
 
     def _size(self, group: int) -> int:
         members = self.batch.groups[group]
@@ -188,8 +196,3 @@ def undefined(view: BlockView, gradients: Sequence[GradientName], targets: Seque
         why["branch"] = "no module puts out the branch alone"
     missing = [u for u in why if (u, "") not in view.updates]
     return {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
-
-
-def state_norm(network: Network, trace: Trace, where: StateId) -> Tensor:
-    """(N, P) float64 l2 norm of a state, per unit."""
-    return squares(network.canonical(state_at(network, trace, where))).sum(2).sqrt()

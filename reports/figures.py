@@ -114,7 +114,6 @@ def update_norm(
 def gain(
     table: pd.DataFrame,
     *,
-    form: str = "raw",
     statistic: str = "mean",
     update: str | None = None,
     target: str = "label",
@@ -128,7 +127,6 @@ def gain(
 
     Args:
         table: a results table of any number of models.
-        form: of the first-order gain.
         statistic: of the gains; efficiency is always a ratio of sums.
         update: "update", "branch", or a part's name; by default all.
         target: what the loss is taken against.
@@ -140,7 +138,7 @@ def gain(
     Raises:
         ItinfError: a column, every measure, or an asked value is not in the table.
     """
-    rows = choose(table, (*GAINS, *PREDICTION), form=form, target=target, subset=subset, kind=update)
+    rows = choose(table, (*GAINS, *PREDICTION), target=target, subset=subset, kind=update)
     require(rows, "statistic", statistic)
     rows = rows[rows["statistic"].isin([statistic, "ratio"])].replace({"kind": {"": "update"}})
     nats, bits = rows[rows["measure"].isin(list(GAINS))], rows[rows["measure"].isin(list(PREDICTION))]
@@ -164,7 +162,7 @@ def gain(
             axes.set_ylabel(
                 literal(
                     f"gain of {kind}, nats per unit\n{said(gradient=gradient, lens=lens)}{scale}\n"
-                    f"{said(form=form, target=target, subset=subset)}"
+                    f"{said(target=target, subset=subset)}"
                 )
             )
             panel.zero(axes)

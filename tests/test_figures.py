@@ -67,8 +67,8 @@ def table(model: str = "net", depth: int = 9, segments: int = 3, parts: bool = F
             add("descent_share", 0.5 + curve, 0.02, form="gauge-free", **of)
             add("descent_share", 0.5 + 0.1 * curve, 0.01, form="gauge-free", null="pairing", **of)
             nats = curve * np.geomspace(1, 300, depth)
-            add("first_order_gain", nats, 0.1, form="raw", **of)
-            add("first_order_gain", 0.1 * nats, 0.05, form="raw", null="pairing", **of)
+            add("first_order_gain", nats, 0.1, **of)
+            add("first_order_gain", 0.1 * nats, 0.05, null="pairing", **of)
             if gradient == "readout" and update == "update":
                 add("realised_gain", 0.6 * nats, 0.1, **of)
                 add("unexplained_gain", -0.4 * nats, 0.1, **of)

@@ -224,6 +224,14 @@ def test_mistakes_are_named_before_anything_is_written(settings, message, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("target", [-1, 10])
+def test_a_target_that_is_no_class_is_named(target):
+    network, data = opened("image", 16)
+    data.targets[3] = target
+    with pytest.raises(itinf.ItinfError, match=f"target {target} is out of range for a head of 10 classes"):
+        probed(network, data)
+
+
 def test_padding_changes_nothing():
     """Tokens without a target after the last known one: in a causal network no number sees them."""
     network, short = gpt2(), tokens(24)
