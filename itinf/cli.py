@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from .arguments import options, parse_entrants, parse_shard, place, safe
+from .console import bars, err, figures, out, print_blocks
+from .errors import ItinfError
 
 if TYPE_CHECKING:
     from .data import Data
@@ -28,9 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out, err = Console(), Console(stderr=True)
-
-FIGURES = ("alignment", "update_norm", "gain")
 INTERRUPTED = 130
 
 Weights = Annotated[str, typer.Option(help="random[:SEED], a weight file, a folder, a hub id, or pretrained.")]
@@ -108,7 +105,7 @@ def probe(
     shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
 ) -> None:
     """Measure how each block's update aligns with the negative loss gradient."""
-    opened = _place(_open(network, weights, option), device, dtype)
+    opened = place(_open(network, weights, option), device, dtype)
     source = _data(data, opened, seed, length)
     settings: dict[str, Any] = {
         "units": units,
@@ -117,11 +114,11 @@ def probe(
         "replicates": replicates,
         "untrained": untrained,
     }
-    run = _probe(opened, source, target or ["label"], batch, out_, settings | {"shard": _shard(shard)})
+    run = _probe(opened, source, target or ["label"], batch, out_, settings | {"shard": parse_shard(shard)})
     if run is not None:
-        _figures(run, out_)
+        figures(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
-        _print_blocks(run)
+        print_blocks(run)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
 
 
@@ -148,7 +145,7 @@ def compare(
     if len(study) == 1 and study[0].endswith(".toml"):
         plan = studyfile.read(Path(study[0]))
     else:
-        entrants = _entrants(study, data or [], weights or [])
+        entrants = parse_entrants(study, data or [], weights or [])
         plan = studyfile.StudyFile(entrants, units=units, batch=batch, seed=seed, untrained=untrained)
     runs = [_entrant(plan, e, out_, device, dtype) for e in plan.networks]
     found = [run for run in runs if run is not None]
@@ -156,7 +153,7 @@ def compare(
         both = lay(found)
         write_text(out_ / "study.toml", studyfile.write(plan))
         _save_comparison(both.table, found, out_)
-        _figures(both, out_)
+        figures(both, out_)
         out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
 
@@ -167,7 +164,6 @@ def merge(
     out_: Annotated[Path, typer.Option("--out", help="Folder for the merged results.")],
 ) -> None:
     """Add up results of one study over different clusters."""
-    from .errors import ItinfError
     from .run import Run
     from .run import merge as add
 
@@ -175,14 +171,12 @@ def merge(
         raise ItinfError(f"{out_} is not empty. Choose another --out.")
     run = add([Run.load(folder) for folder in folders])
     run.save(out_)
-    _figures(run, out_)
+    figures(run, out_)
     out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit code 2."""
-    from .errors import ItinfError
-
     try:
         app()
     except ItinfError as error:
@@ -190,25 +184,10 @@ def main() -> None:
         sys.exit(2)
 
 
-def _options(given: list[str] | None) -> dict[str, Any]:
-    from .errors import ItinfError
-
-    options: dict[str, Any] = {}
-    for item in given or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ItinfError(f"--option {item!r}: expected KEY=VALUE, e.g. depth=110.")
-        try:
-            options[key.replace("-", "_")] = json.loads(value.lower() if value.lower() in ("true", "false") else value)
-        except json.JSONDecodeError:
-            options[key.replace("-", "_")] = value
-    return options
-
-
 def _open(name: str, weights: str | None, option: list[str] | None) -> Network:
     from .registry import network
 
-    return network(name, weights, **_options(option))
+    return network(name, weights, **options(option))
 
 
 def _data(source: str, network: Network, seed: int, length: int | None) -> Data:
@@ -217,40 +196,10 @@ def _data(source: str, network: Network, seed: int, length: int | None) -> Data:
     return dataset(source, network, seed=seed, length=length)
 
 
-def _place(network: Network, device: str, dtype: str) -> Network:
-    import torch
-
-    from .errors import ItinfError
-
-    kinds = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-    if dtype not in kinds:
-        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(kinds)}.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    try:
-        return network.to(torch.device(device), kinds[dtype])
-    except (RuntimeError, AssertionError) as error:
-        raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
-
-
-def _shard(given: str | None) -> tuple[int, int] | None:
-    from .errors import ItinfError
-
-    if given is None:
-        return None
-    first, _, total = given.partition("/")
-    if not (first.isdigit() and total.isdigit() and 1 <= int(first) <= int(total)):
-        raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N, e.g. 1/2.")
-    return int(first) - 1, int(total)
-
-
 def _probe(
     network: Network, data: Data, targets: list[str], batch: int, folder: Path, settings: dict[str, Any]
 ) -> Run | None:
     """Runs a study with a progress bar; None in every process but the first."""
-    from .errors import ItinfError
     from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
     from .study import probe as measure
 
@@ -266,7 +215,7 @@ def _probe(
         Prediction(targets=seen or ["label"]),
     ]
     try:
-        with _bars(network.name) as progress:
+        with bars(network.name) as progress:
             run = measure(network, data, probes, batch=batch, out=folder, progress=progress, **settings)
     except KeyboardInterrupt:
         err.print("Interrupted. The same command goes on from the last save.", markup=False)
@@ -274,77 +223,11 @@ def _probe(
     return run if os.environ.get("RANK", "0") == "0" else None
 
 
-@contextmanager
-def _bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, disable=os.environ.get("RANK", "0") != "0") as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(f"{title}: {stage}"), total=total)
-            bars.update(tasks[stage], completed=done)
-
-        yield progress
-
-
-def _figures(result: Any, folder: Path) -> None:
-    import io
-
-    from .files import write_bytes
-
-    for kind in FIGURES:
-        picture = io.BytesIO()
-        result.plot(kind).savefig(picture, format="png", dpi=120)
-        write_bytes(folder / "figures" / f"{kind}.png", picture.getvalue())
-
-
-def _print_blocks(run: Run) -> None:
-    rows = run.table
-    rows = rows[
-        (rows.null == "observed") & (rows.statistic == "mean") & (rows.subset == "all") & (rows.target == "label")
-    ]
-    rows = rows[(rows.measure == "alignment") & (rows.form == "raw") & (rows.unit != "sequence")]
-    table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
-    for (_, block, update, part), some in rows.groupby(["index", "block", "update", "part"], sort=False):
-        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in some.itertuples() if not r.reason}
-        if cells:
-            table.add_row(
-                escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))
-            )
-    out.print(table)
-
-
-def _entrants(names: list[str], data: list[str], weights: list[str]) -> list[Entrant]:
-    from .errors import ItinfError
-    from .studyfile import Entrant
-
-    def one(given: list[str], place: int, what: str) -> str | None:
-        if len(given) not in (0, 1, len(names)):
-            raise ItinfError(f"{len(given)} times {what} for {len(names)} networks: give one for all, or one for each.")
-        return None if not given else given[0] if len(given) == 1 else given[place]
-
-    entrants = []
-    for place, name in enumerate(names):
-        source = one(data, place, "--data")
-        if source is None:
-            raise ItinfError(f"--data is missing: what should {name} be measured on? E.g. --data images:FOLDER.")
-        entrants.append(Entrant(name, source, weights=one(weights, place, "--weights") or "random"))
-    return entrants
-
-
 def _entrant(plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype: str) -> Run | None:
     from .registry import network
 
     opened = network(entrant.name, entrant.weights, **entrant.options).named(entrant.label or entrant.name)
-    opened = _place(opened, device, dtype)
+    opened = place(opened, device, dtype)
     source = _data(entrant.data, opened, plan.seed, entrant.length)
     settings = {
         "units": entrant.units or plan.units,
@@ -353,12 +236,8 @@ def _entrant(plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype
         "replicates": plan.replicates,
         "untrained": plan.untrained,
     }
-    place = folder / "networks" / _safe(opened.name)
-    return _probe(opened, source, plan.targets, entrant.batch or plan.batch, place, settings)
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") or "network"
+    where = folder / "networks" / safe(opened.name)
+    return _probe(opened, source, plan.targets, entrant.batch or plan.batch, where, settings)
 
 
 def _save_comparison(table: Any, runs: list[Run], folder: Path) -> None:

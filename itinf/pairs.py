@@ -68,3 +68,15 @@ def square_norms(tensor: Tensor) -> Tensor:
     if tensor.shape[3] == 1:
         return torch.linalg.vector_norm(tensor.squeeze(3), dim=2).double().square()
     return squares(tensor).sum(2)
+
+
+def both_known(known: Tensor) -> Tensor:
+    """Pairs of units of which both are known: (n, P) -> (P, n, n) bool."""
+    return known.T.unsqueeze(2) & known.T.unsqueeze(1)
+
+
+def off_diagonal(values: Tensor, allowed: Tensor) -> Tensor:
+    """Per cluster, row sum plus column sum over the allowed pairs of different clusters: (P, n, n) -> (n,)."""
+    kept = torch.where(allowed, values, 0.0).sum(0)
+    kept = kept - torch.diag(kept.diagonal())
+    return kept.sum(0) + kept.sum(1)

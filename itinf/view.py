@@ -184,6 +184,17 @@ class BlockView:
         channels = self.batch.network.gauge == "channel-scale"
         return squares(vector) if channels else square_norms(vector).unsqueeze(2)
 
+    def split(self, part: str) -> dict[str, Tensor]:
+        """Subset -> (N, P) bool: was the readout right at the state that the update or part is added to?
+
+        Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
+        """
+        where = base(self.batch.network, self.batch.trace, self.block, part)
+        if where not in self.batch.readouts:
+            return {}
+        right = self.batch.readouts[where].answer == self.batch.trace.targets
+        return {"right before": right, "wrong before": ~right}
+
     def _size(self, group: int) -> int:
         members = self.batch.groups[group]
         return members.stop - members.start

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_resnet import assert_gauge, close, images, look, norm, scaled, unsettle
 
 import itinf
 from itinf import ItinfError, Network
+from test_resnet import assert_gauge, close, images, look, norm, scaled, unsettle
 from vision.cifar_model import PadShortcut
 from vision.cifar_resnet import (
     cifar_isotropic,

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf import cli, study
+from itinf import cli, console, study
 
 CLASSES = 10
 
@@ -62,7 +62,7 @@ def test_probe_writes_a_results_folder(command: Command, small: list[object], tm
     assert code == 0, printed
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {"manifest.json", "measures.parquet", "sums.safetensors", "figures"}
-    assert {p.stem for p in (out / "figures").iterdir()} == set(cli.FIGURES)
+    assert {p.stem for p in (out / "figures").iterdir()} == set(console.FIGURES)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"] and manifest["settings"]["clusters"] == 48
     table = pd.read_parquet(out / "measures.parquet")
@@ -107,7 +107,9 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
     assert {"manifest.json", "measures.parquet", "figures", "study.toml", "networks"} == {p.name for p in out.iterdir()}
     again = tmp_path / "again"
     assert command("compare", out / "study.toml", "--out", again)[0] == 0
-    pd.testing.assert_frame_equal(pd.read_parquet(out / "measures.parquet"), pd.read_parquet(again / "measures.parquet"))
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(out / "measures.parquet"), pd.read_parquet(again / "measures.parquet")
+    )
 
 
 def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[str]]:

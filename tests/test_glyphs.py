@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import Generator, Philox
-from test_images import image_network, to_tensor, token_network
 
 from itinf import Data, ItinfError
+from test_images import image_network, to_tensor, token_network
 from vision import glyphs as module
 from vision.glyphs import CLASSES, HELD_OUT, SPLITS, TRAINED, Glyphs, draw, glyphs
 

@@ -7,12 +7,12 @@ from urllib.error import URLError
 import pytest
 import torch
 from PIL import Image
-from test_resnet import close, images, look, settle, unsettle
 from torchvision.models import GoogLeNet_Weights
 from torchvision.models.googlenet import GoogLeNet
 
 import itinf
 from itinf import ItinfError
+from test_resnet import close, images, look, settle, unsettle
 from vision.inception import RELEASE, googlenet
 
 NAMES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")

@@ -1,10 +1,10 @@
 """stdlib: which modules are documents, and which of them are held out."""
 
 import pytest
-from test_text import decoded, token_network
 
 from itinf import Data, ItinfError
 from language.stdlib import is_test, modules, stdlib
+from test_text import decoded, token_network
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..trace import Target
-from ..vectors import GradientName, base
+from ..vectors import GradientName
 from ..view import BatchView, BlockView, Combination, undefined
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
@@ -90,9 +91,9 @@ class Alignment:
             angle = -dots * inverse_d[members].T.unsqueeze(2) * inverse_g[members].T.unsqueeze(1)
             cosine.append(angle.diagonal(dim1=1, dim2=2).T)
             if "pairing" in self.nulls:
-                both = _both(fits[members])
-                sums.append(_off_diagonal(angle, both))
-                numbers.append(_off_diagonal(both.double(), both))
+                both = both_known(fits[members])
+                sums.append(off_diagonal(angle, both))
+                numbers.append(off_diagonal(both.double(), both))
             if tokens:
                 here = known[members].T  # (P, n)
                 joint = -(dots * (weight[members].T * here).unsqueeze(1) * here.unsqueeze(2)).sum(0)
@@ -134,14 +135,9 @@ class Alignment:
             record.pairs(null, pairs, number.to(pairs), f"pairs|{tag}")
 
     def _subsets(self, view: BlockView, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str) -> None:
-        """Split by whether the readout was right *before* the block, where it can be read there."""
-        where = base(view.batch.network, view.batch.trace, view.block, c.part)
-        if where not in view.batch.readouts:
-            return
-        right = view.batch.readouts[where].answer == view.batch.trace.targets
-        for subset, members in (("right before", right), ("wrong before", ~right)):
+        for subset, chosen in view.split(c.part).items():
             row = _row("alignment", view, c, "raw", subset=subset)
-            record.mean(row, own, fits & members, f"n|{tag}|{subset}")
+            record.mean(row, own, fits & chosen, f"n|{tag}|{subset}")
 
 
 def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool) -> None:
@@ -150,7 +146,7 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool
     share_pairs, scaled_pairs, scaled_numbers = [], [], []
     for group, members in enumerate(view.batch.groups):
         dots = -view.raw(c, group)  # (P, n, n)
-        both = _both(known[members])
+        both = both_known(known[members])
         others = both & ~torch.eye(dots.shape[1], dtype=torch.bool, device=dots.device)
         square = torch.where(others, dots.square(), 0.0)
         a2 = square.sum(1) / others.sum(1)  # (P, n): over updates k, at gradient i
@@ -161,12 +157,12 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool
         share.append((dots.diagonal(dim1=1, dim2=2) > 0).double().T)
         scaled.append(ratio.diagonal(dim1=1, dim2=2).T)
         usable.append(fits.T)
-        squares_.append(_off_diagonal(square, others))
-        numbers.append(_off_diagonal(others.double(), others))
+        squares_.append(off_diagonal(square, others))
+        numbers.append(off_diagonal(others.double(), others))
         allowed = others & fits.unsqueeze(2) & fits.unsqueeze(1)
-        share_pairs.append(_off_diagonal((dots > 0).double(), others))
-        scaled_pairs.append(_off_diagonal(ratio, allowed))
-        scaled_numbers.append(_off_diagonal(allowed.double(), allowed))
+        share_pairs.append(off_diagonal((dots > 0).double(), others))
+        scaled_pairs.append(off_diagonal(ratio, allowed))
+        scaled_numbers.append(off_diagonal(allowed.double(), allowed))
     tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|gauge-free|{view.block + 1}"
     record.mean(_row("descent_share", view, c, "gauge-free"), torch.cat(share), known, "n|known")
     row = _row("alignment", view, c, "gauge-free", statistic="ratio")
@@ -216,15 +212,3 @@ def _row(
 
 def _inverse(norm: Tensor) -> Tensor:
     return torch.where(norm > 0, 1 / norm, 0.0)
-
-
-def _both(known: Tensor) -> Tensor:
-    """(n, P) -> (P, n, n): pairs of units of which both are known."""
-    return known.T.unsqueeze(2) & known.T.unsqueeze(1)
-
-
-def _off_diagonal(values: Tensor, allowed: Tensor) -> Tensor:
-    """Per cluster, row sum plus column sum over the pairs of different clusters: (P, n, n) -> (n,)."""
-    kept = torch.where(allowed, values, 0.0).sum(0)
-    kept = kept - torch.diag(kept.diagonal())
-    return kept.sum(0) + kept.sum(1)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..trace import Target
 from ..vectors import GradientName
@@ -58,17 +58,17 @@ class Gain:
         for group, members in enumerate(view.batch.groups):
             gains = -view.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
             own.append(gains.diagonal(dim1=1, dim2=2).T)
-            both = known[members].T.unsqueeze(2) & known[members].T.unsqueeze(1)
-            pairs.append(_both_ways(gains, both))
-            numbers.append(_both_ways(both.double(), both))
+            both = both_known(known[members])
+            pairs.append(off_diagonal(gains, both))
+            numbers.append(off_diagonal(both.double(), both))
         row = self._row("first_order_gain", view, c)
         record.mean(row, torch.cat(own), known, "n|known", median=True)
         if "pairing" in self.nulls:
             null = Row(**{**row.__dict__, "null": "pairing"})
             record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
-        for subset, members_ in self._subsets(view):
+        for subset, chosen in view.split(c.part).items():
             part = Row(**{**row.__dict__, "subset": subset})
-            record.mean(part, torch.cat(own), known & members_, f"n|{subset}|{view.block + 1}")
+            record.mean(part, torch.cat(own), known & chosen, f"n|{subset}|{c.part}|{view.block + 1}")
 
     def _realised(self, view: BlockView, record: Recorder) -> None:
         trace, read = view.batch.trace, view.batch.readouts
@@ -90,19 +90,6 @@ class Gain:
             first = -torch.cat(own) * view.gradients[combination].scale
             record.mean(self._row("unexplained_gain", view, combination), realised - first, trace.known, "n|known")
 
-    def _subsets(self, view: BlockView) -> list[tuple[str, Tensor]]:
-        before = view.batch.trace.before[view.block]
-        if before not in view.batch.readouts:
-            return []
-        right = view.batch.readouts[before].answer == view.batch.trace.targets
-        return [("right before", right), ("wrong before", ~right)]
-
     def _row(self, measure: str, view: BlockView, c: Combination) -> Row:
         unit = view.batch.network.unit
         return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target)
-
-
-def _both_ways(values: Tensor, allowed: Tensor) -> Tensor:
-    kept = torch.where(allowed, values, 0.0).sum(0)
-    kept = kept - torch.diag(kept.diagonal())
-    return kept.sum(0) + kept.sum(1)
