@@ -24,7 +24,7 @@ class Form:
         left, right: (N, P) terms of update and gradient that correct a dot product, or None.
         constant: with ``left`` and ``right`` added: d − left_i − right_k + constant; None where the
             correction is a product: d − left_i · right_k.
-        dead: per group (P, n, n) dot products over channels to leave out, or None.
+        less: per group (P, n, n) dot products to leave out, or None.
     """
 
     name: str
@@ -33,20 +33,20 @@ class Form:
     left: Tensor | None = None
     right: Tensor | None = None
     constant: Tensor | None = None
-    dead: list[Tensor] | None = None
+    less: list[Tensor] | None = None
 
     def pairs(self, raw: Tensor, group: int, members: slice) -> Tensor:
         """Dot products (P, n, n) of a group in this form, from the raw ones."""
-        if self.dead is not None:
-            return raw - self.dead[group]
+        if self.less is not None:
+            return raw - self.less[group]
         if self.left is None or self.right is None:
             return raw
         return self._adjust(raw, self.left[members].T.unsqueeze(2), self.right[members].T.unsqueeze(1))
 
     def rows(self, raw: Tensor, partner: Tensor, groups: list[slice]) -> Tensor:
         """Dot products (N·P,) of each update with its partner's gradient, from the raw ones."""
-        if self.dead is not None:
-            return raw - within_groups(self.dead, partner, groups)
+        if self.less is not None:
+            return raw - within_groups(self.less, partner, groups)
         if self.left is None or self.right is None:
             return raw
         return self._adjust(raw, self.left.flatten(), self.right.flatten()[partner])
@@ -96,7 +96,7 @@ def gauge_fixed(
     gradients: Tensor,
     squares: tuple[Tensor, Tensor],
     scale: Tensor | None,
-    dead: list[Tensor] | None,
+    less: list[Tensor] | None,
 ) -> Form:
     """The form that the network's own gauge cannot change.
 
@@ -105,22 +105,20 @@ def gauge_fixed(
         updates, gradients: (N, P, C, S).
         squares: their (N, P, C) sums of squares per channel; (N, P, 1) will do but for ``"channel-scale"``.
         scale: (C,) standard deviation of each channel over the segment, for ``"channel-scale"``.
-        dead: per group, dot products over channels whose scale is exactly 0, or None.
+        less: per group, dot products to leave out: over channels whose scale is exactly 0, or along the
+            all-ones vector where a unit has several positions; None where there are none.
     """
     update, gradient = squares
     if gauge == "channel-scale":
         assert scale is not None
         alive = scale > 0
         weight = torch.where(alive, scale, 1.0).square()
-        return Form("gauge-fixed", ((update / weight) * alive).sum(2), (gradient * weight * alive).sum(2), dead=dead)
+        return Form("gauge-fixed", ((update / weight) * alive).sum(2), (gradient * weight * alive).sum(2), less=less)
     if gauge == "orthogonal":
         return Form("gauge-fixed", update.sum(2), gradient.sum(2))
     # LayerNorm cannot see the component along the all-ones vector
-    mean = updates.squeeze(3).mean(2).double()
-    return Form(
-        "gauge-fixed",
-        (update.sum(2) - updates.shape[2] * mean.square()).clamp_min(0),
-        gradient.sum(2),
-        mean,
-        gradients.squeeze(3).sum(2).double(),
-    )
+    mean = updates.mean(2).double()  # (N, P, S)
+    update2 = (update.sum(2) - updates.shape[2] * mean.square().sum(2)).clamp_min(0)
+    if updates.shape[3] > 1:
+        return Form("gauge-fixed", update2, gradient.sum(2), less=less)
+    return Form("gauge-fixed", update2, gradient.sum(2), mean.squeeze(2), gradients.squeeze(3).sum(2).double())

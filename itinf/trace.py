@@ -208,7 +208,9 @@ def _backward(
 ) -> Gradients:
     assert end.direction is not None
     norm = end.norm.reshape(shape)  # (N, P)
-    scale = torch.linalg.vector_norm(norm, dim=1, keepdim=True).expand(shape)
+    largest = norm.amax(1, keepdim=True)  # squares of very small norms would vanish
+    unit = torch.where(largest > 0, norm / largest, 0.0)
+    scale = (largest * torch.linalg.vector_norm(unit, dim=1, keepdim=True)).expand(shape)
     seed = end.direction
     if shape[1] > 1:
         share = torch.where(scale > 0, norm / scale, 0.0).flatten().to(seed.dtype)

@@ -128,7 +128,7 @@ class BlockView:
         if gauge is None:
             return "every layer has a gauge of its own: update cosines are not properties of the function"
         scale = self._scale() if gauge == "channel-scale" else None
-        return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._dead(u, g, scale))
+        return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale))
 
     def _with_mean(self, side: str, vector: tuple[object, ...], mean: tuple[object, ...]) -> Tensor:
         """(N, P): dot products of updates (or gradients) with a mean update or gradient."""
@@ -152,11 +152,16 @@ class BlockView:
         segment = segments(self.batch.network, trace)[trace.after[self.block]]
         return self.batch.calibration.scales[segment]
 
-    def _dead(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
-        if scale is None or bool((scale > 0).all()):
+    def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
+        """Per group, the dot products that the gauge-fixed form leaves out, where they are not rank one."""
+        update, direction = self.updates[u], self.directions[g]
+        if scale is not None and bool((scale == 0).any()):
+            dead = (scale == 0).nonzero().flatten()
+            update, direction = update[:, :, dead], direction[:, :, dead]
+        elif self.batch.network.gauge == "orthogonal-layernorm" and update.shape[3] > 1:
+            update, direction = update.mean(2, keepdim=True), direction.sum(2, keepdim=True)
+        else:
             return None
-        dead = (scale == 0).nonzero().flatten()
-        update, direction = self.updates[u][:, :, dead], self.directions[g][:, :, dead]
         return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in self.batch.groups]
 
     def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ import tarfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import oracles
-from itinf import Batch, Network, trace
+from itinf import Batch, Block, Network, modules, trace
 from itinf.forms import gauge_fixed
 from itinf.pairs import squares
 from itinf.vectors import segments
@@ -75,7 +76,47 @@ def deaden(network: Network) -> Network:
     return network
 
 
+class Patches(nn.Module):
+    """Residual MLPs behind LayerNorms on (N, T, C): an image network whose states are tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Patch() for _ in range(2))
+        self.norm, self.head = nn.LayerNorm(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x).mean(1))
+
+
+class Patch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+def patches() -> tuple[Network, Batch]:
+    torch.manual_seed(0)
+    model = Patches().double()
+    blocks = [Block(name, branch="branch") for name in modules(model, Patch)]
+    network = Network(
+        model,
+        blocks,
+        "n t c",
+        model.head,
+        pool=lambda h: h.mean(1),
+        neck=model.norm,
+        gauge="orthogonal-layernorm",
+    )
+    return network, Batch(normal(2, 5, 6), torch.tensor([0, 2]), np.arange(2, dtype=np.uint64))
+
+
 CASES = {
+    "images of tokens": patches,
     "resnet": lambda: shipped("cifar-resnet20"),
     "pre-activation": lambda: shipped("cifar-preresnet20"),
     "dead channels": lambda: (deaden(shipped("cifar-isotropic")[0]), shipped("cifar-isotropic")[1]),
