@@ -86,8 +86,9 @@ class BlockView:
         u_keys, g_keys = list(self.updates), list(self.directions)
         self._u_means = [u for u in u_keys if self.update_key(u) in means]
         self._g_means = [g for g in g_keys if g in means]
-        mu = [means[self.update_key(u)] for u in self._u_means]
-        mg = [means[g] for g in self._g_means]
+        dtype = self.batch.trace.states[0].dtype
+        mu = [means[self.update_key(u)].to(dtype) for u in self._u_means]
+        mg = [means[g].to(dtype) for g in self._g_means]
         self.products: list[Tensor] = []
         for members in self.batch.groups if g_keys else []:
             left = [self.updates[u][members] for u in u_keys], [*mu, *mg]
