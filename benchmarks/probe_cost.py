@@ -41,7 +41,7 @@ from itinf.readouts import part_input, readable, state_at
 from itinf.statistics import Sums
 from itinf.study import Settings, _Study
 from itinf.tap import frozen
-from itinf.trace import Target
+from itinf.tracing import Target
 from itinf.vectors import GradientName
 
 WITHOUT: tuple[GradientName, ...] = ("input", "output")
