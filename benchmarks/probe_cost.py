@@ -35,13 +35,14 @@ from torch import Tensor
 
 import itinf
 from itinf.accumulator import Accumulator
-from itinf.data import as_data, load_batch
+from itinf.data import as_data, keyed_order, load_batch
+from itinf.measurement import Measurement
 from itinf.probes import Probe
+from itinf.progress import silent
 from itinf.readouts import part_input, readable, state_at
 from itinf.statistics import Sums
-from itinf.study import Settings, _Study
 from itinf.tap import frozen
-from itinf.trace import Target
+from itinf.tracing import Target
 from itinf.vectors import GradientName
 
 WITHOUT: tuple[GradientName, ...] = ("input", "output")
@@ -142,13 +143,13 @@ class Bench:
             itinf.UpdateNorm(),
             itinf.Gain(gradients, targets),
         ]
-        settings = Settings(group=GROUP, replicates=REPLICATES)
-        study = _Study(self.network, self.data, chosen, settings, GROUP, lambda *_: None)
-        means = study._calibrate(self.network, study.order)
+        measurement = Measurement(self.data, chosen, GROUP, GROUP, seed=0)
+        order = keyed_order(self.data, None, seed=0)
+        means = measurement.calibrate(self.network, order, silent)
 
         def measure() -> None:
             into = Accumulator(Sums(0, REPLICATES))
-            study._measure(self.network, study.order, slice(0, max(1, self.case.clusters // share)), means, into)
+            measurement.measure(self.network, order, slice(0, max(1, self.case.clusters // share)), means, into)
             into.sums.flush()
 
         return measure

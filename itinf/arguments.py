@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ItinfError
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .architecture import Network
     from .studyfile import Entrant
 
 

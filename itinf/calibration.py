@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .network import Network
-from .readouts import Readout, StateId
-from .trace import Trace
+from .architecture import Network
+from .errors import ItinfError
+from .tracing import Trace
 from .vectors import Key, segments
 
 
@@ -34,18 +34,21 @@ class Calibration:
 
 def calibrate(
     network: Network,
-    traces: Iterable[tuple[Trace, dict[StateId, Readout], dict[Key, Tensor]]],
+    traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
 ) -> Calibration:
     """Means and scales from traces of the calibration subset.
 
     Args:
         network: the network.
-        traces: for each batch its trace, its readouts, and the updates and gradients by key.
+        traces: for each batch its trace, and the updates and gradients by key.
+
+    Raises:
+        ItinfError: no unit has a target.
     """
     sums: dict[Key, Tensor] = {}
     spread: dict[int, _Moments] = {}
     units = 0
-    for trace, _, vectors in traces:
+    for trace, vectors in traces:
         known = trace.known
         units += int(known.sum())
         for key, vector in vectors.items():
@@ -59,6 +62,8 @@ def calibrate(
                 values = network.canonical(state)
                 values = values if bool(known.all()) else values[known].unsqueeze(1)
                 spread.setdefault(segment, _Moments()).add(values)
+    if units == 0:
+        raise ItinfError("No unit of the calibration clusters has a target; give more calibration clusters.")
     return Calibration(
         means={key: total / units for key, total in sums.items()},
         scales={segment: moments.deviation() for segment, moments in spread.items()},

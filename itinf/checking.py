@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .architecture import Network
 from .data import Batch
 from .errors import ItinfError
-from .network import Network
 from .tap import first_tensor, tapped
-from .trace import Trace, trace
+from .tracing import Trace, trace
 from .vectors import segments, updates
 
 Status = Literal["ok", "failed", "not tested"]

@@ -17,8 +17,8 @@ from .console import bars, err, figures, out, print_blocks
 from .errors import ItinfError
 
 if TYPE_CHECKING:
+    from .architecture import Network
     from .data import Data
-    from .network import Network
     from .run import Run
     from .studyfile import Entrant, StudyFile
 

@@ -139,7 +139,7 @@ class WrappedDataset:
             ``(input, target)``; for token networks an item may be ``(ids,)`` or ``ids`` of
             length T + 1, which become T inputs and T next-token targets.
         unit: ``"image"`` or ``"token"``.
-        name: as recorded; by default the class name, length and a hash of the first items.
+        name: as recorded; by default the class name, length and a hash of up to 64 items spread over them.
 
     Raises:
         ItinfError: for a stream without length and index.
@@ -159,7 +159,7 @@ class WrappedDataset:
 
     def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=4)
-        for index in range(min(8, len(self.items))):
+        for index in sorted({round(i) for i in np.linspace(0, len(self.items) - 1, 64)}):
             for tensor in self[index]:
                 digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .network import Gauge
+from .architecture import Gauge
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .architecture import Network
 from .data import IGNORED
-from .network import Network
 from .residual import Residual, label_residual, soft_residual, top1
 from .tap import frozen
-from .trace import Target, Trace, chunks, classes_of
+from .tracing import Target, Trace, chunks, classes_of
 
 StateId = int | tuple[int, str]
 """A place in ``Trace.states``, or (block, part) for the state inside a block that a part reads."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import ItinfError, nearest
 
 if TYPE_CHECKING:
+    from .architecture import Network
     from .data import Data
-    from .network import Network
 
 _session: dict[str, Callable[..., Network]] = {}
 

@@ -135,6 +135,8 @@ def merge(runs: Sequence[Run]) -> Run:
     Raises:
         ItinfError: runs of different studies, or with clusters in common.
     """
+    if not runs:
+        raise ItinfError("merge needs at least one run.")
     first = runs[0]
     for other in runs[1:]:
         plain = [{**r.manifest, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other)]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .architecture import Network
 from .data import IGNORED
-from .network import Network
 from .readouts import readable
-from .trace import Target, Trace, chunks, classes_of
+from .tracing import Target, Trace, chunks, classes_of
 
 
 @dataclass

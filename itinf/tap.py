@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .architecture import Block, Network
 from .errors import ItinfError
-from .network import Block, Network
 
 
 @dataclass

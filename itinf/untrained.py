@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .architecture import Network
 from .data import Batch
 from .errors import ItinfError
-from .network import Network
 
 
 def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Network:

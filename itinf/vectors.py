@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from .network import Network
+from .architecture import Network
 from .readouts import Readout, StateId, part_input
-from .trace import Target, Trace
+from .tracing import Target, Trace
 
 GradientName = Literal["input", "output", "readout"]
 UpdateName = Literal["update", "branch", "part"]

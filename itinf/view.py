@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .architecture import Network
 from .calibration import Calibration
 from .forms import Form, centred, gauge_fixed, within_groups
-from .network import Network
 from .pairs import square_norms, squares, stacked_products
 from .readouts import Readout, StateId, state_at
-from .trace import Target, Trace
+from .tracing import Target, Trace
 from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
 
 

@@ -15,7 +15,7 @@ from itinf.probes import Alignment, Probe
 from itinf.readouts import Readout, StateId, read
 from itinf.recorder import Recorder, Row, estimate
 from itinf.statistics import Sums
-from itinf.trace import Target, Trace
+from itinf.tracing import Target, Trace
 from itinf.vectors import GradientName, Key, updates
 from itinf.view import BatchView, BlockView
 
@@ -59,7 +59,7 @@ def view(
     }
     empty = BatchView(network, seen, readouts, Calibration(), members, partners, 0)
     if calibration is None:
-        calibration = calibrate(network, [(seen, readouts, vectors(empty, targets))])
+        calibration = calibrate(network, [(seen, vectors(empty, targets))])
     return BatchView(network, seen, readouts, calibration, members, partners, 0)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 
-from itinf import trace
-from itinf.calibration import calibrate
+from itinf import IGNORED, ItinfError, trace
+from itinf.calibration import Calibration, calibrate
 from itinf.readouts import read
 from itinf.vectors import segments
 from measured import vectors, view
@@ -18,13 +19,11 @@ from shipped import shipped
 
 
 def pieces(network, batch, cuts):
-    """(trace, readouts, vectors) of parts of a batch."""
+    """(trace, vectors) of parts of a batch."""
     found = []
     for start, stop in cuts:
         seen = trace(network, batch.part(start, stop))
-        reads = read(network, seen)
-        found.append((seen, reads, vectors(view(network, seen, calibrated := calibrate(network, []), readouts=reads))))
-        assert not calibrated.means
+        found.append((seen, vectors(view(network, seen, Calibration(), readouts=read(network, seen)))))
     return found
 
 
@@ -37,7 +36,7 @@ def test_means_and_scales_are_those_of_all_units(name):
     else:
         inputs, targets = torch.cat([batch.inputs, normal(4, 3, 32, 32, seed=5)]), torch.arange(6)
     batch = make_batch(inputs, targets)
-    ((seen, _, whole),) = pieces(network, batch, [(0, 6)])
+    ((seen, whole),) = pieces(network, batch, [(0, 6)])
     found = calibrate(network, pieces(network, batch, [(0, 1), (1, 5), (5, 6)]))
     known = seen.known
     assert found.units == int(known.sum()) and found.means.keys() == whole.keys()
@@ -66,3 +65,10 @@ def test_a_channel_that_never_varies_has_scale_exactly_zero(value):
         network.model.bn1.bias[2] = value
     found = calibrate(network, pieces(network, batch, [(0, 1), (1, 2)]))
     assert found.scales[0][2] == 0 and (found.scales[0] > 0).any()
+
+
+def test_no_target_at_all_is_an_error():
+    network, batch = shipped("gpt2")
+    ignored = dataclasses.replace(batch, targets=torch.full_like(batch.targets, IGNORED))
+    with pytest.raises(ItinfError, match="calibration"):
+        calibrate(network, pieces(network, ignored, [(0, 2)]))

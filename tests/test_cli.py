@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf import cli, console, study
+from itinf import cli, console, keeper, measurement
 
 CLASSES = 10
 
@@ -210,7 +210,7 @@ def test_out_of_memory_says_which_batch_to_try(
     def full(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(study._Study, "_measure", full)
+    monkeypatch.setattr(measurement.Measurement, "measure", full)
     code, printed = command(*small, "--batch", 40)
     assert code == 2 and "--batch 20" in printed and not (tmp_path / "out").exists()
 
@@ -218,7 +218,7 @@ def test_out_of_memory_says_which_batch_to_try(
 def test_ctrl_c_leaves_nothing_broken(
     command: Command, small: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = study._Study._measure
+    measure = measurement.Measurement.measure
     calls = []
 
     def interrupted(*args: object) -> None:
@@ -227,8 +227,8 @@ def test_ctrl_c_leaves_nothing_broken(
             raise KeyboardInterrupt
         measure(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(study, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(study._Study, "_measure", interrupted)
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(measurement.Measurement, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
     assert code == cli.INTERRUPTED and "goes on from the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import oracles
 from itinf import IGNORED, Batch, Network, trace
 from itinf.readouts import read
-from itinf.trace import concatenate
+from itinf.tracing import concatenate
 from itinf.vectors import gradient, updates
 from shipped import NAMES, RESIDUAL, out_of_place, shipped
 

@@ -14,7 +14,7 @@ from itinf import IGNORED, trace
 from itinf.partners import neighbours, same_target
 from itinf.statistics import poisson_weights
 from itinf.steps import gain_and_movement, steps
-from itinf.trace import Trace
+from itinf.tracing import Trace
 from oracles import normal
 from shipped import shipped
 

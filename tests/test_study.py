@@ -8,8 +8,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import itinf
-from itinf import study as studies
+from itinf import accumulator, keeper, measurement
 from itinf.data import IGNORED
+from itinf.run import read_manifest
 from tiny import GROUP, NAMES, Items, gpt2, images, opened, probed, resnet, study, tokens
 
 NUMBERS = ["mean", "lo", "hi", "band_lo", "band_hi", "n_units", "n_missing", "n_clusters"]
@@ -108,7 +109,7 @@ def killed_after(calls):
 @pytest.mark.parametrize("calls", [2, 4])
 def test_a_killed_study_goes_on_with_another_batch(kind, calls, tmp_path, monkeypatch):
     """Killed in the first or the second stage; out of memory, one goes on with a smaller batch."""
-    monkeypatch.setattr(studies, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
     network, data = opened(kind)
     out = tmp_path / "run"
     with pytest.raises(KilledError):
@@ -132,14 +133,14 @@ def test_a_complete_folder_is_read(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(studies, "trace", never)
+    monkeypatch.setattr(measurement, "trace", never)
     agree(probed(network, data, out=tmp_path / "run", batch=8), run, 1e-12)
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
     """A reader beside the writer: every file is whole, and sums never stand without a manifest."""
-    monkeypatch.setattr(studies, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
     network, data = opened("token")
     out, stop, faults = tmp_path / "run", threading.Event(), []
 
@@ -148,9 +149,9 @@ def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
             try:
                 files = {file.name for file in out.glob("[!.]*")}
                 assert "sums.safetensors" not in files or "manifest.json" in files
-                manifest = studies.read_manifest(out)
+                manifest = read_manifest(out)
                 if "sums.safetensors" in files:
-                    studies.accumulator.load(out / "sums.safetensors")
+                    accumulator.load(out / "sums.safetensors")
                 if manifest is not None and manifest["complete"]:
                     itinf.Run.load(out)
             except Exception as fault:
@@ -170,15 +171,15 @@ def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
 def test_an_interrupted_write_leaves_a_folder_that_resumes(tmp_path, monkeypatch):
     """The disk is full at the first sums: the manifest alone is there, and the study begins again."""
     network, data = opened("token")
-    save = studies.accumulator.save
+    save = accumulator.save
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(studies.accumulator, "save", full)
+    monkeypatch.setattr(accumulator, "save", full)
     with pytest.raises(OSError, match="No space"):
         probed(network, data, out=tmp_path / "run")
-    monkeypatch.setattr(studies.accumulator, "save", save)
+    monkeypatch.setattr(accumulator, "save", save)
     agree(probed(network, data, out=tmp_path / "run"), study("token"))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
-from ..trace import Target
+from ..tracing import Target
 from ..vectors import GradientName
 from ..view import BatchView, BlockView, Combination, undefined
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..recorder import Recorder, Row, row_and_column
 from ..steps import Step, steps
-from ..trace import Target
+from ..tracing import Target
 from ..vectors import GradientName
 from ..view import BatchView, BlockView
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..recorder import Recorder
-from ..trace import Target
+from ..tracing import Target
 from ..vectors import GradientName
 from ..view import BatchView, BlockView
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..recorder import Recorder, Row
-from ..trace import Target
+from ..tracing import Target
 from ..vectors import GradientName
 from ..view import BatchView, BlockView, undefined
 

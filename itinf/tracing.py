@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .architecture import Network
 from .data import IGNORED, Batch
 from .errors import ItinfError
-from .network import Network
 from .residual import label_residual, top1
 from .tap import Taps, frozen, tapped
 
