@@ -65,7 +65,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-FULL = [Case("gpt2", 8, (256,), 50257), Case("resnet50", 8, (3, 224, 224), 1000)]
+FULL = [Case("gpt2", 4, (256,), 50257), Case("resnet50", 8, (3, 224, 224), 1000)]
 QUICK = [
     Case("gpt2", 4, (64,), 2048, {"n_layer": 3, "n_embd": 96, "n_head": 4, "vocab_size": 2048}),
     Case("resnet50", 4, (3, 64, 64), 1000, {"in_size": 64}),

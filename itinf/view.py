@@ -62,7 +62,7 @@ class BlockView:
     ) -> None:
         self.batch, self.block = batch, block
         network, trace = batch.network, batch.trace
-        self.updates = {k: network.canonical(v) for k, v in updates(trace, block).items()}
+        self.updates = {k: _wide(network.canonical(v)) for k, v in updates(trace, block).items()}
         self.gradients: dict[Combination, Gradient] = {}
         self.absent: dict[Combination, str] = {}
         for update, part in self.updates:
@@ -74,7 +74,7 @@ class BlockView:
                         self.absent[combination] = found
                     else:
                         self.gradients[combination] = found
-        self.directions = {g.key: network.canonical(g.direction) for g in self.gradients.values()}
+        self.directions = {g.key: _wide(network.canonical(g.direction)) for g in self.gradients.values()}
         self.update_squares = {k: self._squares(v) for k, v in self.updates.items()}
         self.gradient_squares = {k: self._squares(v) for k, v in self.directions.items()}
         self._base_norms: dict[StateId, Tensor] = {}
@@ -86,9 +86,8 @@ class BlockView:
         u_keys, g_keys = list(self.updates), list(self.directions)
         self._u_means = [u for u in u_keys if self.update_key(u) in means]
         self._g_means = [g for g in g_keys if g in means]
-        dtype = self.batch.trace.states[0].dtype
-        mu = [means[self.update_key(u)].to(dtype) for u in self._u_means]
-        mg = [means[g].to(dtype) for g in self._g_means]
+        mu = [means[self.update_key(u)].to(self.updates[u]) for u in self._u_means]
+        mg = [means[g].to(self.directions[g]) for g in self._g_means]
         self.products: list[Tensor] = []
         for members in self.batch.groups if g_keys else []:
             left = [self.updates[u][members] for u in u_keys], [*mu, *mg]
@@ -182,7 +181,7 @@ class BlockView:
         network, trace = self.batch.network, self.batch.trace
         where = base(network, trace, self.block, part)
         if where not in self._base_norms:
-            self._base_norms[where] = square_norms(network.canonical(state_at(network, trace, where))).sqrt()
+            self._base_norms[where] = square_norms(_wide(network.canonical(state_at(network, trace, where)))).sqrt()
         return self._base_norms[where]
 
     def _squares(self, vector: Tensor) -> Tensor:
@@ -213,3 +212,8 @@ def undefined(view: BlockView, gradients: Sequence[GradientName], targets: Seque
         why["branch"] = "no module puts out the branch alone"
     missing = [u for u in why if (u, "") not in view.updates]
     return {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
+
+
+def _wide(vectors: Tensor) -> Tensor:
+    """At least float32: a sum of products in half precision is no number to report."""
+    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
