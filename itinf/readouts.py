@@ -88,7 +88,10 @@ def read(
     found: dict[StateId, Readout] = {}
     for where in wanted:
         asked = targets if gradients and (isinstance(where, tuple) or where in trace.before) else ()
-        found[where] = _read_state(network, trace, where, asked)
+        if where == len(fits) - 1 and not asked:
+            found[where] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
+        else:
+            found[where] = _read_state(network, trace, where, asked)
     return found
 
 
