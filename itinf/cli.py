@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 INTERRUPTED = 130
+NETWORKS = "networks"
 
 Weights = Annotated[str, typer.Option(help="random[:SEED], a weight file, a folder, a hub id, or pretrained.")]
 Source = Annotated[str, typer.Option("--data", help="images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")]
@@ -43,7 +44,9 @@ Group = Annotated[int, typer.Option(help="Clusters within which the nulls find t
 Replicates = Annotated[int, typer.Option(help="Bootstrap replicates.")]
 Untrained = Annotated[int, typer.Option(help="Random initialisations to measure beside the network.")]
 Target = Annotated[list[str] | None, typer.Option(help="label, answer or model, repeatable; label by default.")]
-Out = Annotated[Path, typer.Option(help="Results folder; the same study there is resumed.")]
+Out = Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")]
+
+RESULTS = Path("results")
 
 
 @app.command("list")
@@ -90,9 +93,7 @@ def probe(
     weights: Weights = "random",
     units: Units = 2000,
     batch: Batch = 64,
-    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path(
-        "results"
-    ),
+    out_: Out = RESULTS,
     option: Option = None,
     target: Target = None,
     length: Length = None,
@@ -125,13 +126,11 @@ def probe(
 @app.command()
 def compare(
     study: Annotated[list[str], typer.Argument(help="STUDY.toml, or NETWORK …", show_default=False)],
-    data: Annotated[list[str] | None, typer.Option(help="One data set per network, or one per modality.")] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="One per network, or one for all.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
     units: Units = 2000,
     batch: Batch = 64,
-    out_: Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")] = Path(
-        "results"
-    ),
+    out_: Out = RESULTS,
     device: Device = "auto",
     dtype: Dtype = "float32",
     seed: Seed = 0,
@@ -147,6 +146,13 @@ def compare(
     else:
         entrants = parse_entrants(study, data or [], weights or [])
         plan = studyfile.StudyFile(entrants, units=units, batch=batch, seed=seed, untrained=untrained)
+    names = [e.label or e.name for e in plan.networks]
+    if len({safe(name) for name in names}) < len(names):
+        raise ItinfError(
+            f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
+        )
+    if out_.exists() and any(out_.iterdir()) and not (out_ / NETWORKS).is_dir():
+        raise ItinfError(f"{out_} exists and holds no comparison. Choose another --out.")
     runs = [_entrant(plan, e, out_, device, dtype) for e in plan.networks]
     found = [run for run in runs if run is not None]
     if len(found) == len(runs) and found:
@@ -236,7 +242,7 @@ def _entrant(plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype
         "replicates": plan.replicates,
         "untrained": plan.untrained,
     }
-    where = folder / "networks" / safe(opened.name)
+    where = folder / NETWORKS / safe(opened.name)
     return _probe(opened, source, plan.targets, entrant.batch or plan.batch, where, settings)
 
 

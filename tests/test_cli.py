@@ -112,6 +112,18 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
     )
 
 
+def test_compare_refuses_before_it_writes(command: Command, photographs: Path, tmp_path: Path) -> None:
+    source = f"images:{photographs}"
+    code, printed = command("compare", "cifar-resnet8", "cifar-resnet8", "--data", source, "--out", tmp_path / "out")
+    assert code == 2 and "share a name" in printed and not (tmp_path / "out").exists()
+    code, printed = command("compare", "cifar-resnet8", "cifar-plain8", "--out", tmp_path / "out")
+    assert code == 2 and "--data is missing" in printed and not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    code, printed = command("compare", "cifar-resnet8", "--data", source, "--out", tmp_path / "mine")
+    assert code == 2 and "holds no comparison" in printed and len(list((tmp_path / "mine").iterdir())) == 1
+
+
 def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[str]]:
     """Words that replace those of a good probe command, and what the message must contain."""
     weights = tmp / "weights.safetensors"
