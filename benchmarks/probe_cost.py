@@ -1,11 +1,11 @@
 """What the default probes cost beside one forward and one backward, and whether memory grows with the data.
 
-    python benchmarks/probe_cost.py            GPT-2 small and ResNet-50, random weights; half an hour on 2 cores
+    python benchmarks/probe_cost.py            GPT-2 small and ResNet-50, random weights; a quarter of an hour on 2 cores
     python benchmarks/probe_cost.py --quick    small shapes, seconds; a smoke test, its ratios say little
     python benchmarks/probe_cost.py --only resnet50 --turns 7 --threads 1
 
 All rows of a table come from one process and take turns. A ratio is the median, over turns, of a row's
-time by that of the bare pass of the same turn.
+time by that of a bare pass right after it; processor time is the steadier one on a machine that others use.
 
 * bare pass: forward, cross-entropy in float32 over whole logits, backward to the first block's input,
   parameters frozen: what any method has to pay.
@@ -192,28 +192,34 @@ class Bench:
         }
 
 
+def timed(work: Row) -> tuple[float, float]:
+    """Seconds on the wall, and of the processors."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
 def compare(case: Case, turns: int, only: str) -> None:
     """Runs a case's rows in turns and prints its table."""
     bench = Bench(case)
-    rows = {name: row for name, row in bench.rows().items() if name == BARE or only in name}
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    rows[BARE]()  # the others have warmed up by calibrating
+    rows = {name: row for name, row in bench.rows().items() if only in name}
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in rows}
+    bench.bare()  # the others have warmed up by calibrating
     for _ in range(turns):
         for name, row in rows.items():
-            start = time.perf_counter()
-            row()
-            seconds[name].append(time.perf_counter() - start)
-    print(
-        f"\n{case.name}, {case.clusters} × {'×'.join(map(str, case.shape))}, {torch.get_num_threads()} threads, {turns} turns"
-    )
-    for name, values in seconds.items():
-        ratio = statistics.median(x / y for x, y in zip(values, seconds[BARE], strict=True))
-        print(f"  {name:46s} {statistics.median(values):8.2f} s  {ratio:6.2f} × bare")
-    floors = [values for name, values in seconds.items() if name.startswith(FLOOR)]
-    if floors and READ in seconds:
-        bound = (1.25 * x + y for x, y in zip(seconds[BARE], floors[0], strict=True))
-        share = statistics.median(x / y for x, y in zip(seconds[READ], bound, strict=True))
-        print(f"  {READ}: {share:.2f} × (1.25 × bare + floor)")
+            (wall, cpu), (bare_wall, bare_cpu) = timed(row), timed(bench.bare)
+            times[name].append((wall, wall / bare_wall, cpu / bare_cpu))
+    shape = "×".join(map(str, case.shape))
+    print(f"\n{case.name}, {case.clusters} × {shape}, {torch.get_num_threads()} threads, {turns} turns")
+    print(f"  {'':46s} {'':10s}  × bare pass: time, processor time")
+    ratios: dict[str, list[float]] = {}
+    for name, found in times.items():
+        seconds, *ratios[name] = (statistics.median(x) for x in zip(*found, strict=True))
+        print(f"  {name:46s} {seconds:8.2f} s  {ratios[name][0]:15.2f} {ratios[name][1]:14.2f}")
+    floor = next((r for name, r in ratios.items() if name.startswith(FLOOR)), None)
+    if floor and READ in ratios:
+        shares = (x / (1.25 + y) for x, y in zip(ratios[READ], floor, strict=True))
+        print("  {} by (1.25 × bare + floor): {:.2f}, {:.2f}".format(READ, *shares))
 
 
 def peak(images: int) -> float:

@@ -106,6 +106,7 @@ class Sums:
 
     def column(self, name: str) -> Array:
         """An estimate (1 + B,): the sum and its replicates."""
+        self.flush()
         k = self.index[name]
         return np.concatenate([self.plain[k : k + 1], self.replicates[:, k]])
 
