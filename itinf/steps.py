@@ -17,6 +17,10 @@ from .readouts import readable
 from .tracing import Target, Trace, chunks, classes_of
 
 
+SHARE = 4
+"""Units are read in portions this many times smaller than for one depth: few enough for memory, not for the head."""
+
+
 @dataclass
 class Step:
     """One block seen in prediction space, in bits per unit.
@@ -44,12 +48,14 @@ def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Te
     Returns:
         gain (R,), movement (R,).
     """
-    a, b = before.log_softmax(1), after.log_softmax(1)
+    change, least = after - before, before.logsumexp(1)
+    spread = after.logsumexp(1) - least
     if target.ndim == 1:
-        gain = (b - a).gather(1, target.unsqueeze(1)).squeeze(1)
+        reached = change.gather(1, target.unsqueeze(1)).squeeze(1)
     else:
-        gain = (target * (b - a)).sum(1)
-    return gain, (a.exp() * (a - b)).sum(1)
+        reached = torch.linalg.vecdot(target, change)
+    expected = torch.linalg.vecdot((before - least.unsqueeze(1)).exp_(), change)
+    return reached - spread, spread - expected
 
 
 def steps(
@@ -89,7 +95,7 @@ def steps(
     last = network.rows(trace.states[-1])
     # every depth's float64 logits of a chunk are held at once
     with torch.no_grad():
-        for part in chunks(len(label), classes_of(network, last) * (len(places) + 2)):
+        for part in chunks(len(label), classes_of(network, last) * SHARE):
             z = {i: network.readout(rows[i][part]).double() for i in places}
             goals: dict[Target, Tensor] = {"label": label[part].clamp_min(0)}
             if "model" in targets:
