@@ -183,6 +183,8 @@ def merge(
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit code 2."""
+    # before torch loads: idle threads that spin slow whatever else runs many times over
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except ItinfError as error:

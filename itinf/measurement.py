@@ -103,6 +103,7 @@ class Measurement:
     def _calibration_traces(
         self, network: Network, indices: np.ndarray, progress: Progress
     ) -> Iterator[tuple[Trace, dict[Key, Tensor]]]:
+        progress("calibration", 0, len(indices))
         for piece in groups(len(indices), self.batch):
             seen = trace(network, load_batch(self.data, indices[piece]), self.targets, True)
             yield seen, self._vectors(network, seen, self._read(network, seen))

@@ -16,7 +16,6 @@ from .data import IGNORED
 from .readouts import readable
 from .tracing import Target, Trace, chunks, classes_of
 
-
 SHARE = 4
 """Units are read in portions this many times smaller than for one depth: few enough for memory, not for the head."""
 

@@ -172,6 +172,7 @@ class _Study:
             pieces = groups(len(order.calibration), self.settings.group)
             network = untrained(network, int(seed), [load_batch(self.data, order.calibration[s]) for s in pieces])
         means = self.measurement.calibrate(network, order, self.progress)
+        self.progress(name, total.clusters, clusters)
         size = max(1, self.measurement.batch // self.settings.group) * self.settings.group
         while total.clusters < clusters:
             start = total.clusters + here.rank * size
