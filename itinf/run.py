@@ -161,7 +161,7 @@ def _undefined(stage: Accumulator) -> list[str]:
     """One line per reason: which measures of how many blocks have no value."""
     reasons: dict[str, tuple[set[str], set[int]]] = {}
     for row, why in stage.missing.items():
-        what = " ".join(filter(None, (row.form if row.form == "gauge-fixed" else "", row.gradient, row.measure)))
+        what = " ".join(filter(None, (row.form if "gauge" in why else "", row.gradient, row.measure)))
         names, blocks = reasons.setdefault(f"{row.update or row.part or 'prediction'}: {why}", (set(), set()))
         names.add(what)
         blocks.add(row.block)

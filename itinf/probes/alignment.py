@@ -57,7 +57,7 @@ class Alignment:
     def block(self, view: BlockView, record: Recorder) -> None:
         for combination, reason in {**undefined(view, self.gradients, self.targets), **view.absent}.items():
             if self._asked(combination):
-                record.absent(_row("alignment", view, combination, "raw"), reason)
+                self._absent(view, record, combination, reason)
         for combination in view.gradients:
             if not self._asked(combination):
                 continue
@@ -66,6 +66,13 @@ class Alignment:
                     _gauge_free(view, record, combination, "pairing" in self.nulls)
                 else:
                     self._cosine(view, record, combination, name)
+
+    def _absent(self, view: BlockView, record: Recorder, combination: Combination, reason: str) -> None:
+        for name in self.forms:
+            statistic = "ratio" if name == "gauge-free" else "mean"
+            record.absent(_row("alignment", view, combination, name, statistic), reason)
+            if name == "gauge-free":
+                record.absent(_row("descent_share", view, combination, name), reason)
 
     def _asked(self, combination: Combination) -> bool:
         return combination.gradient in self.gradients and combination.target in self.targets
