@@ -215,6 +215,8 @@ def _backward(
     if shape[1] > 1:
         share = torch.where(scale > 0, norm / scale, 0.0).flatten().to(seed.dtype)
         seed = seed * share.unsqueeze(1)
+    if not states[-1].requires_grad:
+        raise ItinfError(f"{network.name}: no gradient reaches any state; does a block detach its input?")
     branches = [b for b in taps.branches if b is not None]
     parts = [t for p in taps.parts for t in p.values()]
     wanted = [*states[:-1], *branches, *parts]
