@@ -78,7 +78,7 @@ class Network:
         pool: state -> one vector per unit; tokens need none.
         neck: norm or activation between the last state and the pool, a module (or a function
             without parameters), e.g. GPT-2's ``ln_f``.
-        gauge: the changes of basis that leave the function unchanged (MEASURES "gauge"); None
+        gauge: the changes of basis that leave the function unchanged (``itinf.forms``); None
             where every layer has its own, as in networks without skips.
         regauge: ``(model, states, change) -> None`` rewrites the weights of a *copy* so that the
             states numbered ``states`` become ``change`` applied to them, while the logits stay. ``change`` is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .histogram import Histograms
 from .statistics import Array, Sums, mean_error
 
 
@@ -52,7 +51,8 @@ class Recorder:
     Attributes:
         entries: row -> how it is estimated.
         missing: row -> why it has no value.
-        medians: rows that have a histogram, by name.
+        columns: name -> (N,) sums over each cluster's units.
+        values: name -> (N, P) values of a histogram, and which of them are known.
     """
 
     entries: dict[Row, Entry] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Recorder:
         self._enter(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
         if median:
             self.values[name] = (values, known)
-            other = Row(**{**row.__dict__, "statistic": "median"})
+            other = replace(row, statistic="median")
             self._enter(other, "median", {"histogram": name, "n": count})
 
     def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str) -> None:
@@ -225,7 +225,7 @@ def error(entry: Entry, sums: Sums, clusters: int) -> Array | None:
     return mean_error({role: sums.column(name) for role, name in entry.columns.items()}, clusters)
 
 
-def counts(entry: Entry, sums: Sums, histograms: Histograms) -> tuple[int, int]:
+def counts(entry: Entry, sums: Sums) -> tuple[int, int]:
     """Units and clusters (for pairs: pairs and clusters) an estimate is from."""
     name = entry.columns.get("own n", entry.columns["n"])
     k = sums.index[name]

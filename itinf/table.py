@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _rows(stage: Accumulator) -> list[dict[str, Any]]:
     bands = _bands(stage)
     made = []
     for row, entry in stage.entries.items():
-        units, clusters = counts(entry, sums, stage.histograms)
+        units, clusters = counts(entry, sums)
         if entry.kind == "median":
             mean, lo, hi = stage.histograms.median(entry.columns["histogram"])
         else:
@@ -132,14 +133,14 @@ def _line(row: Row, stage: Accumulator, units: int, clusters: int) -> dict[str, 
 def _effect(entry: Entry, stage: Accumulator, clusters: int) -> list[dict[str, Any]]:
     """Observed − null; over the same units where the null has not all of them."""
     row = entry.row
-    observed = stage.entries.get(Row(**{**row.__dict__, "null": "observed"}))
+    observed = stage.entries.get(replace(row, null="observed"))
     if observed is None or observed.kind == "median":
         return []
     own = own_estimate(entry, stage.sums)
     with np.errstate(invalid="ignore"):  # a replicate without clusters has no value
         values = (estimate(observed, stage.sums) if own is None else own) - estimate(entry, stage.sums)
     lo, hi = interval(values, clusters)
-    units = counts(observed if own is None else entry, stage.sums, stage.histograms)[0]
+    units = counts(observed if own is None else entry, stage.sums)[0]
     line = _line(row, stage, units, clusters)
     return [line | {"measure": f"{row.measure}_effect", "mean": float(values[0]), "lo": lo, "hi": hi}]
 
@@ -155,10 +156,10 @@ def _bands(stage: Accumulator) -> dict[Row, tuple[float, float]]:
     curves: dict[Row, list[Entry]] = {}
     for row, entry in stage.entries.items():
         if entry.kind == "mean" and row.null == "observed":
-            curves.setdefault(Row(**{**row.__dict__, "block": 0}), []).append(entry)
+            curves.setdefault(replace(row, block=0), []).append(entry)
     bands: dict[Row, tuple[float, float]] = {}
     for entries in curves.values():
-        clusters = min(counts(e, stage.sums, stage.histograms)[1] for e in entries)
+        clusters = min(counts(e, stage.sums)[1] for e in entries)
         estimates: Array = np.stack([estimate(e, stage.sums) for e in entries])
         errors: Array = np.stack([e for e in (error(x, stage.sums, clusters) for x in entries) if e is not None])
         lo, hi = simultaneous_band(estimates, errors, clusters)

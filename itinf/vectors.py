@@ -1,4 +1,4 @@
-"""Which update meets which gradient: the definitions of MEASURES in one place."""
+"""Which update meets which gradient: every definition in one place."""
 
 from __future__ import annotations
 

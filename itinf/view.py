@@ -205,13 +205,21 @@ class BlockView:
         return members.stop - members.start
 
 
-def undefined(view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]) -> dict[Combination, str]:
-    """Update and branch where this block has none, and why; no branch where the network has none at all."""
+def asked(
+    view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]
+) -> tuple[list[Combination], dict[Combination, str]]:
+    """The combinations a probe asks for: those there are, and why the others are not.
+
+    A network without any branch lacks none.
+    """
     why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
     if any(block.branch is not None for block in view.batch.network.blocks):
         why["branch"] = "no module puts out the branch alone"
     missing = [u for u in why if (u, "") not in view.updates]
-    return {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
+    absent = {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
+    wanted = {(g, t) for g in gradients for t in targets}
+    absent |= {c: reason for c, reason in view.absent.items() if (c.gradient, c.target) in wanted}
+    return [c for c in view.gradients if (c.gradient, c.target) in wanted], absent
 
 
 def _wide(vectors: Tensor) -> Tensor:

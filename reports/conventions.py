@@ -1,4 +1,4 @@
-"""How measures and their conventions are written on an axis (MEASURES.md sections 2 to 4)."""
+"""How measures and their conventions are written on an axis."""
 
 from __future__ import annotations
 

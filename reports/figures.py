@@ -121,8 +121,8 @@ def gain(
 ) -> Figure:
     """What each block gains: in nats along the three gradients, and in bits under a lens.
 
-    First one row per lens, where models share panels: gain, movement and efficiency in prediction space
-    (MEASURES.md section 4). Then one row per model and kind of update, one column per gradient,
+    First one row per lens, where models share panels: gain, movement and efficiency in prediction space.
+    Then one row per model and kind of update, one column per gradient,
     realised and unexplained gain beside the gradient they belong to.
 
     Args:

@@ -12,7 +12,7 @@ from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, undefined
+from ..view import BatchView, BlockView, Combination, asked
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -55,12 +55,10 @@ class Alignment:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        for combination, reason in {**undefined(view, self.gradients, self.targets), **view.absent}.items():
-            if self._asked(combination):
-                self._absent(view, record, combination, reason)
-        for combination in view.gradients:
-            if not self._asked(combination):
-                continue
+        present, absent = asked(view, self.gradients, self.targets)
+        for combination, reason in absent.items():
+            self._absent(view, record, combination, reason)
+        for combination in present:
             for name in self.forms:
                 if name == "gauge-free":
                     _gauge_free(view, record, combination, "pairing" in self.nulls)
@@ -73,9 +71,6 @@ class Alignment:
             record.absent(_row("alignment", view, combination, name, statistic), reason)
             if name == "gauge-free":
                 record.absent(_row("descent_share", view, combination, name), reason)
-
-    def _asked(self, combination: Combination) -> bool:
-        return combination.gradient in self.gradients and combination.target in self.targets
 
     def _cosine(self, view: BlockView, record: Recorder, combination: Combination, name: str) -> None:
         row = _row("alignment", view, combination, name)

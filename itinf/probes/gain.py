@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,7 +11,7 @@ from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, undefined
+from ..view import BatchView, BlockView, Combination, asked
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ class Gain:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        for combination, reason in {**undefined(view, self.gradients, self.targets), **view.absent}.items():
-            if combination.gradient in self.gradients and combination.target in self.targets:
-                record.absent(self._row("first_order_gain", view, combination), reason)
-        for combination in view.gradients:
-            if combination.gradient in self.gradients and combination.target in self.targets:
-                self._first_order(view, record, combination)
+        present, absent = asked(view, self.gradients, self.targets)
+        for combination, reason in absent.items():
+            record.absent(self._row("first_order_gain", view, combination), reason)
+        for combination in present:
+            self._first_order(view, record, combination)
         self._realised(view, record)
 
     def _first_order(self, view: BlockView, record: Recorder, c: Combination) -> None:
@@ -64,10 +63,10 @@ class Gain:
         row = self._row("first_order_gain", view, c)
         record.mean(row, torch.cat(own), known, "n|known", median=True)
         if "pairing" in self.nulls:
-            null = Row(**{**row.__dict__, "null": "pairing"})
+            null = replace(row, null="pairing")
             record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
         for subset, chosen in view.split(c.part).items():
-            part = Row(**{**row.__dict__, "subset": subset})
+            part = replace(row, subset=subset)
             record.mean(part, torch.cat(own), known & chosen, f"n|{subset}|{c.part}|{view.block + 1}")
 
     def _realised(self, view: BlockView, record: Recorder) -> None:

@@ -21,7 +21,7 @@ class Prediction:
 
     Efficiency 0 is movement without gain, about ½ calibrated new evidence, towards 1 descent that
     knows the target, negative harm. A positive cosine in logit space says nothing: it is implied
-    by movement (MEASURES section 4).
+    by movement (``itinf.steps.gain_and_movement``).
 
     Attributes:
         targets: "label", or "model" (the network's final distribution; the update is then a summand

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, undefined
+from ..view import BatchView, BlockView, asked
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class UpdateNorm:
     def block(self, view: BlockView, record: Recorder) -> None:
         trace, network = view.batch.trace, view.batch.network
         before, after = trace.states[trace.before[view.block]], trace.states[trace.after[view.block]]
-        for c, reason in undefined(view, ("output",), ("label",)).items():
+        for c, reason in asked(view, ("output",), ("label",))[1].items():
             record.absent(Row("update_norm", view.block + 1, network.unit, update=c.update, target=""), reason)
         for update, part in view.updates:
             row = Row("update_norm", view.block + 1, network.unit, update=update, part=part, target="")
