@@ -9,12 +9,15 @@ INSTALLED := .venv/installed
 
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help setup test lint clean FORCE
+.PHONY: help setup demo test lint clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## install itinf and its tests into .venv
+
+demo: $(INSTALLED) ## compare the specimens: ResNets, a plain network, Inception v1 and GPT-2
+	$(PY) -m itinf demo
 
 test: $(INSTALLED) ## run every test
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4

@@ -1,6 +1,7 @@
 """What the default probes cost beside one forward and one backward, and whether memory grows with the data.
 
     python benchmarks/probe_cost.py            GPT-2 small and ResNet-50, random weights; a quarter of an hour on 2 cores
+    python benchmarks/probe_cost.py --specimens  the specimens, at the batches of `itinf demo`
     python benchmarks/probe_cost.py --quick    small shapes, seconds; a smoke test, its ratios say little
     python benchmarks/probe_cost.py --only resnet50 --turns 7 --threads 1
 
@@ -63,12 +64,21 @@ class Case:
     shape: tuple[int, ...]
     classes: int
     options: dict[str, Any] = field(default_factory=dict)
+    weights: str = "random:0"
 
 
 FULL = [Case("gpt2", 4, (256,), 50257), Case("resnet50", 8, (3, 224, 224), 1000)]
 QUICK = [
     Case("gpt2", 4, (64,), 2048, {"n_layer": 3, "n_embd": 96, "n_head": 4, "vocab_size": 2048}),
     Case("resnet50", 4, (3, 64, 64), 1000, {"in_size": 64}),
+]
+SPECIMENS = [
+    *(
+        Case(name, 64, (3, 32, 32), 46, weights="specimen")
+        for name in ("resnet", "resnet-isotropic", "plain-isotropic")
+    ),
+    Case("inception", 64, (3, 64, 64), 46, weights="specimen"),
+    Case("gpt2", 64, (256,), 2048, weights="specimen"),
 ]
 
 
@@ -104,7 +114,7 @@ class Bench:
     case: Case
 
     def __post_init__(self) -> None:
-        self.network = itinf.network(self.case.name, weights="random:0", **self.case.options)
+        self.network = itinf.network(self.case.name, weights=self.case.weights, **self.case.options)
         made = Noise(self.network.unit, self.case.clusters, self.case.shape, self.case.classes)
         self.batch = load_batch(made, range(self.case.clusters))
         self.data = as_data(list(zip(self.batch.inputs, self.batch.targets, strict=True)), self.network.unit)
@@ -240,7 +250,10 @@ def study(images: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small shapes")
-    parser.add_argument("--only", choices=["gpt2", "resnet50", "memory"], help="one table")
+    parser.add_argument("--specimens", action="store_true", help="the specimens, and no memory")
+    parser.add_argument(
+        "--only", choices=sorted({case.name for case in (*FULL, *SPECIMENS)} | {"memory"}), help="one table"
+    )
     parser.add_argument("--rows", default="", help="only rows whose name contains this, e.g. 'probes'")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -250,10 +263,10 @@ def main() -> None:
     if given.study:
         study(given.study)
         return
-    for case in QUICK if given.quick else FULL:
+    for case in SPECIMENS if given.specimens else QUICK if given.quick else FULL:
         if given.only in (None, case.name):
             compare(case, given.turns, given.rows)
-    if given.only in (None, "memory"):
+    if given.only in (None, "memory") and not given.specimens:
         few = 128 if given.quick else 512
         small, large = peak(few), peak(10 * few)
         print(f"\npeak memory, {few} and {10 * few} images: {small:.0f} and {large:.0f} MiB, {large / small:.3f} ×")

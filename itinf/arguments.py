@@ -1,16 +1,40 @@
-"""From words on the command line to networks, places and settings."""
+"""Words on the command line, and what they become: networks, places, settings."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from .errors import ItinfError
 
 if TYPE_CHECKING:
     from .architecture import Network
-    from .studyfile import Entrant
+    from .studyfile import Entrant, StudyFile
+
+Weights = Annotated[
+    str, typer.Option(help="specimen, random[:SEED], a weight file, a folder, a hub id, or pretrained.")
+]
+Source = Annotated[str, typer.Option("--data", help="images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")]
+Option = Annotated[list[str] | None, typer.Option("--option", "-O", help="KEY=VALUE for the network, repeatable.")]
+Units = Annotated[int, typer.Option(help="Images or tokens to measure.")]
+Batch = Annotated[int, typer.Option(help="Images or sequences per forward pass; results do not depend on it.")]
+Length = Annotated[int | None, typer.Option(help="Tokens per sequence.")]
+StudyUnits = Annotated[int | None, typer.Option(help="For every network; by default the study's own.")]
+StudyBatch = Annotated[int | None, typer.Option(help="For every network; results do not depend on it.")]
+StudySeed = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
+StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
+Seed = Annotated[int, typer.Option(help="Of the choice of clusters, their order and the bootstrap.")]
+Group = Annotated[int, typer.Option(help="Clusters within which the nulls find their pairs.")]
+Replicates = Annotated[int, typer.Option(help="Bootstrap replicates.")]
+Untrained = Annotated[int, typer.Option(help="Random initialisations to measure beside the network.")]
+Target = Annotated[list[str] | None, typer.Option(help="label, answer or model, repeatable; label by default.")]
+Out = Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")]
 
 
 def options(given: list[str] | None) -> dict[str, Any]:
@@ -52,6 +76,22 @@ def place(network: Network, device: str, dtype: str) -> Network:
         return network.to(torch.device(device), kinds[dtype])
     except (RuntimeError, AssertionError) as error:
         raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+
+
+def plan_of(words: list[str], data: list[str], weights: list[str]) -> StudyFile:
+    """The comparison that is asked for: a study file, networks in a row, or with no words the specimens.
+
+    Raises:
+        ItinfError: data or weights beside a study that has its own.
+    """
+    from . import demo, studyfile
+
+    if words and not (len(words) == 1 and words[0].endswith(".toml")):
+        return studyfile.StudyFile(parse_entrants(words, data, weights))
+    if data or weights:
+        whose = words[0] if words else "the comparison of the specimens"
+        raise ItinfError(f"--data and --weights were given, but {whose} has its own. Leave them out, or name networks.")
+    return studyfile.read(Path(words[0])) if words else demo.study()
 
 
 def parse_entrants(names: list[str], data: list[str], weights: list[str]) -> list[Entrant]:

@@ -1,10 +1,11 @@
-"""The command line: ``itinf list | check | probe | compare``; puts the parts together and prints."""
+"""The command line: puts the parts together and prints."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +13,37 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .arguments import options, parse_entrants, parse_shard, place, safe
-from .console import bars, err, figures, out, print_blocks
+from .arguments import (
+    Batch,
+    Device,
+    Dtype,
+    Group,
+    Length,
+    Option,
+    Out,
+    Replicates,
+    Seed,
+    Source,
+    StudyBatch,
+    StudySeed,
+    StudyUnits,
+    StudyUntrained,
+    Target,
+    Units,
+    Untrained,
+    Weights,
+    options,
+    parse_shard,
+    place,
+    plan_of,
+)
+from .console import REPORT, bars, err, first_process, out, pictures, print_blocks, print_scores, report
 from .errors import ItinfError
 
 if TYPE_CHECKING:
     from .architecture import Network
     from .data import Data
-    from .run import Run
-    from .studyfile import Entrant, StudyFile
+    from .studyfile import StudyFile
 
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
@@ -29,23 +52,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 INTERRUPTED = 130
-NETWORKS = "networks"
-
-Weights = Annotated[str, typer.Option(help="random[:SEED], a weight file, a folder, a hub id, or pretrained.")]
-Source = Annotated[str, typer.Option("--data", help="images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")]
-Option = Annotated[list[str] | None, typer.Option("--option", "-O", help="KEY=VALUE for the network, repeatable.")]
-Units = Annotated[int, typer.Option(help="Images or tokens to measure.")]
-Batch = Annotated[int, typer.Option(help="Images or sequences per forward pass; results do not depend on it.")]
-Length = Annotated[int | None, typer.Option(help="Tokens per sequence.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
-Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
-Seed = Annotated[int, typer.Option(help="Of the choice of clusters, their order and the bootstrap.")]
-Group = Annotated[int, typer.Option(help="Clusters within which the nulls find their pairs.")]
-Replicates = Annotated[int, typer.Option(help="Bootstrap replicates.")]
-Untrained = Annotated[int, typer.Option(help="Random initialisations to measure beside the network.")]
-Target = Annotated[list[str] | None, typer.Option(help="label, answer or model, repeatable; label by default.")]
-Out = Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")]
-
 RESULTS = Path("results")
 
 
@@ -61,6 +67,7 @@ def list_() -> None:
         out.print(table)
         out.print()
     out.print("A family takes any size: cifar-resnet164. Options: itinf probe NETWORK --option KEY=VALUE.")
+    out.print(f"Specimens, trained and shipped (--weights specimen): {', '.join(names('specimens'))}.")
 
 
 @app.command()
@@ -106,6 +113,8 @@ def probe(
     shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
 ) -> None:
     """Measure how each block's update aligns with the negative loss gradient."""
+    from .entrants import measure
+
     opened = place(_open(network, weights, option), device, dtype)
     source = _data(data, opened, seed, length)
     settings: dict[str, Any] = {
@@ -115,9 +124,10 @@ def probe(
         "replicates": replicates,
         "untrained": untrained,
     }
-    run = _probe(opened, source, target or ["label"], batch, out_, settings | {"shard": parse_shard(shard)})
-    if run is not None:
-        figures(run, out_)
+    with _interruptible():
+        run = measure(opened, source, target or ["label"], batch, out_, settings | {"shard": parse_shard(shard)}, bars)
+    if first_process():
+        pictures(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
         print_blocks(run)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
@@ -125,43 +135,70 @@ def probe(
 
 @app.command()
 def compare(
-    study: Annotated[list[str], typer.Argument(help="STUDY.toml, or NETWORK …", show_default=False)],
+    study: Annotated[
+        list[str] | None, typer.Argument(help="STUDY.toml, or NETWORK …; none for the specimens.", show_default=False)
+    ] = None,
     data: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
     weights: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
-    units: Units = 2000,
-    batch: Batch = 64,
+    units: StudyUnits = None,
+    batch: StudyBatch = None,
     out_: Out = RESULTS,
     device: Device = "auto",
     dtype: Dtype = "float32",
-    seed: Seed = 0,
-    untrained: Untrained = 0,
+    seed: StudySeed = None,
+    untrained: StudyUntrained = None,
 ) -> None:
-    """Measure several networks in the same way and lay them side by side."""
-    from . import studyfile
-    from .comparison import compare as lay
-    from .files import write_text
+    """Measure several networks in the same way and lay them side by side; without arguments, the specimens."""
+    plan = plan_of(study or [], data or [], weights or [])
+    changed = {"units": units, "batch": batch, "seed": seed, "untrained": untrained}
+    _compare(plan.changed(**{k: v for k, v in changed.items() if v is not None}), out_, device, dtype)
 
-    if len(study) == 1 and study[0].endswith(".toml"):
-        plan = studyfile.read(Path(study[0]))
-    else:
-        entrants = parse_entrants(study, data or [], weights or [])
-        plan = studyfile.StudyFile(entrants, units=units, batch=batch, seed=seed, untrained=untrained)
-    names = [e.label or e.name for e in plan.networks]
-    if len({safe(name) for name in names}) < len(names):
-        raise ItinfError(
-            f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
-        )
-    if out_.exists() and any(out_.iterdir()) and not (out_ / NETWORKS).is_dir():
-        raise ItinfError(f"{out_} exists and holds no comparison. Choose another --out.")
-    runs = [_entrant(plan, e, out_, device, dtype) for e in plan.networks]
-    found = [run for run in runs if run is not None]
-    if len(found) == len(runs) and found:
-        both = lay(found)
-        write_text(out_ / "study.toml", studyfile.write(plan))
-        _save_comparison(both.table, found, out_)
-        figures(both, out_)
-        out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
-        out.print(f"Results in {out_}", markup=False, soft_wrap=True)
+
+@app.command()
+def demo(out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo") -> None:
+    """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
+    _compare(plan_of([], [], []), out_, "cpu", "float32")
+
+
+@app.command()
+def train(
+    specimen: str,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder; by default trained/SPECIMEN.")] = None,
+    split: Annotated[str, typer.Option(help="What it is trained on: train; glyphs also train-without-cm.")] = "train",
+    seed: Annotated[int, typer.Option(help="Of initialisation and data.")] = 0,
+) -> None:
+    """Train a specimen by its recipe, resuming what the folder holds, and score it on held-out data."""
+    from .registry import specimen as find
+    from .specimen import finished
+
+    chosen = find(specimen)
+    folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
+    with _interruptible(), bars(specimen) as progress:
+        if finished(folder, specimen, split, seed):
+            scores = chosen.evaluate(folder, split=split, progress=progress)
+        else:
+            scores = chosen.train(folder, seed=seed, split=split, progress=progress)
+    print_scores(specimen, scores)
+    out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    specimen: str,
+    weights: Annotated[Path | None, typer.Option(help="Folder of itinf train; by default the one shipped.")] = None,
+) -> None:
+    """Score a specimen on data held out from its training, beside what it has to reach."""
+    from .registry import specimen as find
+    from .specimen import read_card
+
+    chosen = find(specimen)
+    folder = weights or chosen.folder
+    split = str(read_card(folder).get("split", "train"))
+    with _interruptible(), bars(specimen) as progress:
+        scores = chosen.evaluate(folder, split=split, progress=progress)
+    print_scores(specimen, scores)
+    if not all(score.reached for score in scores):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -177,7 +214,7 @@ def merge(
         raise ItinfError(f"{out_} is not empty. Choose another --out.")
     run = add([Run.load(folder) for folder in folders])
     run.save(out_)
-    figures(run, out_)
+    pictures(run, out_)
     out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -204,53 +241,29 @@ def _data(source: str, network: Network, seed: int, length: int | None) -> Data:
     return dataset(source, network, seed=seed, length=length)
 
 
-def _probe(
-    network: Network, data: Data, targets: list[str], batch: int, folder: Path, settings: dict[str, Any]
-) -> Run | None:
-    """Runs a study with a progress bar; None in every process but the first."""
-    from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
-    from .study import probe as measure
+def _compare(plan: StudyFile, folder: Path, device: str, dtype: str) -> None:
+    from reports.page import page
 
-    wanted: list[Any] = targets
-    if wrong := [t for t in wanted if t not in ("label", "answer", "model")]:
-        raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model.")
-    seen = [t for t in wanted if t != "answer"]
-    probes: list[Probe] = [
-        Performance(),
-        Alignment(targets=wanted),
-        UpdateNorm(),
-        Gain(targets=wanted),
-        Prediction(targets=seen or ["label"]),
-    ]
+    from .entrants import measure_all, record, recorded, save
+
+    with _interruptible():
+        both = measure_all(plan, folder, device, dtype, bars)
+    if first_process():
+        if not recorded(both, folder):
+            out.print("Drawing figures and the report …")
+            save(both, plan, folder)
+            pictures(both, folder)
+            report(both, folder, page)
+            record(both, folder)
+        out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
+        where = f"Results in {folder}\nReport: {(folder / REPORT).resolve()}"
+        out.print(where, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
     try:
-        with bars(network.name) as progress:
-            run = measure(network, data, probes, batch=batch, out=folder, progress=progress, **settings)
+        yield
     except KeyboardInterrupt:
         err.print("Interrupted. The same command goes on from the last save.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
-    return run if os.environ.get("RANK", "0") == "0" else None
-
-
-def _entrant(plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype: str) -> Run | None:
-    from .registry import network
-
-    opened = network(entrant.name, entrant.weights, **entrant.options).named(entrant.label or entrant.name)
-    opened = place(opened, device, dtype)
-    source = _data(entrant.data, opened, plan.seed, entrant.length)
-    settings = {
-        "units": entrant.units or plan.units,
-        "seed": plan.seed,
-        "group": plan.group,
-        "replicates": plan.replicates,
-        "untrained": plan.untrained,
-    }
-    where = folder / NETWORKS / safe(opened.name)
-    return _probe(opened, source, plan.targets, entrant.batch or plan.batch, where, settings)
-
-
-def _save_comparison(table: Any, runs: list[Run], folder: Path) -> None:
-    from .files import write_bytes, write_text
-
-    write_bytes(folder / "measures.parquet", table.to_parquet(index=False))
-    manifest = {"complete": True, "networks": {run.name: run.manifest for run in runs}}
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,25 @@ from .accumulator import KNOWN, Accumulator
 from .architecture import Network
 from .calibration import Calibration, calibrate
 from .data import IGNORED, Data, Order, load_batch
+from .errors import ItinfError
+from .lenses.fit import readout_fingerprint
+from .lenses.lens import Lens
 from .partners import groups, neighbours, same_target
-from .probes import Probe
+from .probes import Alignment, Gain, Prediction, Probe
 from .progress import Progress
 from .readouts import Readout, StateId, read
-from .recorder import Recorder
+from .recorder import Recorder, Row
 from .tracing import Target, Trace, concatenate, trace
-from .vectors import GradientName, Key, gradient, segments, updates
-from .view import BatchView, BlockView
+from .vectors import GradientName, Key, segments, updates
+from .view import BatchView, BlockView, Combination, lens_name, met
 
 GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
+UNREAD: dict[type, tuple[str, str, str]] = {
+    Prediction: ("efficiency", "ratio", ""),
+    Alignment: ("alignment", "mean", "readout"),
+    Gain: ("first_order_gain", "mean", "readout"),
+}
+"""Measure, statistic and gradient of the row that says why a probe's lens reads nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,11 @@ class Measurement:
     group: int
     seed: int
 
+    def without_nulls(self) -> Measurement:
+        """The same measures without their nulls, for a network that is a null itself."""
+        bare: list[Any] = [replace(p, nulls=()) if hasattr(p, "nulls") and is_dataclass(p) else p for p in self.probes]
+        return replace(self, probes=bare)
+
     @property
     def gradients(self) -> list[GradientName]:
         """Every gradient that a probe asks for."""
@@ -51,6 +66,36 @@ class Measurement:
     def targets(self) -> list[Target]:
         """Every target that a probe wants a gradient for."""
         return list(dict.fromkeys(t for p in self.probes if p.gradients for t in p.targets))
+
+    def fitting(self, network: Network) -> list[Probe]:
+        """The probes, less what takes a lens where the lens is of the trained network and this one is not.
+
+        Raises:
+            ItinfError: a lens of another network, or two lenses of one name.
+        """
+        lenses: dict[str, Lens] = {}
+        fit: list[Probe] = []
+        own = ""
+        for probe in self.probes:
+            if not isinstance(probe, Alignment | Gain | Prediction) or probe.lens is None:
+                fit.append(probe)
+                continue
+            name, lens = lens_name(probe), probe.lens
+            if lenses.setdefault(name, lens) is not lens:
+                raise ItinfError(
+                    f"Two lenses are called {name!r} in the table. Give one a name: {type(probe).__name__}(lens=…, name=…)."
+                )
+            own = own or readout_fingerprint(network)
+            if (given := lens.record.get("readout")) == own:
+                fit.append(probe)
+            elif network.weights.startswith("random"):
+                fit += [] if isinstance(probe, Prediction) else [_without_lens(probe)]
+            else:
+                raise ItinfError(
+                    f"The {lens.kind} lens of {lens.record.get('network')} was fitted on another readout (fingerprint "
+                    f"{given}) than that of {network.name} ({own}) in {network.dtype}. Fit one on this network."
+                )
+        return fit
 
     def calibrate(self, network: Network, order: Order, progress: Progress) -> Calibration:
         """Means and scales from the calibration clusters of an order."""
@@ -63,14 +108,17 @@ class Measurement:
         seen = concatenate(list(self._traces(network, order, slab)))
         members = groups(len(seen), self.group)
         read_out, partners = self._read(network, seen), self._partners(seen, members)
-        view = BatchView(network, seen, read_out, means, members, partners, self.seed)
+        probes = self.fitting(network)
+        lensed = self._read_lenses(network, seen, probes)
+        view = BatchView(network, seen, read_out, means, members, partners, self.seed, lensed)
         record = Recorder(into.entries, into.missing)
         record.count(KNOWN, seen.known)
-        for probe in self.probes:
+        self._absent(network, probes, record)
+        for probe in probes:
             probe.whole(view, record)
         for block in range(len(network.blocks)):
             block_view = BlockView(view, block, self.gradients, self.targets)
-            for probe in self.probes:
+            for probe in probes:
                 probe.block(block_view, record)
         if not into.structure:
             into.structure = describe(network, seen)
@@ -86,6 +134,22 @@ class Measurement:
         if not any(p.readouts for p in self.probes):
             return {}
         return read(network, batch, self.targets, "readout" in self.gradients)
+
+    def _absent(self, network: Network, fit: Sequence[Probe], record: Recorder) -> None:
+        for probe in self.probes:
+            if any(probe is other for other in fit):
+                continue
+            measure, statistic, gradient = UNREAD[type(probe)]
+            for block, target in product(range(len(network.blocks)), probe.targets):
+                name = lens_name(probe)
+                row = Row(measure, block + 1, network.unit, statistic, gradient, target=target, lens=name)
+                record.absent(row, "the lens was fitted on another readout")
+
+    def _read_lenses(
+        self, network: Network, batch: Trace, probes: Sequence[Probe]
+    ) -> dict[str, dict[StateId, Readout]]:
+        lenses = {lens_name(p): p.lens for p in probes if "readout" in p.gradients and isinstance(p, Alignment | Gain)}
+        return {n: read(network, batch, self.targets, lens=lens) for n, lens in lenses.items() if lens is not None}
 
     def _partners(self, seen: Trace, members: list[slice]) -> dict[str, Tensor]:
         targets = seen.targets.cpu().numpy()
@@ -103,23 +167,30 @@ class Measurement:
     def _calibration_traces(
         self, network: Network, indices: np.ndarray, progress: Progress
     ) -> Iterator[tuple[Trace, dict[Key, Tensor]]]:
+        probes = self.fitting(network)
         progress("calibration", 0, len(indices))
         for piece in groups(len(indices), self.batch):
             seen = trace(network, load_batch(self.data, indices[piece]), self.targets, True)
-            yield seen, self._vectors(network, seen, self._read(network, seen))
+            lensed = self._read_lenses(network, seen, probes)
+            yield seen, self._vectors(network, seen, {"": self._read(network, seen), **lensed})
             progress("calibration", piece.stop, len(indices))
 
-    def _vectors(self, network: Network, seen: Trace, read: dict[StateId, Readout]) -> dict[Key, Tensor]:
+    def _vectors(self, network: Network, seen: Trace, read: dict[str, dict[StateId, Readout]]) -> dict[Key, Tensor]:
         found: dict[Key, Tensor] = {}
         for block in range(len(network.blocks)):
             for (update, part), vector in updates(seen, block).items():
                 found["vector", block, update, part] = vector
                 for which in self.gradients:
                     for target in self.targets:
-                        g = gradient(network, seen, read, block, update, part, which, target)
-                        if not isinstance(g, str):
-                            found[g.key] = g.direction
+                        for lens in read if which == "readout" else ("",):
+                            g = met(network, seen, read[lens], block, Combination(update, part, which, target, lens))
+                            if not isinstance(g, str):
+                                found[g.key] = g.direction
         return found
+
+
+def _without_lens(probe: Alignment | Gain) -> Probe:
+    return replace(probe, lens=None, gradients=[g for g in probe.gradients if g != "readout"])
 
 
 def describe(network: Network, seen: Trace) -> dict[str, Any]:

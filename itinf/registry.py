@@ -17,6 +17,7 @@ from .errors import ItinfError, nearest
 if TYPE_CHECKING:
     from .architecture import Network
     from .data import Data
+    from .specimen import Specimen
 
 _session: dict[str, Callable[..., Network]] = {}
 
@@ -33,7 +34,7 @@ def register(function: Callable[..., Network], name: str | None = None) -> Calla
 
 
 def names(group: str) -> dict[str, str]:
-    """Registered name -> "module:attribute" for ``"networks"``, ``"datasets"`` or ``"figures"``."""
+    """Registered name -> "module:attribute" for ``"networks"``, ``"datasets"``, ``"figures"`` or ``"specimens"``."""
     found = {point.name: point.value for point in entry_points(group=f"itinf.{group}")}
     if group == "networks":
         found |= {name: f"{f.__module__}:{f.__qualname__}" for name, f in _session.items()}
@@ -92,6 +93,18 @@ def dataset(source: str, network: Network, **options: Any) -> Data:
     return _open("datasets", name)(argument or None, network, **options)
 
 
+def specimen(name: str) -> Specimen:
+    """A registered specimen.
+
+    Raises:
+        ItinfError: unknown name, with the nearest.
+    """
+    known = names("specimens")
+    if name not in known:
+        raise ItinfError(f"There is no specimen {name!r}. {_help('specimens', name, known)}")
+    return _open("specimens", name)
+
+
 def figure(name: str) -> Callable[..., Any]:
     """Opens a registered figure: a function from a results table to a matplotlib Figure."""
     known = names("figures")
@@ -100,7 +113,7 @@ def figure(name: str) -> Callable[..., Any]:
     return _open("figures", name)
 
 
-def _open(group: str, name: str) -> Callable[..., Any]:
+def _open(group: str, name: str) -> Any:
     if group == "networks" and name in _session:
         return _session[name]
     (point,) = {p.value: p for p in entry_points(group=f"itinf.{group}", name=name)}.values()

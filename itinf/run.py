@@ -16,6 +16,7 @@ from . import accumulator
 from .accumulator import Accumulator
 from .errors import ItinfError
 from .files import write_bytes, write_text
+from .recorder import estimate
 from .registry import figure
 from .statistics import FEW_CLUSTERS, MIN_CLUSTERS
 from .table import table
@@ -65,7 +66,7 @@ class Run:
         return []
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
-        """A matplotlib Figure: "alignment", "update_norm" or "gain" against depth."""
+        """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""
         return figure(kind)(self.table, **options)
 
     def save(self, folder: str | Path) -> Path:
@@ -89,13 +90,13 @@ class Run:
         m = self.manifest
         lines = [
             f"Run of {self.name} on {m['data']['name']}: {self.units:,} {s['unit']}s in {self.clusters:,} clusters",
-            *_performance(self.table),
+            *_performance(self.stages["observed"]),
             f"  blocks    {len(s['blocks'])}: {s['blocks'][0]} … {s['blocks'][-1]}",
             f"  segments  {_runs(s['segments'])}",
             f"  bridges   {', '.join(s['bridges']) or 'none'}",
             f"  gauge     {s['gauge'] or 'every layer its own'}",
             *_undefined(self.stages["observed"]),
-            f"  rows      {len(self.table):,} in .table; .plot('alignment' | 'update_norm' | 'gain')",
+            "  numbers   .table, one row each; .plot('alignment' | 'update_norm' | 'gain' | 'overview' | 'comparison')",
             *(f"  note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
@@ -149,12 +150,12 @@ def merge(runs: Sequence[Run]) -> Run:
     return Run(stages, first.manifest | {"settings": settings, "seconds": seconds})
 
 
-def _performance(rows: pd.DataFrame) -> list[str]:
-    found = rows[(rows.null == "observed") & rows.measure.isin(["accuracy", "loss"]) & (rows.statistic == "mean")]
-    values = dict(zip(found.measure, found["mean"], strict=True))
-    if not values:
+def _performance(stage: Accumulator) -> list[str]:
+    found = {e.row.measure: e for e in stage.entries.values() if e.row.measure in ("accuracy", "loss")}
+    if not found:
         return []
-    return [f"  accuracy  {values['accuracy']:.2%}, loss {values['loss']:.3f} nats"]
+    accuracy, loss = (float(estimate(found[measure], stage.sums)[0]) for measure in ("accuracy", "loss"))
+    return [f"  accuracy  {accuracy:.2%}, loss {loss:.3f} nats"]
 
 
 def _undefined(stage: Accumulator) -> list[str]:

@@ -167,11 +167,13 @@ class _Study:
         total = keeper.stages.setdefault(name, self._empty())
         if total.clusters == clusters:
             return
+        measurement = self.measurement
         if kind == "untrained":
+            measurement = measurement.without_nulls()
             # batches of a fixed size: BatchNorm's statistics must not depend on --batch
             pieces = groups(len(order.calibration), self.settings.group)
             network = untrained(network, int(seed), [load_batch(self.data, order.calibration[s]) for s in pieces])
-        means = self.measurement.calibrate(network, order, self.progress)
+        means = measurement.calibrate(network, order, self.progress)
         self.progress(name, total.clusters, clusters)
         size = max(1, self.measurement.batch // self.settings.group) * self.settings.group
         while total.clusters < clusters:
@@ -179,7 +181,7 @@ class _Study:
             part = total if here.size == 1 else self._empty()
             if start < clusters:
                 slab = slice(start, min(start + size, clusters))
-                self.measurement.measure(network, order, slab, means, part)
+                measurement.measure(network, order, slab, means, part)
             if part is not total:
                 total.merge(reduce(part, here))
             self.progress(name, total.clusters, clusters)

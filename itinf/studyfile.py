@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from . import toml
 from .errors import ItinfError, nearest
 
 
@@ -52,6 +52,14 @@ class StudyFile:
     untrained: int = 0
     targets: list[str] = field(default_factory=lambda: ["label"])
 
+    def changed(self, **values: Any) -> StudyFile:
+        """Another study with some fields replaced, in those networks, too, that had their own."""
+        networks = [
+            replace(e, units=None if "units" in values else e.units, batch=None if "batch" in values else e.batch)
+            for e in self.networks
+        ]
+        return replace(self, networks=networks, **values)
+
 
 def read(path: Path) -> StudyFile:
     """Reads a study.
@@ -74,13 +82,13 @@ def read(path: Path) -> StudyFile:
 
 def write(study: StudyFile) -> str:
     """The study as TOML, such that ``read`` gives it back."""
-    lines = [f"{f.name} = {_toml(getattr(study, f.name))}" for f in fields(StudyFile) if f.name != "networks"]
+    lines = [toml.entry(f.name, getattr(study, f.name)) for f in fields(StudyFile) if f.name != "networks"]
     for entrant in study.networks:
         lines += ["", "[[network]]"]
         for f in fields(Entrant):
             value = getattr(entrant, f.name)
             if value not in (None, "", {}):
-                lines.append(f"{f.name} = {_toml(value)}")
+                lines.append(toml.entry(f.name, value))
     return "\n".join(lines) + "\n"
 
 
@@ -98,17 +106,3 @@ def _make(kind: type, given: dict[str, Any], where: str) -> Any:
     if required:
         raise ItinfError(f"{where}: {required[0]!r} is missing.")
     return kind(**given)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )

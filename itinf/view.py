@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .architecture import Network
 from .calibration import Calibration
 from .forms import Form, centred, gauge_fixed, within_groups
+from .lenses.lens import Lens
 from .pairs import square_norms, squares, stacked_products
 from .readouts import Readout, StateId, state_at
+from .recorder import Recorder, Row
 from .tracing import Target, Trace
 from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
+from .weights import fingerprint
+
+NO_TRANSLATOR = "the lens has no translator for the state"
 
 
 @dataclass(frozen=True)
 class Combination:
-    """An update that meets a gradient."""
+    """An update that meets a gradient; ``lens`` is what a ``readout`` gradient is read through, "" for nothing."""
 
     update: UpdateName
     part: str
     gradient: GradientName
     target: Target
+    lens: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class BatchView:
         groups: slices of clusters within which pairs are made.
         partners: null -> (N·P,) row of each unit's partner, −1 for none.
         seed: of the study.
+        lensed: name of a lens -> what it says at every state it reads.
     """
 
     network: Network
@@ -45,6 +53,11 @@ class BatchView:
     groups: list[slice]
     partners: dict[str, Tensor]
     seed: int
+    lensed: Mapping[str, dict[StateId, Readout]] = field(default_factory=dict)
+
+    def readouts_of(self, lens: str) -> dict[StateId, Readout]:
+        """What a lens says, or the network's own readout for ""."""
+        return self.lensed[lens] if lens else self.readouts
 
 
 class BlockView:
@@ -68,12 +81,13 @@ class BlockView:
         for update, part in self.updates:
             for which in gradients:
                 for target in targets:
-                    combination = Combination(update, part, which, target)
-                    found = gradient(network, trace, batch.readouts, block, update, part, which, target)
-                    if isinstance(found, str):
-                        self.absent[combination] = found
-                    else:
-                        self.gradients[combination] = found
+                    for lens in ("", *(batch.lensed if which == "readout" else ())):
+                        combination = Combination(update, part, which, target, lens)
+                        found = met(network, trace, batch.readouts_of(lens), block, combination)
+                        if isinstance(found, str):
+                            self.absent[combination] = found
+                        else:
+                            self.gradients[combination] = found
         self.directions = {g.key: _wide(network.canonical(g.direction)) for g in self.gradients.values()}
         self.update_squares = {k: self._squares(v) for k, v in self.updates.items()}
         self.gradient_squares = {k: self._squares(v) for k, v in self.directions.items()}
@@ -189,15 +203,16 @@ class BlockView:
         channels = self.batch.network.gauge == "channel-scale"
         return squares(vector) if channels else square_norms(vector).unsqueeze(2)
 
-    def split(self, part: str) -> dict[str, Tensor]:
+    def split(self, part: str, lens: str = "") -> dict[str, Tensor]:
         """Subset -> (N, P) bool: was the readout right at the state that the update or part is added to?
 
         Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
         """
         where = base(self.batch.network, self.batch.trace, self.block, part)
-        if where not in self.batch.readouts:
+        readouts = self.batch.readouts_of(lens)
+        if where not in readouts:
             return {}
-        right = self.batch.readouts[where].answer == self.batch.trace.targets
+        right = readouts[where].answer == self.batch.trace.targets
         return {"right before": right, "wrong before": ~right}
 
     def _size(self, group: int) -> int:
@@ -205,21 +220,65 @@ class BlockView:
         return members.stop - members.start
 
 
+def met(network: Network, trace: Trace, readouts: dict[StateId, Readout], block: int, c: Combination) -> Gradient | str:
+    """The gradient of a combination, read from ``readouts`` of its lens; or why there is none."""
+    found = gradient(network, trace, readouts, block, c.update, c.part, c.gradient, c.target)
+    if not c.lens:
+        return found
+    if isinstance(found, str):
+        there = base(network, trace, block, c.part) in readouts
+        return found if there else NO_TRANSLATOR
+    return replace(found, key=(c.lens, *found.key))
+
+
 def asked(
-    view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target]
+    view: BlockView, gradients: Sequence[GradientName], targets: Sequence[Target], lens: str = ""
 ) -> tuple[list[Combination], dict[Combination, str]]:
     """The combinations a probe asks for: those there are, and why the others are not.
 
-    A network without any branch lacks none.
+    A network without any branch lacks none. ``readout`` is through the lens of that name.
     """
+    through = {g: lens if g == "readout" else "" for g in gradients}
     why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
     if any(block.branch is not None for block in view.batch.network.blocks):
         why["branch"] = "no module puts out the branch alone"
     missing = [u for u in why if (u, "") not in view.updates]
-    absent = {Combination(u, "", g, t): why[u] for u in missing for g in gradients for t in targets}
-    wanted = {(g, t) for g in gradients for t in targets}
-    absent |= {c: reason for c, reason in view.absent.items() if (c.gradient, c.target) in wanted}
-    return [c for c in view.gradients if (c.gradient, c.target) in wanted], absent
+    absent = {Combination(u, "", g, t, through[g]): why[u] for u in missing for g in gradients for t in targets}
+
+    def wanted(c: Combination) -> bool:
+        return c.gradient in through and c.lens == through[c.gradient] and c.target in targets
+
+    absent |= {c: reason for c, reason in view.absent.items() if wanted(c)}
+    return [c for c in view.gradients if wanted(c)], absent
+
+
+def described(probe: Any) -> str:
+    """A probe's repr, which enters a study's identity: a lens by its kind and the fingerprint of its tensors.
+
+    Without a lens the settings that concern one are left out.
+    """
+    lens: Lens | None = probe.lens
+    shown = [f for f in fields(probe) if f.repr and (lens is not None or not f.metadata.get("lens"))]
+    settings = [f"{f.name}={getattr(probe, f.name)!r}" for f in shown]
+    if lens is not None:
+        translators = nn.ModuleList([nn.Identity() if t is None else t for t in lens.translators])
+        settings.append(f"lens={lens.kind} {fingerprint(translators)}")
+    return f"{type(probe).__name__}({', '.join(settings)})"
+
+
+def lens_name(probe: Any) -> str:
+    """What a probe's lens is called in the table: by default its kind, "" for none."""
+    return "" if probe.lens is None else probe.name or probe.lens.kind
+
+
+def by_lens(record: Recorder) -> Recorder:
+    """The same recorder, in which rows that differ in nothing but the lens have columns of their own."""
+    return _ByLens(record.entries, record.missing, record.columns, record.values)
+
+
+class _ByLens(Recorder):
+    def _name(self, row: Row) -> str:
+        return "|".join(filter(None, (row.lens, super()._name(row))))
 
 
 def _wide(vectors: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from itinf import Block, ItinfError, Network, token
 from itinf.errors import nearest
 from itinf.weights import build, random_seed
 
+from . import specimens
+
 PUBLISHED = {
     "gpt2": {"n_layer": 12, "n_embd": 768, "n_head": 12},
     "gpt2-medium": {"n_layer": 24, "n_embd": 1024, "n_head": 16},
@@ -34,8 +36,9 @@ def gpt2(weights: str | None = None, **options: Any) -> Network:
 
     Args:
         weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
-            ``model.safetensors`` and, where there is one, ``tokenizer.json``); a hub id
-            ``OWNER/NAME``; or ``pretrained``. Only the last two reach for the network.
+            ``model.safetensors`` and, where there is one, ``tokenizer.json``); ``specimen``, the
+            small one shipped (8 blocks of width 192); a hub id ``OWNER/NAME``; or ``pretrained``.
+            Only the last two reach for the network.
         **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …),
             for random weights.
 
@@ -200,6 +203,10 @@ def _run(model: Any, ids: Tensor) -> Any:
 
 def _folder(name: str, weights: str) -> tuple[Path, str]:
     """The folder that holds the weights, and its name for the record."""
+    if weights == "specimen":
+        if not (specimens.FOLDER / name).is_dir():
+            raise ItinfError(f"{name} has no specimen; the network gpt2 has one.")
+        return specimens.FOLDER / name, weights
     if Path(weights).is_dir():
         return Path(weights), weights
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", weights) or Path(weights).exists():
@@ -225,7 +232,7 @@ def _load(folder: Path) -> GPT2LMHeadModel:
         kind = GPT2Config.get_config_dict(folder, local_files_only=True)[0].get("model_type")
         if kind != "gpt2":
             raise ItinfError(f"{folder}: config.json describes a model of type {kind!r}; expected 'gpt2'.")
-        with _quiet():
+        with quiet():
             # Sizes that disagree are listed and refused below, each with its shapes.
             loaded: Any = GPT2LMHeadModel.from_pretrained(
                 folder,
@@ -278,7 +285,7 @@ def _encoder(folder: Path, vocabulary: int) -> Encoder:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps transformers' loading report and bars off the terminal; what they say is raised."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

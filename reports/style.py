@@ -16,7 +16,7 @@ INK = "#333333"
 PALETTE = [seaborn.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 4, 3, 9, 5, 7)]
 MARKERS = "osD^vP"
 KINDS = dict(zip(("update", "branch", "attention", "mlp"), PALETTE, strict=False))
-NULLS = {"pairing": "#8c8c8c", "same-target": "#a6611a", "order-shuffled": "#6a51a3", "untrained": "#7fb3d5"}
+NULLS = {"pairing": "#8c8c8c", "same-target": "#a6611a", "order-shuffled": "#6a51a3", "untrained": "#d16ba5"}
 
 _RC = {
     **seaborn.axes_style("ticks"),

@@ -202,8 +202,8 @@ def alignment(d, g, scale, known, pairs, partner):
     return rows, {"pairing": rows["mean", "observed"] - rows["mean", "pairing"], "same-target": effect}
 
 
-def gauge_free(d, g, known, pairs):
-    """Share and ratio, observed and over pairs."""
+def gauge_free(d, g, known, pairs, partner):
+    """Share and ratio, observed and over pairs, and the share with partners."""
     table = dots(d, g)
     units = [u for u, k in enumerate(known.flatten().tolist()) if k]
     meet = {(u, k): -table[u][k] for u, k in pairs}
@@ -217,6 +217,7 @@ def gauge_free(d, g, known, pairs):
     return {
         ("descent_share", "mean", "observed"): mean([-table[u][u] > 0 for u in units]),
         ("descent_share", "mean", "pairing"): mean([v > 0 for v in meet.values()]),
+        ("descent_share", "mean", "same-target"): mean([-table[u][partner[u]] > 0 for u in units if u in partner]),
         ("alignment", "ratio", "observed"): mean([m * -table[u][u] / (a[u] * b[u]) for u in units]),
         ("alignment", "ratio", "pairing"): mean([m * v / (b[u] * a[k]) for (u, k), v in meet.items()]),
     }

@@ -116,7 +116,7 @@ def meetings(kind, seen, calibration, members, pairs, partner):
                 for null, value in flattened(d, g * m.scale.unsqueeze(2), known, members).items():
                     yield named(whole, measure="alignment", form=form, null=null), value
         normal = unit_norm(m.gradient, m.scale)
-        for (measure, statistic, null), value in gauge_free(m.update, normal, known, pairs).items():
+        for (measure, statistic, null), value in gauge_free(m.update, normal, known, pairs, partner).items():
             yield named(where, measure=measure, statistic=statistic, form="gauge-free", null=null), value
         gains = -(m.update * m.gradient).sum(2)
         yield named(where, measure="first_order_gain"), float(gains[known].mean())

@@ -104,7 +104,9 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
     code, printed = command("compare", toml, "--out", out)
     assert code == 0, printed
     assert set(pd.read_parquet(out / "measures.parquet").model) == {"cifar-resnet8", "a$plain$"}
-    assert {"manifest.json", "measures.parquet", "figures", "study.toml", "networks"} == {p.name for p in out.iterdir()}
+    assert {"manifest.json", "measures.parquet", "figures", "study.toml", "networks", "report.html"} == {
+        p.name for p in out.iterdir()
+    }
     again = tmp_path / "again"
     assert command("compare", out / "study.toml", "--out", again)[0] == 0
     pd.testing.assert_frame_equal(

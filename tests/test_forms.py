@@ -175,7 +175,7 @@ def far(a: Measured, b: Measured, form: str) -> float:
 
 
 def gauge_free(found: Measured) -> Tensor:
-    values = [v for row, v in found.values.items() if row.form == "gauge-free"]
+    values = [v for row, v in found.values.items() if row.form == "gauge-free" and row.null != "same-target"]
     assert len(values) > 10
     return torch.tensor(values, dtype=torch.float64)
 

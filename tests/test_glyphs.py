@@ -31,10 +31,11 @@ def test_sixteen_merges_make_46_classes():
 
 def test_held_out_faces():
     assert not set(SPLITS["train"]) & set(SPLITS["test"])
-    assert not set(SPLITS["train-without-cm"]) & set(SPLITS["test-cm"])
+    assert not set(SPLITS["train-without-cm"]) & set(SPLITS["all-cm"])
     assert {family: len(faces) for family, faces in HELD_OUT.items()} == dict.fromkeys(TRAINED, 2)
     assert len(SPLITS["train"]) + len(SPLITS["test"]) == 20
-    assert set(SPLITS["test-cm"]) == {"cmr10", "cmb10", "cmss10", "cmtt10"}
+    assert set(SPLITS["all-cm"]) == {"cmr10", "cmb10", "cmss10", "cmtt10"}
+    assert sum((SPLITS[f"test-{family}"] for family in ("dejavu", "stix", "cm")), ()) == SPLITS["test"]
     assert not any(face.startswith("cm") for face in SPLITS["train-without-cm"])
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     assert all((folder / f"{face}.ttf").is_file() for face in SPLITS["train"] + SPLITS["test"])

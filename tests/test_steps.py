@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
 from itinf import IGNORED, trace
 from itinf.partners import neighbours, same_target
 from itinf.statistics import poisson_weights
-from itinf.steps import gain_and_movement, steps
+from itinf.steps import gain_and_movement, merged, steps
 from itinf.tracing import Trace
 from oracles import normal
 from shipped import shipped
@@ -141,3 +144,41 @@ def test_no_step_where_the_readout_does_not_fit_and_no_order_across_a_bridge():
     network = oracles.careless()
     found = steps(network, trace(network, oracles.batch(normal(3, 4, 2, 2)), gradients=False))
     assert {(b, null) for b, _, null in found} == {(b, "observed") for b in range(3)}
+
+
+def chain(blocks: int, bridge: int = 0) -> Trace:
+    """States of blocks in a row; before block ``bridge`` stands one more."""
+    before, after = [0], [1]
+    for block in range(1, blocks):
+        before.append(after[-1] + (block == bridge))
+        after.append(before[-1] + 1)
+    nothing = torch.zeros(1, 1, dtype=torch.int64)
+    states = [torch.zeros(1)] * (after[-1] + 1)
+    return Trace(states, before, after, [], [], {}, nothing, np.zeros(1, np.uint64), nothing, nothing)
+
+
+def test_fifteen_blocks_in_six_steps():
+    assert [s.block for s in merged(chain(15), range(16), 6)] == [1, 4, 6, 9, 11, 14]
+    assert merged(chain(15), range(16), 1) == merged(chain(15), [0, 15], 6) != []
+    assert merged(chain(3), [2], 6) == []
+    # a bridge belongs to the step after it: the state before block 2 is number 3
+    assert [(s.start, s.end) for s in merged(chain(4, bridge=2), range(6), 2)] == [(0, 2), (2, 5)]
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.sets(st.integers(0, 40)))
+def test_merged_steps_follow_each_other_and_are_about_equal(blocks, number, hidden):
+    readable = [k for k in range(blocks + 1) if k not in hidden]
+    found = merged(chain(blocks), readable, number)
+    if len(readable) < 2:
+        assert not found
+        return
+    assert [found[0].start, found[-1].end] == [readable[0], readable[-1]]
+    assert all(a.end == b.start and a.block < b.block for a, b in pairwise(found))
+    assert all(s.end == s.block + 1 and s.start < s.end for s in found)
+    if not hidden:
+        assert len(found) == min(number, blocks)
+    depth = readable[-1] - readable[0]
+    for k in range(number + 1):
+        goal = readable[0] + depth * k / number
+        nearest = min(abs(r - goal) for r in readable)
+        assert nearest == min(abs(s - goal) for s in (found[0].start, *(s.end for s in found)))

@@ -44,8 +44,11 @@ TRAINED = {
 SPLITS = {
     "train": tuple(face for family in TRAINED.values() for face in family),
     "test": tuple(face for family in HELD_OUT.values() for face in family),
+    "test-dejavu": HELD_OUT["DejaVu"],
+    "test-stix": HELD_OUT["STIX"],
+    "test-cm": HELD_OUT["Computer Modern"],
     "train-without-cm": TRAINED["DejaVu"] + TRAINED["STIX"],
-    "test-cm": TRAINED["Computer Modern"] + HELD_OUT["Computer Modern"],
+    "all-cm": TRAINED["Computer Modern"] + HELD_OUT["Computer Modern"],
 }
 TRAIN_ITEMS, TEST_ITEMS = 40_000, 10_000
 SIZES = range(16, 257)
@@ -110,7 +113,8 @@ def glyphs(argument: str | None, network: Network, *, split: str = "test", seed:
         argument: pixels each way, 32 by default; ``network.prepare`` does the rest.
         network: brings ``prepare`` and a head of 46 classes.
         split: ``"train"`` (40,000 images) or ``"test"`` (10,000, two held-out faces of each font
-            family), or ``"train-without-cm"`` and ``"test-cm"``, which hold Computer Modern out whole.
+            family; ``"test-dejavu"``, ``"test-stix"``, ``"test-cm"`` for one family), or
+            ``"train-without-cm"`` and ``"all-cm"``, which hold Computer Modern out whole.
         seed: another seed, other images.
 
     Raises:

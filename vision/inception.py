@@ -48,7 +48,7 @@ def googlenet(
 
     def make() -> GoogLeNet:
         return GoogLeNet(
-            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=True
+            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
         )
 
     if released:

@@ -27,7 +27,12 @@ def whole(image: Image.Image, side: int) -> Tensor:
     image = image.convert("RGB")
     if image.size != (side, side):
         image = F.resize(image, [side, side])
-    return F.normalize(F.to_tensor(image), MEAN, STD)
+    return normalised(F.to_tensor(image))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Pixels (…, 3, H, W) of the 0–1 range, standardised by ``MEAN`` and ``STD``."""
+    return F.normalize(pixels, MEAN, STD)
 
 
 def imagenet(side: int) -> Callable[[Image.Image], Tensor]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from ..lenses.lens import Lens
 from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, asked
+from ..view import BatchView, BlockView, Combination, asked, by_lens, described, lens_name
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -27,7 +29,7 @@ class Alignment:
     already nearly zero. On tokens a sequence-level cosine (``flattened``) stands beside.
 
     The ``gauge-free`` form is built from dot products alone, of the normalised losses: the share of
-    units with ⟨D, −g⟩ > 0, and the mean of m·⟨D_i, −g_i⟩ / (a_i b_i), where a_i² and b_i² are the mean
+    units with ⟨D, −g⟩ > 0, with both nulls, and the mean of m·⟨D_i, −g_i⟩ / (a_i b_i), where a_i² and b_i² are the mean
     squares of ⟨D_k, g_i⟩ and ⟨D_i, g_k⟩ over the other clusters k of the group and m² that over all
     pairs. No change of basis of the state changes either.
 
@@ -37,6 +39,9 @@ class Alignment:
         forms: of "raw", "centred", "gauge-fixed", "gauge-free".
         nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group)
             and "same-target" (another unit's with the same target).
+        lens: what ``readout`` goes through, at every state that it reads and in that state's own
+            layout and width; None for the network's own readout.
+        name: of the lens in the table; by default its kind.
 
     Source: Jastrzębski et al. 2018 (``input``, opposite sign); Belrose et al. 2023, appendix C
     (``readout``, opposite sign, flattened).
@@ -47,6 +52,16 @@ class Alignment:
     forms: Sequence[str] = FORMS
     nulls: Sequence[str] = ("pairing", "same-target")
 
+    lens: Lens | None = field(default=None, repr=False)
+    name: str = field(default="", metadata={"lens": True})
+
+    @cached_property
+    def _described(self) -> str:
+        return described(self)
+
+    def __repr__(self) -> str:
+        return self._described
+
     @property
     def readouts(self) -> bool:
         return "readout" in self.gradients
@@ -55,13 +70,14 @@ class Alignment:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        present, absent = asked(view, self.gradients, self.targets)
+        record = by_lens(record)
+        present, absent = asked(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             self._absent(view, record, combination, reason)
         for combination in present:
             for name in self.forms:
                 if name == "gauge-free":
-                    _gauge_free(view, record, combination, "pairing" in self.nulls)
+                    _gauge_free(view, record, combination, self.nulls)
                 else:
                     self._cosine(view, record, combination, name)
 
@@ -103,7 +119,7 @@ class Alignment:
                 flat.append(joint.diagonal())
                 flat_sums.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
         own = torch.cat(cosine)
-        tag = f"{combination.update}{combination.part}|{combination.gradient}|{combination.target}|{name}|{view.block + 1}"
+        tag = _tag(view, combination, name)
         record.mean(row, own, fits, f"n|{tag}", median=True)
         weighted = _row("alignment", view, combination, name, statistic="weighted")
         record.ratio(weighted, own * scale, scale, fits, f"n|{tag}")
@@ -128,7 +144,7 @@ class Alignment:
     def _flattened(
         self, view: BlockView, record: Recorder, c: Combination, name: str, own: Tensor, pairs: Tensor, fits: Tensor
     ) -> None:
-        tag = f"flat|{c.update}{c.part}|{c.gradient}|{c.target}|{name}|{view.block + 1}"
+        tag = f"flat|{_tag(view, c, name)}"
         row = _row("alignment", view, c, name, statistic="flattened", unit="sequence")
         record.mean(row, own.unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
         if "pairing" in self.nulls:
@@ -137,12 +153,12 @@ class Alignment:
             record.pairs(null, pairs, number.to(pairs), f"pairs|{tag}")
 
     def _subsets(self, view: BlockView, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str) -> None:
-        for subset, chosen in view.split(c.part).items():
+        for subset, chosen in view.split(c.part, c.lens).items():
             row = _row("alignment", view, c, "raw", subset=subset)
             record.mean(row, own, fits & chosen, f"n|{tag}|{subset}")
 
 
-def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool) -> None:
+def _gauge_free(view: BlockView, record: Recorder, c: Combination, nulls: Sequence[str]) -> None:
     known = view.batch.trace.known
     share, scaled, usable, squares_, numbers = [], [], [], [], []
     share_pairs, scaled_pairs, scaled_numbers = [], [], []
@@ -165,8 +181,15 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool
         share_pairs.append(off_diagonal((dots > 0).double(), others))
         scaled_pairs.append(off_diagonal(ratio, allowed))
         scaled_numbers.append(off_diagonal(allowed.double(), allowed))
-    tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|gauge-free|{view.block + 1}"
-    record.mean(_row("descent_share", view, c, "gauge-free"), torch.cat(share), known, "n|known")
+    tag = _tag(view, c, "gauge-free")
+    descends = torch.cat(share)
+    record.mean(_row("descent_share", view, c, "gauge-free"), descends, known, "n|known")
+    if "same-target" in nulls:
+        partner = view.batch.partners["same-target"]
+        chosen = torch.where(known.flatten() & (partner >= 0) & known.flatten()[partner], partner, -1)
+        theirs = (view.partner_products(c, partner) < 0).double().reshape(descends.shape)
+        null = _row("descent_share", view, c, "gauge-free", null="same-target")
+        record.partners(null, theirs, descends, chosen, f"partners|{tag}")
     row = _row("alignment", view, c, "gauge-free", statistic="ratio")
     fits = torch.cat(usable)
     record.columns.setdefault("pairs|known", torch.cat(numbers))
@@ -175,7 +198,7 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, pairing: bool
     shared = {"squares": squares_name, "pairs": "pairs|known"}
     total = torch.where(fits, torch.cat(scaled), 0.0).sum(1)
     record.custom(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
-    if pairing:
+    if "pairing" in nulls:
         record.pairs(
             _row("descent_share", view, c, "gauge-free", null="pairing"),
             torch.cat(share_pairs),
@@ -209,7 +232,14 @@ def _row(
         c.target,
         subset,
         null,
+        c.lens,
     )
+
+
+def _tag(view: BlockView, c: Combination, form: str) -> str:
+    """Of columns that the rows of one combination and form share."""
+    tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|{form}|{view.block + 1}"
+    return f"{c.lens}|{tag}" if c.lens else tag
 
 
 def _inverse(norm: Tensor) -> Tensor:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
+from ..lenses.lens import Lens
 from ..pairs import both_known, off_diagonal
+from ..readouts import read_state, readers
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, asked
+from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, by_lens, described, lens_name
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Gain:
     * ``first_order_gain``, for each gradient: with ``output`` what deleting the block would cost, to
       first order; with ``readout`` what the block should take off the readout's loss.
     * ``realised_gain``: ℓ(readout(h_{l−1})) − ℓ(readout(h_l)), where the readout fits both states.
-      It telescopes over depth.
+      It telescopes over depth. With a lens both states are read through that of h_{l−1}, whose
+      gradient ``readout`` then is; so it does not telescope, unlike ``Prediction``'s gain.
     * ``unexplained_gain``: realised − first-order (``readout``), the curvature of the step.
 
     A mean cosine and a mean gain can have opposite signs.
@@ -29,11 +34,22 @@ class Gain:
     Attributes:
         gradients, targets: as for ``Alignment``; the realised gain is against the label.
         nulls: "pairing": another cluster's gradient, all pairs of a group.
+        lens, name: as for ``Alignment``.
     """
 
     gradients: Sequence[GradientName] = ("input", "output", "readout")
     targets: Sequence[Target] = ("label",)
     nulls: Sequence[str] = ("pairing",)
+
+    lens: Lens | None = field(default=None, repr=False)
+    name: str = field(default="", metadata={"lens": True})
+
+    @cached_property
+    def _described(self) -> str:
+        return described(self)
+
+    def __repr__(self) -> str:
+        return self._described
 
     @property
     def readouts(self) -> bool:
@@ -43,7 +59,8 @@ class Gain:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        present, absent = asked(view, self.gradients, self.targets)
+        record = by_lens(record)
+        present, absent = asked(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             record.absent(self._row("first_order_gain", view, combination), reason)
         for combination in present:
@@ -65,30 +82,48 @@ class Gain:
         if "pairing" in self.nulls:
             null = replace(row, null="pairing")
             record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
-        for subset, chosen in view.split(c.part).items():
+        for subset, chosen in view.split(c.part, c.lens).items():
             part = replace(row, subset=subset)
-            record.mean(part, torch.cat(own), known & chosen, f"n|{subset}|{c.part}|{view.block + 1}")
+            record.mean(part, torch.cat(own), known & chosen, _tag(c, subset, view.block))
 
     def _realised(self, view: BlockView, record: Recorder) -> None:
-        trace, read = view.batch.trace, view.batch.readouts
-        before, after = trace.before[view.block], trace.after[view.block]
+        trace = view.batch.trace
         if "readout" not in self.gradients:
             return
-        combination = Combination("update", "", "readout", "label")
+        combination = Combination("update", "", "readout", "label", lens_name(self))
         row = self._row("realised_gain", view, combination)
-        if before not in read or after not in read:
+        realised = self._taken(view)
+        if isinstance(realised, str):
             for measure in ("realised_gain", "unexplained_gain"):
-                record.absent(
-                    self._row(measure, view, combination), "the readout does not fit both states; it takes a lens"
-                )
+                record.absent(self._row(measure, view, combination), realised)
             return
-        realised = read[before].loss - read[after].loss
         record.mean(row, realised, trace.known, "n|known", median=True)
         if combination in view.gradients:
             own = [view.raw(combination, g).diagonal(dim1=1, dim2=2).T for g in range(len(view.batch.groups))]
             first = -torch.cat(own) * view.gradients[combination].scale
             record.mean(self._row("unexplained_gain", view, combination), realised - first, trace.known, "n|known")
 
+    def _taken(self, view: BlockView) -> Tensor | str:
+        """(N, P): what the block takes off the loss of the readout of its start, in nats; or why there is none."""
+        network, trace = view.batch.network, view.batch.trace
+        read = view.batch.readouts_of(lens_name(self))
+        before, after = trace.before[view.block], trace.after[view.block]
+        if self.lens is None:
+            if before not in read or after not in read:
+                return "the readout does not fit both states; it takes a lens"
+            return read[before].loss - read[after].loss
+        if before not in read:
+            return NO_TRANSLATOR
+        if network.width(trace.states[before]) != network.width(trace.states[after]):
+            return "the lens of the block's start does not fit the width of its end"
+        translator = readers(network, trace, self.lens)[before]
+        return read[before].loss - read_state(network, trace, after, (), translator).loss
+
     def _row(self, measure: str, view: BlockView, c: Combination) -> Row:
         unit = view.batch.network.unit
-        return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target)
+        return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target, lens=c.lens)
+
+
+def _tag(c: Combination, subset: str, block: int) -> str:
+    tag = f"n|{subset}|{c.part}|{block + 1}"
+    return f"{tag}|{c.lens}" if c.lens else tag

@@ -3,59 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from ..errors import ItinfError
+from ..lenses.lens import Lens
+from ..readouts import readers
 from ..recorder import Recorder, Row, row_and_column
-from ..steps import Step, steps
+from ..steps import Step, each, merged, walk
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView
+from ..view import BatchView, BlockView, by_lens, described, lens_name
+
+NO_TRANSLATORS = "the lens has no translator for both states"
+OTHER_WIDTH = "the lens of the step's end does not fit the width of its start"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Gain G, movement K (bits per unit) and efficiency ΣG / (|ΣG| + ΣK) of every block the readout fits.
+    """Gain G, movement K (bits per unit) and efficiency ΣG / (|ΣG| + ΣK) of every block both of whose states are read.
 
     Efficiency 0 is movement without gain, about ½ calibrated new evidence, towards 1 descent that
     knows the target, negative harm. A positive cosine in logit space says nothing: it is implied
     by movement (``itinf.steps.gain_and_movement``).
+
+    The network's own readout fits only states of the last one's width; a lens reads the others,
+    too. With a lens the gain is also split into ``block_gain``, what the block does under the lens
+    of its end, and ``lens_change_gain``, the rest, where that lens fits the width of both states.
+    Efficiency depends on how finely depth is cut, so networks are compared with their blocks merged
+    to as many steps: rows of the form "merged to 6" stand at each step's last block.
 
     Attributes:
         targets: "label", or "model" (the network's final distribution; the update is then a summand
             of its own target, and even a random walk gains).
         nulls: "pairing", "same-target" (another unit's increments), "order-shuffled" (the unit's own
             increments in random depth order).
+        lens: what states are read through; None for the network's own readout, whose rows are
+            ``lens`` "". The shared lens is one for all states of a segment but for each depth's
+            mean and scale, and another in the next segment.
+        name: of the lens in the table; by default its kind.
+        merge: with a lens, blocks are also merged to so many steps, fewer where there are fewer
+            blocks, which the form then says; None for not.
+
+    Raises:
+        ItinfError: ``merge`` is less than 1.
     """
 
     targets: Sequence[Target] = ("label",)
     nulls: Sequence[str] = ("pairing", "same-target", "order-shuffled")
     gradients: Sequence[GradientName] = ()
     readouts: bool = False
+    lens: Lens | None = field(default=None, repr=False)
+    name: str = field(default="", metadata={"lens": True})
+    merge: int | None = field(default=6, metadata={"lens": True})
+
+    def __post_init__(self) -> None:
+        if self.merge is not None and self.merge < 1:
+            raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
+
+    @cached_property
+    def _described(self) -> str:
+        return described(self)
+
+    def __repr__(self) -> str:
+        return self._described
 
     def block(self, view: BlockView, record: Recorder) -> None:
         return None
 
     def whole(self, view: BatchView, record: Recorder) -> None:
+        record, lens = by_lens(record), lens_name(self)
         partners = {name: view.partners[name] for name in ("pairing", "same-target") if name in self.nulls}
-        found = steps(
-            view.network,
-            view.trace,
-            self.targets,
-            {name: p.cpu().numpy() for name, p in partners.items()},
-            "order-shuffled" in self.nulls,
-            view.seed,
-        )
-        for (block, target, null), step in found.items():
+        nulls = {name: p.cpu().numpy() for name, p in partners.items()}
+        through = readers(view.network, view.trace, self.lens)
+        ways = {"": each(view.trace, through)}
+        if self.lens is not None and self.merge is not None:
+            joined = merged(view.trace, through, self.merge)
+            ways |= {f"merged to {len(joined)}": joined} if joined else {}
+        shuffled = "order-shuffled" in self.nulls
+        found = walk(view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed)
+        for (form, block, target, null), step in found.items():
+            row = Row(
+                "efficiency", block + 1, view.network.unit, "ratio", form=form, target=target, null=null, lens=lens
+            )
             if null in partners:
-                self._partnered(
-                    view, record, block, target, null, step, partners[null], found[block, target, "observed"]
-                )
+                self._partnered(record, row, step, partners[null], found[form, block, target, "observed"])
             else:
-                self._own(view, record, block, target, null, step)
-        measured = {block for block, _, _ in found}
+                self._own(record, row, step)
+                if null == "observed" and self.lens is not None:
+                    _split(record, row, step)
+        measured = {block for form, block, *_ in found if not form}
+        why = "the readout does not fit both states; it takes a lens" if self.lens is None else NO_TRANSLATORS
         for block in range(len(view.trace.before)):
             if block not in measured:
                 for target in self.targets:
@@ -64,35 +105,22 @@ class Prediction:
                         ("prediction_gain", "mean"),
                         ("prediction_movement", "mean"),
                     ):
-                        row = Row(measure, block + 1, view.network.unit, statistic, target=target)
-                        record.absent(row, "the readout does not fit both states; it takes a lens")
+                        row = Row(measure, block + 1, view.network.unit, statistic, target=target, lens=lens)
+                        record.absent(row, why)
 
-    def _own(self, view: BatchView, record: Recorder, block: int, target: Target, null: str, step: Step) -> None:
-        unit = view.network.unit
+    def _own(self, record: Recorder, row: Row, step: Step) -> None:
         for measure, values in (("prediction_gain", step.gain), ("prediction_movement", step.movement)):
-            row = Row(measure, block + 1, unit, target=target, null=null)
-            record.mean(row, values, step.known, "n|known")
+            record.mean(replace(row, measure=measure, statistic="mean"), values, step.known, "n|known")
         gain, movement = ((torch.where(step.known, x, 0.0)).sum(1) for x in (step.gain, step.movement))
-        row = Row("efficiency", block + 1, unit, "ratio", target=target, null=null)
         record.custom(row, "efficiency", {"gain": gain, "movement": movement}, {"n": "n|known"})
 
-    def _partnered(
-        self,
-        view: BatchView,
-        record: Recorder,
-        block: int,
-        target: Target,
-        null: str,
-        step: Step,
-        partner: Tensor,
-        observed: Step,
-    ) -> None:
-        unit, count = view.network.unit, f"partners|{null}"
+    def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
+        count = f"partners|{row.null}"
         for measure, values, own in (
             ("prediction_gain", step.gain, observed.gain),
             ("prediction_movement", step.movement, observed.movement),
         ):
-            record.partners(Row(measure, block + 1, unit, target=target, null=null), values, own, partner, count)
+            record.partners(replace(row, measure=measure, statistic="mean"), values, own, partner, count)
         fits = (partner >= 0).reshape(step.gain.shape)
         columns = {
             "gain": row_and_column(torch.where(fits, step.gain, 0.0), partner),
@@ -100,5 +128,14 @@ class Prediction:
             "own gain": torch.where(fits, observed.gain, 0.0).sum(1),
             "own movement": torch.where(fits, observed.movement, 0.0).sum(1),
         }
-        row = Row("efficiency", block + 1, unit, "ratio", target=target, null=null)
         record.custom(row, "pair efficiency", columns, {"n": f"{count}|own", "pairs": count})
+
+
+def _split(record: Recorder, row: Row, step: Step) -> None:
+    block, change = (replace(row, measure=m, statistic="mean") for m in ("block_gain", "lens_change_gain"))
+    if step.block_gain is None:
+        record.absent(block, OTHER_WIDTH)
+        record.absent(change, OTHER_WIDTH)
+        return
+    record.mean(block, step.block_gain, step.known, "n|known")
+    record.mean(change, step.gain - step.block_gain, step.known, "n|known")

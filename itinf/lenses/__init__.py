@@ -1,0 +1,1 @@
+"""Lenses: reading a prediction at any depth."""

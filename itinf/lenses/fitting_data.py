@@ -1,0 +1,73 @@
+"""Which data a lens is fitted on: the training split where there is one, else what is not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..architecture import Network
+from ..data import Data, keyed_order
+from ..errors import ItinfError
+from ..registry import dataset
+
+
+class Rest(Data):
+    """The clusters of a data set that a study does not measure.
+
+    Args:
+        data: the data set.
+        measured: how many clusters the study takes.
+        seed: of the study.
+    """
+
+    def __init__(self, data: Data, measured: int, seed: int) -> None:
+        order = keyed_order(data, None, seed)
+        self.data, self.indices = data, order.indices[measured:]
+        self.name, self.unit = f"{data.name}, not measured", data.unit
+        self.note: dict[str, Any] = {**data.note, "without": measured, "order": seed}
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def key(self, index: int) -> str:
+        return self.data.key(int(self.indices[index]))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.data[int(self.indices[index])]
+
+
+def fitting_data(source: str, network: Network, measured: Data, clusters: int, seed: int, length: int | None) -> Data:
+    """Data to fit a lens on, none of whose clusters is measured.
+
+    Args:
+        source: ``NAME[:ARGUMENT]`` that ``measured`` was opened from.
+        network: the network.
+        measured: the data set the lens will be judged on.
+        clusters: how many of them, in keyed order.
+        seed, length: as for ``measured``.
+
+    Raises:
+        ItinfError: there is no training split, and nothing is left of this one.
+    """
+    try:
+        found = dataset(source, network, seed=seed, length=length, split="train")
+    except ItinfError:
+        found = measured  # of one split only
+    if found.name != measured.name:
+        return found
+    rest = Rest(measured, clusters, seed)
+    if len(rest) < max(1, clusters // 4):
+        raise ItinfError(
+            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and {clusters:,} "
+            f"are measured: {len(rest):,} are left to fit a lens on. Measure fewer, or give fitting data of their own."
+        )
+    return rest
+
+
+def clusters_of(data: Data, units: int | None) -> int:
+    """How many clusters so many units are, whole ones, at most all."""
+    if units is None:
+        return len(data)
+    length = data[0][1].numel() if len(data) else 1
+    return min(-(-units // length), len(data))

@@ -1,0 +1,89 @@
+"""Second moments of pairs of vectors: streamed in float64, merged by addition, enough for every least-squares fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROUNDING = 1e-12
+"""A channel whose variance is below this share of its mean square is constant: sums of squares tell no less."""
+
+
+@dataclass
+class Moments:
+    """Sums over units of x (D), y (E) and their products.
+
+    Attributes:
+        n: number of units.
+        x, y: (D,), (E,) Σx, Σy.
+        xx, xy: (D, D), (D, E) Σxxᵀ, Σxyᵀ.
+        yy: Σ|y|².
+    """
+
+    n: float
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
+    yy: float
+
+    @classmethod
+    def none(cls, width: int, target: int) -> Moments:
+        """Of no units at all."""
+        x, y, xx, xy = (
+            torch.zeros(s, dtype=torch.float64) for s in ((width,), (target,), (width, width), (width, target))
+        )
+        return cls(0.0, x, y, xx, xy, 0.0)
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor) -> Moments:
+        """Of some units: x (R, D), y (R, E)."""
+        x, y = x.double(), y.double()
+        return cls(float(len(x)), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float(y.square().sum()))
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            self.n + other.n,
+            self.x + other.x,
+            self.y + other.y,
+            self.xx + other.xx,
+            self.xy + other.xy,
+            self.yy + other.yy,
+        )
+
+    def times(self, factor: float) -> Moments:
+        """Every unit counted ``factor`` times."""
+        x, y, xx, xy = (factor * s for s in (self.x, self.y, self.xx, self.xy))
+        return Moments(self.n * factor, x, y, xx, xy, self.yy * factor)
+
+    def mapped(self, matrix: Tensor, bias: Tensor) -> Moments:
+        """Those of (``matrix`` x + ``bias``, y), exactly: matrix (F, D), bias (F,)."""
+        moved = matrix @ self.x
+        xx = matrix @ self.xx @ matrix.T
+        xx = xx + torch.outer(moved, bias) + torch.outer(bias, moved) + self.n * torch.outer(bias, bias)
+        xy = matrix @ self.xy + torch.outer(bias, self.y)
+        return Moments(self.n, moved + self.n * bias, self.y, xx, xy, self.yy)
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,) of x."""
+        return self.x / self.n
+
+    @property
+    def _moves(self) -> Tensor:
+        """(D,) bool: channels that are not constant."""
+        square = self.xx.diagonal() / self.n
+        return square - self.mean.square() > ROUNDING * square
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D) of x, over n; exactly 0 for constant channels."""
+        found = self.xx / self.n - torch.outer(self.mean, self.mean)
+        return found * torch.outer(self._moves, self._moves)
+
+    @property
+    def cross_covariance(self) -> Tensor:
+        """(D, E) of x with y, over n; exactly 0 for constant channels."""
+        return (self.xy / self.n - torch.outer(self.mean, self.y / self.n)) * self._moves[:, None]

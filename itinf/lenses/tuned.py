@@ -1,0 +1,286 @@
+"""The tuned lens: KL from the network's final distribution minimised per state, a short polish of the affine lens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..architecture import Network
+from ..data import IGNORED, Batch, Data, Order, keyed_order, load_batch
+from ..errors import ItinfError
+from ..progress import Progress, silent
+from ..readouts import state_at
+from ..tap import frozen
+from ..tracing import chunks, trace
+from .affine import FLOOR, error
+from .collect import Place, is_held_out
+from .lens import Lens
+from .moments import Moments
+from .reading import logits, vectors
+from .translator import Translator
+
+PRECISIONS = ("float32", "bfloat16")
+SHARES = (0.0, 0.5, 1.0)
+"""How much of the change is kept: whichever share of it reads held-out clusters best; 0 is the start."""
+MIXED = 32
+"""Steps whose units are drawn from the same few batches, shuffled: neighbouring tokens are alike."""
+KEPT_BYTES = 2**28
+"""States of so many bytes are kept at once, at most."""
+RIDGE = 1e-4
+"""Of whitening, in units of the mean variance."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a lens is polished: Adam on whitened vectors, its learning rate falling along a cosine.
+
+    Attributes:
+        passes: over the fitted clusters.
+        units: per step.
+        rate: what one step changes a translated vector by at first, in units of the start's own error.
+        precision: of the products of network and readout, ``"float32"`` or ``"bfloat16"``; translators,
+            distributions and scores stay float32.
+    """
+
+    passes: int = 2
+    units: int = 128
+    rate: float = 0.1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.passes < 0 or self.units < 1 or not 0 < self.rate < math.inf or self.precision not in PRECISIONS:
+            raise ItinfError(
+                f"{self} cannot be followed; expected passes of at least 0, units of at least 1, a rate above 0 "
+                f"and a precision of {' or '.join(PRECISIONS)}."
+            )
+
+
+def tune(
+    network: Network,
+    data: Data,
+    start: Lens,
+    recipe: Recipe,
+    *,
+    clusters: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Lens:
+    """Polishes a lens; at no state is it worse than its start on the held-out clusters.
+
+    Args:
+        network: the network; its weights are not touched.
+        data: what ``start`` was fitted on; clusters that ``is_held_out`` are scored, never fitted on.
+        start: an affine lens with its moments.
+        recipe: how.
+        clusters, batch, seed: as for ``fit``; the seed also shuffles.
+        progress: called with ("tuning" or "scoring", clusters done, clusters in all).
+
+    Returns:
+        a lens of kind "tuned"; its record has the recipe and for each state the mean held-out KL in
+        nats, of the start and of what was kept (None where there is no translator).
+
+    Raises:
+        ItinfError: a start without moments, or no clusters held out.
+    """
+    if start.found is None:
+        raise ItinfError(
+            f"A lens read from a file has no moments, so {start!r} cannot be tuned. "
+            "Fit one here: kind 'tuned' fits its own affine start."
+        )
+    order = keyed_order(data, clusters, seed)
+    held_out = is_held_out(order.keys)
+    if held_out.all() or not held_out.any():
+        raise ItinfError(
+            f"{data.name}: of {len(held_out):,} clusters {int(held_out.sum()):,} are held out, and a tuned lens takes "
+            "some to fit on and some to be scored on. Give more units."
+        )
+    polishes = [
+        None if translator is None else _Polish(translator, moments, recipe.rate, network.device)
+        for translator, moments in zip(start.translators, start.found.fitted, strict=True)
+    ]
+    some = _Clusters(network, data, order, start.places, recipe, batch)
+    _fit(some, polishes, ~held_out, seed, progress)
+    found = _scores(some, polishes, held_out, progress)  # (places, shares)
+    made = [
+        translator if polish is None else polish.translator(SHARES[int(kl.argmin())])
+        for translator, polish, kl in zip(start.translators, polishes, found, strict=True)
+    ]
+
+    def listed(kls: Tensor) -> list[float | None]:
+        return [None if polish is None else float(kl) for polish, kl in zip(polishes, kls, strict=True)]
+
+    about = {"recipe": asdict(recipe), "start_kl": listed(found[:, 0]), "kl": listed(found.amin(1))}
+    return replace(start, kind="tuned", translators=made, record=start.record | about)
+
+
+class _Polish:
+    """A translator and its change, which acts on whitened vectors, where every direction is as easy to learn.
+
+    Attributes:
+        start: the translator, as it was.
+        weight, bias: (E, D), (E,) the change; 0 at first.
+        rate: learning rate at first.
+    """
+
+    def __init__(self, start: Translator, moments: Moments, rate: float, device: torch.device) -> None:
+        self.start = start
+        self.mean, self.whiten = (x.to(device) for x in whitening(moments))
+        self.rows = start.weight.detach().to(device), start.bias.detach().to(device)
+        self.weight = nn.Parameter(torch.zeros_like(self.rows[0]))
+        self.bias = nn.Parameter(torch.zeros_like(self.rows[1]))
+        left = error(moments, start.matrix.double(), start.bias.detach().double()) / len(start.bias)
+        # a step moves each of D + 1 coefficients by the learning rate
+        self.rate = rate * max(left, 0.0) ** 0.5 / (1 + len(self.mean)) ** 0.5
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(…, D) -> (…, E), differentiable by the change alone."""
+        weight, bias = self.rows
+        base = F.linear(x, weight, bias)
+        base = x + base if self.start.square else base
+        return base + F.linear((x - self.mean) @ self.whiten.T, self.weight, self.bias)
+
+    def translator(self, share: float) -> Translator:
+        """The start with a share of the change; the start itself at share 0."""
+        if share == 0:
+            return self.start
+        change = share * self.weight.detach().cpu().double() @ self.whiten.cpu().double()
+        shift = share * self.bias.detach().cpu().double() - change @ self.mean.cpu().double()
+        weight, bias = self.start.weight.detach(), self.start.bias.detach()
+        return Translator((weight + change).float(), (bias + shift).float())
+
+
+def whitening(moments: Moments) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and matrix (D, D) float32 that make ``matrix`` (x − mean) have about unit covariance.
+
+    Directions in which x hardly varies stay small instead of being blown up.
+    """
+    covariance = moments.covariance
+    variance = covariance.diagonal()
+    size = (variance + FLOOR * variance.mean()).clamp_min(torch.finfo(torch.float32).tiny).rsqrt()
+    values, axes = torch.linalg.eigh(covariance * torch.outer(size, size))
+    ridge = RIDGE * values.mean().clamp_min(torch.finfo(torch.float32).tiny)
+    matrix = (values.clamp_min(0) + ridge).rsqrt()[:, None] * axes.T * size
+    return moments.mean.float(), (axes @ matrix).float()
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """The clusters of a fit, and what is read of them."""
+
+    network: Network
+    data: Data
+    order: Order
+    places: Sequence[Place]
+    recipe: Recipe
+    batch: int
+
+    def batches(self, chosen: np.ndarray) -> Iterator[Batch]:
+        """The clusters at these places of the order."""
+        for first in range(0, len(chosen), self.batch):
+            part = chosen[first : first + self.batch]
+            yield load_batch(self.data, self.order.indices[part], self.order.keys[part])
+
+    def products(self) -> torch.autocast:
+        """Matrix products in the precision asked for."""
+        precision = getattr(torch, self.recipe.precision)
+        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
+
+    def states(self, batch: Batch) -> list[Tensor]:
+        """At every place the vectors of the units with a target, (R, …, D) float32."""
+        with self.products():
+            seen = trace(self.network, batch, gradients=False)
+        known = (seen.targets != IGNORED).flatten()
+        return [vectors(self.network, state_at(self.network, seen, p.where)).float()[known] for p in self.places]
+
+    def logits(self, translated: Tensor) -> Tensor:
+        """(R, classes) float32."""
+        with self.products():
+            return logits(self.network, translated).float()
+
+
+def _fit(
+    some: _Clusters, polishes: Sequence[_Polish | None], fitted: np.ndarray, seed: int, progress: Progress
+) -> None:
+    """Takes every step; the last place needs none, for it reads the final distribution itself."""
+    learn = [(k, polish) for k, polish in enumerate(polishes[:-1]) if polish is not None]
+    if not learn:
+        return
+    groups: list[dict[str, Any]] = [{"params": [p.weight, p.bias], "lr": p.rate} for _, p in learn]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-30)
+    random = np.random.default_rng(seed)
+    where, done, begun = np.flatnonzero(fitted), 0, 0
+    total = some.recipe.passes * len(where)
+    progress("tuning", 0, total)
+    for _ in range(some.recipe.passes):
+        kept: list[list[Tensor]] = []
+        for batch in some.batches(random.permutation(where)):
+            kept.append(some.states(batch))
+            done += len(batch)
+            if _enough(kept, some.recipe.units) or done % len(where) == 0:
+                states = [torch.cat(x) for x in zip(*kept, strict=True)]
+                steps = max(1, round(len(states[-1]) / some.recipe.units))
+                for step, part in enumerate(np.array_split(random.permutation(len(states[-1])), steps)):
+                    share = (begun + (done - begun) * (step + 0.5) / steps) / total
+                    for group, (_, polish) in zip(optimizer.param_groups, learn, strict=True):
+                        group["lr"] = polish.rate * (0.5 + 0.5 * math.cos(math.pi * share))
+                    _add_gradient(some, learn, [x[torch.from_numpy(part).to(x.device)] for x in states])
+                    optimizer.step()
+                    optimizer.zero_grad()
+                kept, begun = [], done
+            progress("tuning", done, total)
+
+
+def _enough(kept: Sequence[Sequence[Tensor]], size: int) -> bool:
+    units = sum(len(states[-1]) for states in kept)
+    return units >= MIXED * size or sum(4 * x.numel() for states in kept for x in states) >= KEPT_BYTES
+
+
+def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, _Polish]], states: Sequence[Tensor]) -> None:
+    """Adds the gradient of the mean KL(final ‖ lens) of every place."""
+    count = len(states[-1])
+    with frozen(some.network.model):
+        for part in chunks(count, _classes(some, states[-1])):
+            with torch.no_grad():
+                final = some.logits(states[-1][part]).softmax(1)
+            for k, polish in learn:
+                z = some.logits(polish(states[k][part]))
+                with torch.no_grad():
+                    seed = z.softmax(1).sub_(final).div_(count)
+                weight, bias = torch.autograd.grad(z, [polish.weight, polish.bias], seed)
+                for value, found in ((polish.weight, weight), (polish.bias, bias)):
+                    value.grad = found if value.grad is None else value.grad + found
+
+
+def _scores(some: _Clusters, polishes: Sequence[_Polish | None], held_out: np.ndarray, progress: Progress) -> Tensor:
+    """Mean KL(final ‖ lens) of the held-out clusters at every place for every share, nats, float64; float32 products."""
+    exact = replace(some, recipe=replace(some.recipe, precision="float32"))
+    readers = [[] if p is None else [p.translator(share).to(some.network.device) for share in SHARES] for p in polishes]
+    sums, count, done = torch.zeros(len(polishes), len(SHARES), dtype=torch.float64), 0, 0
+    where = np.flatnonzero(held_out)
+    progress("scoring", 0, len(where))
+    for batch in exact.batches(where):
+        states = exact.states(batch)
+        for part in chunks(len(states[-1]), _classes(exact, states[-1])):
+            with torch.no_grad():
+                log = exact.logits(states[-1][part]).log_softmax(1)
+                p = log.exp()
+                for k, some_shares in enumerate(readers):
+                    for share, translator in enumerate(some_shares):
+                        other = exact.logits(translator(states[k][part])).log_softmax(1)
+                        sums[k, share] += (p * (log - other)).sum(1).double().sum().cpu()
+        count, done = count + len(states[-1]), done + len(batch)
+        progress("scoring", done, len(where))
+    return (sums / max(count, 1)).nan_to_num(torch.inf)
+
+
+def _classes(some: _Clusters, last: Tensor) -> int:
+    with torch.no_grad():
+        return some.logits(last[:1]).shape[1]

@@ -1,0 +1,53 @@
+"""How well a language model compresses text: bits per byte, beside a general compressor."""
+
+from __future__ import annotations
+
+import lzma
+import math
+
+import torch
+import torch.nn.functional as F
+
+from itinf import ItinfError, Network
+from itinf.progress import Progress, silent
+
+
+def bits_per_byte(network: Network, text: str, *, progress: Progress = silent) -> tuple[float, int]:
+    """Length of the text in the network's own code, all of it: Σ −log₂ p(token | up to a context before it) / bytes.
+
+    Windows of a whole context move on by half of one, so that every token but the first few is
+    predicted from at least half a context. The first token, which nothing precedes, is coded uniformly.
+
+    Args:
+        network: a token network with ``prepare`` and ``context``.
+        text: any but the empty one.
+        progress: called with ("compressing", tokens done, tokens in all).
+
+    Returns:
+        bits per UTF-8 byte, and the number of tokens.
+
+    Raises:
+        ItinfError: an empty text.
+    """
+    if not text:
+        raise ItinfError("bits_per_byte was given an empty text, which has no bytes. Give one character or more.")
+    assert network.prepare is not None and network.context is not None
+    ids = network.prepare(text)
+    nats, start, coded = 0.0, 0, 1
+    with torch.no_grad():
+        while coded < len(ids):
+            window = ids[start : start + network.context + 1]
+            logits = network.model(window[None, :-1]).logits[0].float()  # (T, V)
+            known = coded - 1 - start  # predictions of the window that the one before it made
+            nats += float(F.cross_entropy(logits[known:], window[1 + known :], reduction="sum"))
+            coded = start + len(window)
+            start += max(network.context // 2, 1)
+            progress("compressing", coded, len(ids))
+    nats += math.log(network.head.out_features)  # type: ignore[attr-defined]
+    return nats / math.log(2) / len(text.encode()), len(ids)
+
+
+def xz_bits_per_byte(text: str) -> float:
+    """Length of the text in the format of ``xz -9e``, in bits per UTF-8 byte."""
+    content = text.encode()
+    return 8 * len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)) / len(content)

@@ -1,0 +1,163 @@
+"""Training the language specimen on the standard library's source: ``itinf train gpt2``."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from itinf import ItinfError
+from itinf.files import write_bytes
+from itinf.progress import Progress
+from itinf.specimen import Score, write_card
+from itinf.training import finish, train
+
+from . import bpe, specimens
+from .compression import bits_per_byte, xz_bits_per_byte
+from .gpt2 import gpt2, quiet
+from .stdlib import modules
+
+SCORED = 40
+"""Held-out modules that are compressed, the first in order of name."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the language specimen is trained: Muon for the blocks' matrices, AdamW for the rest.
+
+    Attributes:
+        tokens: seen in all; windows are drawn at random, so some more than once.
+        batch: windows of a whole context per step.
+        learning_rate: of matrices at its peak, in AdamW's terms (Liu et al. 2025, arXiv 2502.16982).
+        other_learning_rate: of embeddings, norms and biases.
+        weight_decay: of matrices.
+        precision: of products; weights and their updates stay float32.
+    """
+
+    tokens: int
+    batch: int = 16
+    learning_rate: float = 5e-3
+    other_learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    precision: str = "bfloat16"
+
+
+@dataclass(frozen=True)
+class LanguageSpecimen:
+    """A GPT-2, its tokenizer, its recipe, and what it has to reach.
+
+    Attributes:
+        name: of the specimen; its network is ``gpt2``.
+        sizes: fields of ``GPT2Config``; the tokenizer learns as many tokens as ``vocab_size``.
+        recipe: how it is trained.
+        data: what it is measured on; ``units``, tokens of the default comparison.
+    """
+
+    name: str
+    sizes: tuple[tuple[str, int], ...]
+    recipe: Recipe
+    data: str = "stdlib"
+    units: int = 20_000
+
+    @property
+    def folder(self) -> Path:
+        return specimens.FOLDER / self.name
+
+    def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+        """See ``itinf.specimen.Specimen``; what is written is a standard Hugging Face folder."""
+        self._require_train(split)
+        recipe, config = self.recipe, _config(self.sizes)
+        texts = modules(split)
+        tokenizer = bpe.learn(texts.values(), config.vocab_size)
+        ids = _stream(tokenizer, list(texts.values()))
+        data = {
+            "name": f"stdlib/{split}",
+            "modules": len(texts),
+            "tokens": len(ids),
+            "ids": hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).hexdigest(),
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = GPT2LMHeadModel(config)
+        length = config.n_positions
+        steps = recipe.tokens // (recipe.batch * length)
+
+        def loss_at(step: int) -> Tensor:
+            # the generator takes 32 bits, no more
+            places = torch.Generator().manual_seed(seed * steps + step)
+            starts = torch.randint(len(ids) - length, (recipe.batch,), generator=places)
+            windows = torch.stack([ids[s : s + length + 1] for s in starts])  # (N, T + 1)
+            with torch.autocast("cpu", getattr(torch, recipe.precision)):
+                logits = model(windows[:, :-1]).logits
+            return F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+
+        study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe), "sizes": dict(self.sizes)}
+        seconds = train(model, _optimizers(model, recipe), loss_at, steps, out, study, progress=progress)
+        _save(model, tokenizer, out)
+        scores = self.evaluate(out, split=split, progress=progress)
+        how = {"command": f"itinf train {self.name} --seed {seed}", "steps": steps, **asdict(recipe)}
+        write_card(out, self.name, split, seed, seconds, scores, data=data, recipe=how)
+        finish(out)
+        return scores
+
+    def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
+        """Bits per byte of held-out modules, beside xz's, see ``itinf.specimen.Specimen``."""
+        self._require_train(split)
+        names = list(modules("test").items())[:SCORED]
+        text = "".join(source for _, source in names)
+        ours, tokens = bits_per_byte(gpt2(str(folder)), text, progress=progress)
+        what = f"bits per byte of {len(names)} held-out modules, {names[0][0]} … {names[-1][0]}"
+        return [Score(f"{what} (bound: xz -9e)", ours, tokens, xz_bits_per_byte(text), "lower")]
+
+    def _require_train(self, split: str) -> None:
+        if split != "train":
+            raise ItinfError(f"{self.name} is trained on the split train; given {split!r}.")
+
+
+def _config(sizes: tuple[tuple[str, int], ...]) -> GPT2Config:
+    # Less than three passes over the data leave nothing for dropout to cure.
+    still: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    return GPT2Config(**dict(sizes) | still, bos_token_id=0, eos_token_id=0)
+
+
+def _stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """All texts as one stream of int64 ids, each behind an end-of-text token."""
+    end = tokenizer.token_to_id(bpe.END_OF_TEXT)
+    return torch.tensor([i for encoded in tokenizer.encode_batch(texts) for i in (end, *encoded.ids)])
+
+
+def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    named = dict(model.named_parameters())
+    matrices = [p for name, p in named.items() if ".h." in name and p.ndim == 2]
+    others = [p for name, p in named.items() if not (".h." in name and p.ndim == 2)]
+    return [
+        torch.optim.Muon(
+            matrices, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(others, lr=recipe.other_learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def _save(model: Any, tokenizer: Tokenizer, out: Path) -> None:
+    """The folder that transformers itself would write, in float16, file by file in one step each."""
+    with TemporaryDirectory() as scratch, quiet():
+        model.half().save_pretrained(scratch)
+        model.float()
+        bpe.wrapped(tokenizer, model.config.n_positions).save_pretrained(scratch)
+        for path in sorted(Path(scratch).iterdir()):
+            write_bytes(out / path.name, path.read_bytes())
+
+
+GPT2 = LanguageSpecimen(
+    "gpt2",
+    (("n_layer", 8), ("n_embd", 192), ("n_head", 6), ("vocab_size", 2048), ("n_positions", 256)),
+    Recipe(tokens=6_144_000),
+)

@@ -1,0 +1,161 @@
+"""The embedded default: the shipped specimens are what their cards say, and comparing them takes no argument."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+import itinf
+import language.train
+import vision.train
+from itinf import cli, demo, entrants, studyfile
+from itinf.progress import silent
+from itinf.registry import specimen
+from itinf.specimen import read_card
+
+MEGABYTES = 12
+
+
+@pytest.mark.parametrize("name", demo.SPECIMENS)
+def test_shipped_weights(name):
+    found = specimen(name)
+    (weights,) = found.folder.glob("*.safetensors")
+    assert sum(path.stat().st_size for path in found.folder.iterdir()) <= MEGABYTES * 1e6
+    with safe_open(weights, framework="pt") as file:
+        kinds = {file.get_tensor(key).dtype for key in file.keys() if file.get_tensor(key).ndim > 1}  # noqa: SIM118
+    assert kinds == {torch.float16}
+    network = itinf.network(name, "specimen")
+    assert network.weights == "specimen" and network.name == name and network.dtype == torch.float32
+    report = itinf.check(network)
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("name", demo.SPECIMENS)
+def test_cards(name):
+    card = read_card(specimen(name).folder)
+    assert card["specimen"] == name and card["split"] == "train"
+    for what, bound in card["bounds"].items():
+        assert card["scores"][what] < bound if name == "gpt2" else card["scores"][what] >= bound
+    assert card["minutes"] > 0 and card["recipe"]["steps"] > 0
+    assert bool(card["bounds"]) == (name != "plain-isotropic")
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet-isotropic", "inception"])
+def test_fonts_never_seen(name):
+    """The second run's card: the same recipe without Computer Modern."""
+    found = specimen(name)
+    card = read_card(found.folder / "without-cm")
+    assert card["split"] == "train-without-cm" and not any(face.startswith("cm") for face in card["data"]["faces"])
+    first = read_card(found.folder)
+    assert {k: v for k, v in card["recipe"].items() if k != "command"} == {
+        k: v for k, v in first["recipe"].items() if k != "command"
+    }
+    (what,) = card["bounds"]
+    assert card["scores"][what] >= card["bounds"][what] == 0.85
+
+
+@pytest.mark.parametrize("name", [name for name in demo.SPECIMENS if name != "gpt2"])
+def test_image_gates_on_fewer_images(name, monkeypatch):
+    monkeypatch.setattr(vision.train, "SCORED", 200)
+    found = specimen(name)
+    scores = found.evaluate(found.folder, split="train", progress=silent)
+    card = read_card(found.folder)["scores"]
+    assert [score.what for score in scores] == list(card)
+    for score in scores:
+        assert abs(score.value - card[score.what]) < 0.08  # four standard errors of 200 answers
+        assert score.value >= (score.bound or 0.5)
+
+
+def test_text_gate_on_fewer_modules(monkeypatch):
+    monkeypatch.setattr(language.train, "SCORED", 8)
+    found = specimen("gpt2")
+    (score,) = found.evaluate(found.folder, split="train", progress=silent)
+    assert score.reached and score.value < 2.5
+
+
+def test_the_default_study_is_a_study_file(tmp_path):
+    plan = demo.study()
+    path = tmp_path / "study.toml"
+    path.write_text(studyfile.write(plan))
+    assert studyfile.read(path) == plan
+    assert plan.untrained == 5 and [e.units for e in plan.networks] == [2000] * 4 + [20_000]
+    small = plan.changed(units=64, untrained=1)
+    assert small.units == 64 and {e.units for e in small.networks} == {None}
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+        raise SystemExit(0)
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The default study on a few units."""
+    plan = demo.study().changed(untrained=1, replicates=20, group=8)
+    networks = [replace(e, units=40) for e in plan.networks[:-1]]
+    few = replace(plan, networks=[*networks, replace(plan.networks[-1], units=512, length=32)])
+    monkeypatch.setattr(demo, "study", lambda: few)
+
+
+@pytest.mark.slow
+def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert run(monkeypatch, "compare", "--out", out) == 0
+    assert f"Report: {out / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
+    table = pd.read_parquet(out / "measures.parquet")
+    assert list(table["model"].unique()) == list(demo.SPECIMENS)
+    assert set(table["modality"]) == {"image", "language"}
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in demo.SPECIMENS)
+    sums = {path: path.stat().st_mtime_ns for path in out.glob("networks/*/sums.safetensors")}
+    assert len(sums) == len(demo.SPECIMENS)
+    assert run(monkeypatch, "demo", "--out", out) == 0
+    assert sums == {path: path.stat().st_mtime_ns for path in sums}
+    assert (out / "report.html").read_text() == page
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, capsys):
+    """Ctrl-C in the third network, then again: what one run without it would have found."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    monkeypatch.setattr(cli, "pictures", lambda *_: None)
+    monkeypatch.setattr(cli, "report", lambda *_: None)
+    assert run(monkeypatch, "compare", "--out", whole) == 0
+    real, calls = entrants.probe, []
+
+    def interrupted(*words, **options):
+        calls.append(words[0].name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*words, **options)
+
+    monkeypatch.setattr(entrants, "probe", interrupted)
+    assert run(monkeypatch, "compare", "--out", broken) == 130
+    assert "goes on" in capsys.readouterr().err
+    assert not (broken / "measures.parquet").exists() and len(list(broken.glob("networks/*"))) == 2
+    monkeypatch.setattr(entrants, "probe", real)
+    assert run(monkeypatch, "compare", "--out", broken) == 0
+    tables = [pd.read_parquet(folder / "measures.parquet") for folder in (whole, broken)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_data_beside_the_specimens_is_refused(tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "compare", "--data", "glyphs", "--out", tmp_path / "out") == 2
+    assert "specimens has its own" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_specimen_is_trained_by_name(tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "train", "resnett") == 2
+    assert "Did you mean resnet" in " ".join(capsys.readouterr().err.split())
+    assert run(monkeypatch, "evaluate", "resnet", "--weights", tmp_path) == 2
+    assert "card.toml" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,193 @@
+"""Training the image specimens on glyphs: ``itinf train resnet``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from itinf import ItinfError, Network
+from itinf.files import write_bytes
+from itinf.progress import Progress
+from itinf.specimen import Score, write_card
+from itinf.training import finish, train
+
+from . import specimens
+from .glyphs import TRAIN_ITEMS, Glyphs
+from .transforms import normalised
+
+HELD_OUT = {
+    "train": {"DejaVu": "test-dejavu", "STIX": "test-stix", "Computer Modern": "test-cm"},
+    "train-without-cm": {"Computer Modern": "all-cm"},
+}
+"""Training split -> font family -> split of faces never trained on."""
+SCORED = 2000
+"""Images per family."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image specimen is trained; every image is new.
+
+    Attributes:
+        images: seen in all, each once.
+        batch: images per step.
+        learning_rate: at its peak.
+        weight_decay: of kernels and matrices; other parameters have none.
+        optimizer: "SGD" (Nesterov momentum 0.9) or "AdamW".
+        clip: largest norm of the gradient; 0 for any.
+        precision: of products; weights and their updates stay float32.
+    """
+
+    images: int
+    batch: int = 128
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    optimizer: str = "SGD"
+    clip: float = 1.0
+    precision: str = "bfloat16"
+
+
+@dataclass(frozen=True)
+class ImageSpecimen:
+    """An image network, its recipe, and what it has to reach.
+
+    Attributes:
+        name: of the specimen and of its network.
+        make: weights -> network.
+        size: side of its glyphs in pixels.
+        recipe: how it is trained.
+        gates: training split -> the least share of right answers in every font family.
+        units: images of the default comparison.
+    """
+
+    name: str
+    make: Callable[[str | None], Network]
+    recipe: Recipe
+    size: int = 32
+    gates: tuple[tuple[str, float], ...] = (("train", 0.90), ("train-without-cm", 0.85))
+    units: int = 2000
+
+    @property
+    def data(self) -> str:
+        return "glyphs" if self.size == 32 else f"glyphs:{self.size}"
+
+    @property
+    def folder(self) -> Path:
+        return specimens.FOLDER / self.name
+
+    def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+        """See ``itinf.specimen.Specimen``; the weights are ``model.safetensors``."""
+        self._held_out(split)
+        recipe = self.recipe
+        stream = _Stream(split, seed, self.size)
+        data = stream.note()
+        model = self.make(f"random:{seed}").model.to(memory_format=torch.channels_last).train()
+        steps = recipe.images // recipe.batch
+
+        def loss_at(step: int) -> Tensor:
+            images, labels = stream.batch(step * recipe.batch, recipe.batch)
+            with torch.autocast("cpu", getattr(torch, recipe.precision)):
+                logits = model(images)
+            return F.cross_entropy(logits.float(), labels)
+
+        study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe)}
+        optimizers = [_optimizer(model, recipe)]
+        seconds = train(model, optimizers, loss_at, steps, out, study, clip=recipe.clip or None, progress=progress)
+        write_bytes(out / specimens.WEIGHTS, save(_half(model)))
+        scores = self.evaluate(out, split=split, progress=progress)
+        how = {"command": f"itinf train {self.name} --split {split} --seed {seed}", "steps": steps, **asdict(recipe)}
+        write_card(out, self.name, split, seed, seconds, scores, data=data, recipe=how)
+        finish(out)
+        return scores
+
+    def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
+        """Top-1 accuracy in every font family held out from ``split``, see ``itinf.specimen.Specimen``."""
+        families = self._held_out(split)
+        network = self.make(str(folder / specimens.WEIGHTS))
+        bound = dict(self.gates).get(split)
+        scores = []
+        for family, held_out in families.items():
+            data = Glyphs(held_out, 0, self.size, None)
+            right = 0
+            for start in range(0, SCORED, 200):
+                progress(f"scoring {family}", start, SCORED)
+                images, labels = _tensors([data.pixels(i) for i in range(start, min(start + 200, SCORED))])
+                with torch.no_grad():
+                    right += int((network.model(images).argmax(1) == labels).sum())
+            progress(f"scoring {family}", SCORED, SCORED)
+            what = f"top-1 accuracy, {family} ({', '.join(data.faces)})"
+            scores.append(Score(what, right / SCORED, SCORED, bound))
+        return scores
+
+    def _held_out(self, split: str) -> dict[str, str]:
+        """Font family -> split that scores a training on ``split``."""
+        if split not in HELD_OUT:
+            raise ItinfError(f"{self.name} is trained on the split {' or '.join(HELD_OUT)}; given {split!r}.")
+        return HELD_OUT[split]
+
+
+class _Stream:
+    """Endless glyphs: image i is item i modulo the size of the data set, in a seed of its own after each round."""
+
+    def __init__(self, split: str, seed: int, size: int) -> None:
+        self.split, self.seed, self.size = split, seed, size
+        # seed 0 is what studies measure; training starts beyond it
+        self.round = lru_cache(maxsize=2)(lambda n: Glyphs(split, 1000 * seed + n + 1, size, None))
+
+    def batch(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Images (N, 3, H, W) and labels (N,)."""
+        return _tensors([self.round(i // TRAIN_ITEMS).pixels(i % TRAIN_ITEMS) for i in range(start, start + count)])
+
+    def note(self) -> dict[str, Any]:
+        """For the record, with a hash over the pixels of the first thousand images."""
+        digest = hashlib.blake2b(digest_size=16)
+        for i in range(1000):
+            digest.update(self.round(0).pixels(i)[0].tobytes())
+        return {
+            "name": f"glyphs:{self.size}/{self.split}",
+            "faces": list(self.round(0).faces),
+            "pixels_of_the_first_1000": digest.hexdigest(),
+        }
+
+
+def _tensors(drawn: list[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
+    pixels = torch.from_numpy(np.stack([image for image, _ in drawn]))  # (N, H, W, 3) uint8
+    images = normalised(pixels.permute(0, 3, 1, 2).float().div_(255))
+    return images.contiguous(memory_format=torch.channels_last), torch.tensor([label for _, label in drawn])
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if recipe.optimizer == "AdamW":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+
+
+def _half(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors, kernels and matrices in float16; vectors are small and stay as they are."""
+    kept = {name: v for name, v in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in kept.items()}
+
+
+RESNET = ImageSpecimen("resnet", specimens.resnet, Recipe(images=240_000))
+RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", specimens.resnet_isotropic, Recipe(images=320_000))
+PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", specimens.plain_isotropic, Recipe(images=320_000), gates=())
+# Without skips gradients start out many times larger in early layers, too much for one rate of SGD.
+INCEPTION = ImageSpecimen(
+    "inception",
+    specimens.inception,
+    Recipe(images=160_000, batch=64, learning_rate=1e-3, weight_decay=0.05, optimizer="AdamW", clip=0.0),
+    size=specimens.PIXELS,
+)
