@@ -1,0 +1,266 @@
+"""Networks whose lenses, transfers and gains are known by construction; vectors as images of one pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from itinf import IGNORED, Batch, Network
+from itinf.data import as_data
+from itinf.lenses.fit import batches, fit
+from itinf.lenses.grid_table import grid_table
+from itinf.lenses.lens import Kind, Lens
+from itinf.lenses.reads import BINS
+from itinf.lenses.shared import rotation
+from itinf.lenses.temper import BETAS
+from itinf.lenses.transfer import Grid, reads_of
+from itinf.lenses.translator import Translator
+from itinf.readouts import StateId, state_at
+from itinf.statistics import Array, poisson_weights
+from itinf.tracing import trace
+from oracles import Chain, generator, normal, opened
+
+CLASSES, COUNT = 4, 1000
+
+
+class Turn(nn.Module):
+    """h ↦ ``matrix`` h."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return torch.einsum("dc,nchw->ndhw", self.matrix, h)
+
+
+def reads(width: int, first: int, count: int = CLASSES, scale: float = 3.0) -> nn.Linear:
+    """A head of as many classes as the channels it reads, from ``first`` on; it ignores all others."""
+    head = nn.Linear(width, count, bias=False)
+    with torch.no_grad():
+        head.weight.zero_()[:, first : first + count] = scale * torch.eye(count)
+    return head
+
+
+def shift(groups: int, seed: int) -> Tensor:
+    """Moves every group of ``CLASSES`` channels to the next one, the last to the first, and turns them inside."""
+    moved = torch.eye(groups, dtype=torch.float64).roll(1, 0)
+    return torch.kron(moved.contiguous(), rotation(CLASSES, seed).contiguous())
+
+
+def shifting(blocks: int = 3) -> Network:
+    """Every block moves all groups of channels on by one; the head reads the last group.
+
+    From inputs in the first group alone, every state has a subspace to itself. From inputs that fill all
+    groups, each state's lens reads, at any other, a group that knows nothing of the label.
+    """
+    width = CLASSES * (blocks + 1)
+    turns = [Turn(shift(blocks + 1, seed)) for seed in range(blocks)]
+    return opened(Chain(turns, reads(width, width - CLASSES)))
+
+
+def turning(width: int = 64, blocks: int = 3) -> Network:
+    """A fresh random rotation at every block."""
+    return opened(Chain([Turn(rotation(width, 10 + seed)) for seed in range(blocks)], reads(width, 0)))
+
+
+def carrying(width: int = 12, blocks: int = 3) -> Network:
+    """The answer is in the input and stays as it is; blocks turn the channels that the head ignores."""
+    turns = [torch.eye(width, dtype=torch.float64) for _ in range(blocks)]
+    for seed, turn in enumerate(turns):
+        turn[CLASSES:, CLASSES:] = rotation(width - CLASSES, seed)
+    return opened(Chain([Turn(turn) for turn in turns], reads(width, 0)))
+
+
+class _Fed(nn.Module):
+    """Blocks that read the state and channels of the input kept beside it: (N, width · (1 + fed), 1, 1)."""
+
+    def __init__(self, blocks: list[nn.Module], head: nn.Linear, own: bool) -> None:
+        super().__init__()
+        self.blocks, self.head, self.own = nn.ModuleList(blocks), head, own
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, *fed = inputs.split(self.head.in_features, 1)
+        for place, block in enumerate(self.blocks):
+            h = block(h, fed[place if self.own else 0])
+        return self.head(h.mean((2, 3)))
+
+
+class _Towards(nn.Module):
+    """One step of gradient descent on KL(posterior of a goal ‖ readout)."""
+
+    def __init__(self, head: nn.Linear, step: float) -> None:
+        super().__init__()
+        self._head, self.step = [head], step
+
+    def forward(self, h: Tensor, goal: Tensor) -> Tensor:
+        (head,) = self._head
+        p, q = (head(x.mean((2, 3))).softmax(1) for x in (h, goal))
+        return h + self.step * ((q - p) @ head.weight)[:, :, None, None]
+
+
+def descending(width: int = 6, blocks: int = 5, step: float = 0.3) -> Network:
+    """Gradient descent towards the posterior of a goal, at which it nearly arrives."""
+    head = reads(width, 0, scale=2.0).to(torch.float64)
+    return opened(_Fed([_Towards(head, step) for _ in range(blocks)], head, own=False))
+
+
+def starts(count: int, width: int, seed: int) -> Tensor:
+    """Inputs of ``descending``: a start that knows nothing of the goal, and the goal."""
+    return torch.cat([0.3 * normal(count, width, seed=seed), 2 * normal(count, width, seed=seed + 500)], 1)
+
+
+class _Add(nn.Module):
+    def forward(self, h: Tensor, evidence: Tensor) -> Tensor:
+        return h + evidence
+
+
+def gathering(blocks: int = 3) -> Network:
+    """Every block adds evidence for the label which, given the label, is independent of all before."""
+    return opened(_Fed([_Add() for _ in range(blocks)], reads(CLASSES, 0, scale=1.0), own=True))
+
+
+def pixels(vectors: Tensor) -> Tensor:
+    """(N, D) -> (N, D, 1, 1)."""
+    return vectors[:, :, None, None]
+
+
+def evidence(count: int, blocks: int, seed: int) -> list[tuple[Tensor, int]]:
+    """Inputs of ``gathering``: blocks + 1 times the label's one-hot vector in noise of variance 1."""
+    labels = torch.randint(CLASSES, (count,), generator=generator(seed))
+    seen = torch.eye(CLASSES, dtype=torch.float64)[labels].repeat(1, blocks + 1)
+    return list(zip(pixels(seen + normal(*seen.shape, seed=seed)), labels.tolist(), strict=True))
+
+
+def labelled(network: Network, vectors: Tensor, seed: int) -> list[tuple[Tensor, int]]:
+    """Items whose labels are drawn from the network's own final distribution."""
+    inputs = pixels(vectors)
+    with torch.no_grad():
+        p = network.model(inputs).softmax(1)
+    labels = torch.multinomial(p, 1, generator=generator(seed)).squeeze(1)
+    return list(zip(inputs, labels.tolist(), strict=True))
+
+
+@dataclass
+class Judged:
+    """A lens fitted on some items, read on others."""
+
+    network: Network
+    lens: Lens
+    grid: Grid
+    table: pd.DataFrame
+
+    def row(self, measure: str, lens: str, at: int, fitted_at: int | None = None) -> pd.Series:
+        t = self.table
+        where = "" if fitted_at is None else str(fitted_at)
+        rows = t[(t.measure == measure) & (t.lens == lens) & (t["index"] == at) & (t.fitted_at == where)]
+        assert len(rows) == 1, (measure, lens, at, fitted_at, len(rows))
+        return rows.iloc[0]
+
+    def matrix(self, measure: str, lens: str = "affine") -> Tensor:
+        """(fitted at, read at), NaN where missing."""
+        n = len(self.grid.places)
+        return torch.tensor([[self.row(measure, lens, j, i)["mean"] for j in range(n)] for i in range(n)])
+
+    def along(self, measure: str, lens: str) -> Tensor:
+        """By state, of a lens fitted at many."""
+        return torch.tensor([self.row(measure, lens, j)["mean"] for j in range(len(self.grid.places))])
+
+
+def judged(network: Network, fitted: list, read: list, kind: Kind = "affine", replicates: int = 100) -> Judged:
+    """Fits on ``fitted``, reads ``read``."""
+    lens = fit(network, fitted, kind, batch=500)
+    grid = Grid(network, lens, reads_of(network, lens), 0, replicates)
+    for batch in batches(as_data(read, network.unit), None, 0, 500):
+        grid.add(network, batch)
+    return Judged(network, lens, grid, grid_table(network, grid))
+
+
+@cache
+def case(name: str, count: int = COUNT) -> Judged:
+    """A network of this file by name, judged on ``count`` inputs."""
+    if name == "gathering":
+        return judged(gathering(), evidence(count, 3, 1), evidence(count, 3, 2))
+    networks = {"subspaces": shifting, "shifting": shifting, "turning": turning, "carrying": carrying}
+    network = networks.get(name, descending)()
+    width = network.model.head.in_features
+
+    def items(seed: int) -> list[tuple[Tensor, int]]:
+        if name == "descending":
+            return labelled(network, starts(count, width, seed), seed)
+        vectors = normal(count, width, seed=seed)
+        if name == "subspaces":
+            vectors[:, CLASSES:] = 0
+        return labelled(network, vectors, seed)
+
+    return judged(network, items(1), items(2))
+
+
+class Brute:
+    """Every number as a function of how often each cluster counts; rows of weights (1 + B, N), the first all 1."""
+
+    def __init__(self, network: Network, lens: Lens, batch: Batch, replicates: int) -> None:
+        self.network, self.places, self.prior = network, lens.places, lens.prior
+        self.seen = trace(network, batch, gradients=False)
+        self.labels = batch.targets.reshape(len(batch), -1)
+        self.known = (self.labels != IGNORED).double()
+        self.weights = np.vstack([np.ones(len(batch)), poisson_weights(batch.keys, 0, replicates).T])
+        self.half = ((batch.keys >> np.uint64(20)) & np.uint64(1)).astype(bool)
+        self.final = self.log(len(self.seen.states) - 1, None)
+
+    def log(self, where: StateId, translator: Translator | None) -> Tensor:
+        """(N, P, classes) log-probabilities, every position translated before the network's own readout."""
+        h = state_at(self.network, self.seen, where)
+        if translator is not None:
+            matrix, bias = translator.matrix.double(), translator.bias.double()
+            if h.ndim == 4:
+                h = torch.einsum("ec,nchw->nehw", matrix, h) + bias[:, None, None]
+            else:
+                h = h @ matrix.T + bias
+        return self.network.readout(self.network.rows(h)).reshape(*self.labels.shape, -1).log_softmax(-1)
+
+    def loss(self, log: Tensor) -> Tensor:
+        """(N, P)."""
+        return -log.gather(-1, self.labels.clamp_min(0)[..., None])[..., 0]
+
+    def mean(self, values: Tensor) -> Array:
+        """(1 + B,) of (N, P)."""
+        return self.weights @ self.sum(values) / (self.weights @ self.sum(torch.ones_like(values)))
+
+    def sum(self, values: Tensor, where: Array | None = None) -> Array:
+        found = (values * self.known).sum(1).numpy()
+        return found if where is None else found * where
+
+    def readable(self, log: Tensor) -> Array:
+        prior = self.prior.expand_as(log)
+        losses = [self.loss(((1 - b) * prior + b * log).log_softmax(-1)) for b in BETAS]
+        total = 0.0
+        for chosen_on, scored_on in ((~self.half, self.half), (self.half, ~self.half)):
+            best = min(losses, key=lambda x: self.sum(x, chosen_on).sum())
+            total = total + self.weights @ self.sum(self.loss(prior) - best, scored_on)
+        return total / (self.weights @ self.known.sum(1).numpy())
+
+    def calibration(self, log: Tensor) -> Array:
+        p, answer = log.exp().max(-1)
+        right = (answer == self.labels).double()
+        bins = [(p >= k / BINS) & (p < (k + 1) / BINS) for k in range(BINS)]
+        return sum(abs(self.mean((right - p) * b)) for b in bins)
+
+    def depth(self, own: list[Tensor]) -> Array:
+        """Mean relative depth from which the top-1 is the final one for good; ``own`` by place."""
+        agrees = torch.stack([log.argmax(-1) == self.final.argmax(-1) for log in own])
+        found = torch.ones_like(self.known)
+        for n in range(len(found)):
+            for p in range(found.shape[1]):
+                stays = [k for k in range(len(own)) if agrees[k:, n, p].all()]
+                found[n, p] = self.places[stays[0]].depth if stays else 1.0
+        return self.mean(found)
+
+    @staticmethod
+    def kl(a: Tensor, b: Tensor) -> Tensor:
+        return (a.exp() * (a - b)).sum(-1)

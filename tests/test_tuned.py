@@ -1,0 +1,272 @@
+"""The tuned lens: its gradient by brute force, its score, its start kept where nothing is gained."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import itinf
+import tiny
+from itinf import tracing
+from itinf.data import IGNORED, keyed_order, load_batch
+from itinf.errors import ItinfError
+from itinf.lenses import tuned
+from itinf.lenses.collect import is_held_out
+from itinf.lenses.fit import fit
+from itinf.lenses.moments import Moments
+from itinf.lenses.reading import vectors
+from itinf.lenses.translator import Translator
+from itinf.lenses.tuned import Recipe, tune, whitening
+from itinf.readouts import state_at
+
+SHORT = Recipe(passes=4, units=64)
+
+
+def preresnet():
+    """Its neck stands before the pool, so lenses read positions."""
+    return itinf.network("cifar-preresnet8", weights="random:1")
+
+
+CASES = {
+    "tokens": (tiny.gpt2, lambda: tiny.tokens(60)),
+    "pooled images, three widths": (tiny.resnet, lambda: tiny.images(400)),
+    "positions": (preresnet, lambda: tiny.images(180)),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    make, data = CASES[request.param]
+    return make(), data()
+
+
+def held_out_kl(network, data, lens, clusters=None, seed=0):
+    """Mean KL(final ‖ lens) at every place, nats, in float64 from whole logits."""
+    order = keyed_order(data, clusters, seed)
+    held = is_held_out(order.keys)
+    batch = load_batch(data, order.indices[held], order.keys[held])
+    seen = tracing.trace(network, batch, gradients=False)
+    known = (seen.targets != IGNORED).flatten()
+    with torch.no_grad():
+        final = network.readout(network.rows(seen.states[-1]))[known].double().log_softmax(1)
+    found = []
+    for place, translator in zip(lens.places, lens.translators, strict=True):
+        if translator is None:
+            found.append(None)
+            continue
+        read = lens.read(network, seen, place.name)[known].double().log_softmax(1)
+        found.append(float((final.exp() * (final - read)).sum(1).mean()))
+    return found
+
+
+def test_scores_are_those_of_the_lens_and_never_worse_than_the_start(case):
+    network, data = case
+    lens = fit(network, data, "tuned", recipe=SHORT)
+    start = fit(network, data, "affine")
+    assert lens.kind == "tuned" and lens.found is not None and lens.places == start.places
+    assert lens.record["kl"] == pytest.approx(held_out_kl(network, data, lens), rel=1e-4, abs=1e-6)
+    assert lens.record["start_kl"] == pytest.approx(held_out_kl(network, data, start), rel=1e-4, abs=1e-6)
+    pairs = list(zip(lens.record["kl"], lens.record["start_kl"], strict=True))
+    assert all(kl <= before for kl, before in pairs)
+    assert any(kl < 0.99 * before for kl, before in pairs)
+    assert pairs[-1][0] == pairs[-1][1] < 1e-6  # the last state reads the final distribution itself
+    assert all(p.dtype == torch.float32 for t in lens.translators for p in t.parameters())
+
+
+def test_the_network_is_left_as_it_was():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    before = {name: value.clone() for name, value in network.model.state_dict().items()}
+    fit(network, data, "tuned", recipe=SHORT)
+    assert all(torch.equal(before[name], value) for name, value in network.model.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in network.model.parameters())
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
+    network, data = tiny.gpt2(), tiny.tokens(20)
+    lens = fit(network, data, "affine")
+    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(precision=precision), 20)
+    states = some.states(next(some.batches(np.arange(20))))
+    polish = tuned._Polish(lens.translators[1], lens.found.fitted[1], 0.1, network.device)
+    with torch.no_grad():
+        polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
+    tuned._add_gradient(some, [(1, polish)], states)
+
+    final = network.readout(states[-1]).log_softmax(1).detach()
+    mine = network.readout(polish(states[1])).log_softmax(1)
+    kl = (final.exp() * (final - mine)).sum(1).mean()
+    wanted = torch.autograd.grad(kl, [polish.weight, polish.bias])
+    for value, right in zip((polish.weight, polish.bias), wanted, strict=True):
+        assert (value.grad - right).norm() < tolerance * right.norm()
+
+
+def test_few_logits_exist_at_once(monkeypatch):
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    rows = []
+    hook = network.head.register_forward_hook(lambda module, args, out: rows.append(len(args[0].flatten(0, -2))))
+    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)
+    tune(network, data, fit(network, data, "affine"), SHORT)
+    hook.remove()
+    assert max(rows) == 7
+
+
+def test_chunks_change_nothing(monkeypatch):
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    whole = fit(network, data, "tuned", recipe=SHORT)
+    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)
+    parts = fit(network, data, "tuned", recipe=SHORT)
+    assert parts.record["kl"] == pytest.approx(whole.record["kl"], rel=1e-3, abs=1e-6)
+
+
+def test_the_seed_decides_everything():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    start = fit(network, data, "affine")
+    one, same, other = (tune(network, data, start, SHORT, seed=seed) for seed in (0, 0, 1))
+    torch.manual_seed(5)
+    assert [t.weight.tolist() for t in one.translators] == [t.weight.tolist() for t in same.translators]
+    assert not torch.equal(one.translators[0].weight, other.translators[0].weight)
+
+
+def test_no_step_leaves_the_logit_lens_bit_for_bit():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    lens = tune(network, data, fit(network, data, "logit"), Recipe(passes=0))
+    seen = tracing.trace(network, load_batch(data, range(10)), gradients=False)
+    for place in lens.places:
+        with torch.no_grad():
+            logits = network.readout(vectors(network, state_at(network, seen, place.where)))
+        assert torch.equal(lens.read(network, seen, place.name), logits)
+
+
+def test_steps_that_help_nowhere_leave_the_start():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    start = fit(network, data, "affine")
+    lens = tune(network, data, start, dataclasses.replace(SHORT, rate=1e4))
+    assert all(ours is theirs for ours, theirs in zip(lens.translators, start.translators, strict=True))
+    assert lens.record["kl"] == lens.record["start_kl"]
+
+
+def test_held_out_clusters_teach_nothing(monkeypatch):
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    start = fit(network, data, "affine")
+    monkeypatch.setattr(tuned, "SHARES", (1.0,))  # what was learned, whether it helps or not
+    order, learned = keyed_order(data, None, 0), []
+    held = is_held_out(order.keys)
+    for clusters in (order.indices[:0], order.indices[held], order.indices[~held][:1]):
+        inputs = data.inputs.clone()
+        inputs[clusters] = (inputs[clusters] + 1) % tiny.VOCABULARY
+        changed = tune(network, tiny.Items("token", inputs, data.targets), start, SHORT)
+        learned.append(changed.translators[0].weight)
+    assert torch.equal(learned[0], learned[1]) and not torch.equal(learned[0], learned[2])
+
+
+def test_a_lens_that_exists_is_found():
+    """The only block is a linear map, so a translator reads the final distribution without loss."""
+    torch.manual_seed(0)
+    width, classes = 6, 5
+    model = nn.Sequential(nn.Embedding(40, width), nn.Linear(width, width), nn.Linear(width, classes))
+    blocks = [itinf.Block("1")]
+    run = lambda model, ids: model[1](model[0](ids))  # noqa: E731
+    network = itinf.Network(model, blocks, "n t c", model[2], "token", run=run)
+    draw = torch.Generator().manual_seed(1)
+    data = [(torch.randint(40, (8,), generator=draw), torch.randint(classes, (8,), generator=draw)) for _ in range(60)]
+    data = itinf.data.as_data(data, "token")
+    start = fit(network, data, "logit")
+    lens = tune(network, data, start, Recipe(passes=30, units=64, rate=0.1))
+    assert lens.record["start_kl"][0] > 0.05
+    assert lens.record["kl"][0] < 1e-3 * lens.record["start_kl"][0]
+    affine = fit(network, data, "affine")
+    assert tune(network, data, affine, SHORT).record["kl"][0] < 1e-10
+
+
+def test_units_without_a_target_are_not_read():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    short = tiny.Items("token", data.inputs[:, :4], data.targets[:, :4])
+    data.targets = data.targets.clone()  # they share memory with the inputs
+    data.targets[:, 4:] = IGNORED
+    whole, cut = (fit(network, d, "tuned", recipe=SHORT) for d in (data, short))
+    assert whole.record["kl"] == pytest.approx(cut.record["kl"], rel=1e-3, abs=1e-6)
+
+
+def test_products_in_bfloat16_find_nearly_the_same():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    exact, rough = (fit(network, data, "tuned", recipe=Recipe(4, 64, precision=p)) for p in tuned.PRECISIONS)
+    assert not torch.equal(exact.translators[0].weight, rough.translators[0].weight)
+    assert rough.record["kl"] == pytest.approx(exact.record["kl"], rel=0.05, abs=1e-6)
+    assert rough.record["start_kl"] == exact.record["start_kl"]  # scores are exact
+
+
+def test_states_that_the_readout_does_not_fit_stay_unread():
+    network, data = tiny.resnet(), tiny.images(300)
+    lens = tune(network, data, fit(network, data, "logit"), Recipe(passes=1))
+    missing = [place.width != lens.places[-1].width for place in lens.places]
+    assert any(missing) and [t is None for t in lens.translators] == missing
+    assert [kl is None for kl in lens.record["kl"]] == missing
+
+
+def test_progress_is_told():
+    network, data, told = tiny.gpt2(), tiny.tokens(60), []
+    start = fit(network, data, "affine")
+    tune(network, data, start, Recipe(passes=2), batch=16, progress=lambda *one: told.append(one))
+    held = int(is_held_out(keyed_order(data, None, 0).keys).sum())
+    for stage, total in (("tuning", 2 * (60 - held)), ("scoring", held)):
+        done = [d for s, d, t in told if s == stage and t == total]
+        assert done == sorted(done) and done[0] == 0 and done[-1] == total
+    assert len(told) == sum(t[0] in ("tuning", "scoring") for t in told)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 12))
+@settings(deadline=None, max_examples=25)
+def test_whitened_vectors_have_unit_covariance(seed, width):
+    draw = torch.Generator().manual_seed(seed)
+    scale = torch.logspace(-1, 2, width)
+    mixed = torch.randn(width, width, generator=draw) * 0.2 + torch.eye(width)
+    x = torch.randn(4000, width, generator=draw) @ mixed * scale + 5
+    mean, matrix = whitening(Moments.of(x, x[:, :1]))
+    covariance = torch.cov(((x - mean) @ matrix.T).T.double())
+    assert (covariance - torch.eye(width)).abs().max() < 0.2
+
+
+def test_a_dead_channel_stays_small():
+    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = 2.0
+    mean, matrix = whitening(Moments.of(x, x))
+    assert matrix.isfinite().all() and ((x - mean) @ matrix.T).abs().max() < 10
+
+
+@given(st.integers(0, 2**31), st.sampled_from([(4, 4), (3, 5)]), st.floats(0.1, 1))
+@settings(deadline=None, max_examples=20)
+def test_a_change_folds_into_a_translator(seed, shape, share):
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(50, shape[1], generator=draw) * 3 + 1
+    start = Translator(torch.randn(shape, generator=draw), torch.randn(shape[0], generator=draw))
+    polish = tuned._Polish(start, Moments.of(x, start(x).detach()), 0.1, torch.device("cpu"))
+    with torch.no_grad():
+        polish.weight.normal_(generator=draw)
+        polish.bias.normal_(generator=draw)
+        whole, base = polish(x), start(x)
+        wanted = base + share * (whole - base)
+        torch.testing.assert_close(polish.translator(share)(x), wanted, rtol=1e-4, atol=1e-4)
+    assert polish.translator(0) is start
+
+
+def test_mistakes_are_explained():
+    network, data = tiny.gpt2(), tiny.tokens(60)
+    start = fit(network, data, "affine")
+    with pytest.raises(ItinfError, match="read from a file has no moments"):
+        tune(network, data, dataclasses.replace(start, found=None), SHORT)
+    with pytest.raises(ItinfError, match=r"of 1 clusters [01] are held out"):
+        tune(network, data, start, SHORT, clusters=1)
+    for wrong in ({"passes": -1}, {"units": 0}, {"rate": 0}, {"rate": float("nan")}, {"precision": "float16"}):
+        with pytest.raises(ItinfError, match="cannot be followed"):
+            Recipe(**wrong)
+    with pytest.raises(ItinfError, match="only tuned lenses follow one"):
+        fit(network, data, "affine", recipe=SHORT)
+    with pytest.raises(ItinfError, match=r"no lens of kind 'tunned'. Did you mean tuned"):
+        fit(network, data, "tunned")
+    with pytest.raises(ItinfError, match="cannot fit a translator"):
+        fit(network, tiny.tokens(8), "tuned")
