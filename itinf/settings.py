@@ -19,7 +19,7 @@ class Settings:
         calibration: clusters that set means and channel scales; None for 256 images or 32 sequences.
         replicates: of the bootstrap.
         untrained: how many random initialisations of the same architecture are measured beside it,
-            on a quarter of the units.
+            on a quarter of the units, its means and scales from a quarter of the calibration.
         shard: (i, n): every n-th group of clusters from the i-th, for runs to be merged.
 
     Raises:

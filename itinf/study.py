@@ -173,6 +173,7 @@ class _Study:
             # batches of a fixed size: BatchNorm's statistics must not depend on --batch
             pieces = groups(len(order.calibration), self.settings.group)
             network = untrained(network, int(seed), [load_batch(self.data, order.calibration[s]) for s in pieces])
+            order = replace(order, calibration=_quarter(order.calibration, self.settings.group))
         means = measurement.calibrate(network, order, self.progress)
         self.progress(name, total.clusters, clusters)
         size = max(1, self.measurement.batch // self.settings.group) * self.settings.group
@@ -194,8 +195,13 @@ class _Study:
         """The clusters of a stage that are this shard's: whole groups, so that no batch matters."""
         place = np.arange(len(self.order.indices))
         if kind == "untrained":
-            place = place[: max(self.settings.group, len(place) // 4)]
+            place = _quarter(place, self.settings.group)
         if self.settings.shard is not None:
             i, n = self.settings.shard
             place = place[place // self.settings.group % n == i]
         return replace(self.order, indices=self.order.indices[place], keys=self.order.keys[place])
+
+
+def _quarter(clusters: np.ndarray, group: int) -> np.ndarray:
+    """The first quarter of some clusters, but at least a group."""
+    return clusters[: max(group, len(clusters) // 4)]

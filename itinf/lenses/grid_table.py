@@ -88,7 +88,8 @@ def by_distance(about: About, grid: Grid) -> pd.DataFrame:
         distance = read.at - read.fitted_at
         kept = ratio(grid.readable(read), own[read.at])
         shares.setdefault(abs(distance), []).append(abs(grid.places[read.at].depth - grid.places[read.fitted_at].depth))
-        for direction in ("both", "forward" if distance > 0 else "backward"):
+        one_way = ["forward"] if distance > 0 else ["backward"] if distance < 0 else []
+        for direction in ("both", *one_way):
             cells.setdefault((abs(distance), direction), []).append(kept)
     made = []
     for (distance, direction), some in sorted(cells.items()):

@@ -1,0 +1,93 @@
+"""Transfer as a study: it stops at the asked precision, is read again, and refuses what does not belong to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from itinf import ItinfError
+from itinf.data import as_data, keyed_order
+from itinf.lenses.fit import fit
+from itinf.lenses.fitting_data import Rest, clusters_of, fitting_data
+from itinf.lenses.study import CHECK, Transfer, transfer
+from lens_oracles import descending, labelled, starts
+
+WIDTH = 6
+
+
+@pytest.fixture(scope="module")
+def net():
+    return descending(WIDTH)
+
+
+@pytest.fixture(scope="module")
+def lens(net):
+    return fit(net, labelled(net, starts(400, WIDTH, 0), 0))
+
+
+@pytest.fixture(scope="module")
+def data(net):
+    return labelled(net, starts(600, WIDTH, 1), 1)
+
+
+def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
+    loose = transfer(net, lens, data, precision=0.5, replicates=40)
+    assert loose.manifest["stopped"] and loose.manifest["clusters"] == CHECK
+    assert loose.manifest["reached"] <= 0.5
+    again = transfer(net, lens, data, precision=0.5, replicates=40, batch=7)
+    pd.testing.assert_frame_equal(again.table, loose.table, rtol=1e-5, atol=1e-6)
+    never = transfer(net, lens, data, precision=0.0, replicates=40)
+    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600
+    assert never.manifest["reached"] < loose.manifest["reached"]
+    few = transfer(net, lens, data, units=100, precision=0.0, replicates=40)
+    assert few.manifest["units"] == 100 and "all the units asked for" in repr(few)
+
+
+def test_the_folder_is_read_again_and_another_refused(net, lens, data, tmp_path, monkeypatch):
+    made = transfer(net, lens, data, units=64, replicates=20, out=tmp_path / "out")
+    monkeypatch.setattr("itinf.lenses.study.Grid", None)  # nothing is measured a second time
+    read = transfer(net, lens, data, units=64, replicates=20, out=tmp_path / "out")
+    pd.testing.assert_frame_equal(read.table, made.table)
+    pd.testing.assert_frame_equal(Transfer.load(tmp_path / "out").distances, made.distances)
+    with pytest.raises(ItinfError, match=r"another transfer: settings\.units is 65 here and 64 there"):
+        transfer(net, lens, data, units=65, replicates=20, out=tmp_path / "out")
+    other = replace(lens, record={**lens.record, "units": 7})
+    with pytest.raises(ItinfError, match=r"lens\.units is 7 here"):
+        transfer(net, other, data, units=64, replicates=20, out=tmp_path / "out")
+
+
+def test_lenses_that_cannot_be_transferred(net, lens, data):
+    with pytest.raises(ItinfError, match="one map for many states"):
+        transfer(net, replace(lens, kind="shared"), data)
+    stranger = descending(WIDTH)
+    stranger.head.weight.data.mul_(2)
+    with pytest.raises(ItinfError, match="fitted on another readout"):
+        transfer(stranger, lens, data)
+
+
+def test_what_is_not_measured_is_left_to_fit_on(net, data):
+    source = as_data(data, "image")
+    rest = Rest(source, 150, seed=3)
+    measured = {source.key(int(i)) for i in keyed_order(source, 150, seed=3).indices}
+    left = {rest.key(i) for i in range(len(rest))}
+    assert len(rest) == 450 and not left & measured and len(left | measured) == 600
+    place = int(rest.indices[5])
+    assert all((a == b).all() for a, b in zip(rest[5], source[place], strict=True))
+    assert clusters_of(source, None) == 600 and clusters_of(source, 10_000) == 600 and clusters_of(source, 8) == 8
+
+
+def test_the_training_split_where_there_is_one(net, tmp_path):
+    import itinf
+
+    glyphs = itinf.network("cifar-resnet8", classes=46)
+    measured = itinf.dataset("glyphs", glyphs)
+    assert fitting_data("glyphs", glyphs, measured, 100, 0, None).name == "glyphs:32/train"
+    tiny = itinf.network("gpt2", n_layer=1, n_embd=8, n_head=1, vocab_size=256, n_positions=16)
+    path = tmp_path / "one.txt"
+    path.write_text("a text of one split only. " * 40)
+    text = itinf.dataset(f"text:{path}", tiny)
+    assert len(fitting_data(f"text:{path}", tiny, text, 10, 0, None)) == len(text) - 10
+    with pytest.raises(ItinfError, match="left to fit a lens on"):
+        fitting_data(f"text:{path}", tiny, text, len(text), 0, None)
