@@ -187,13 +187,16 @@ def _prediction(
 
 
 def _gauge_free(rows: pd.DataFrame, several: bool, convention: str) -> Figure:
-    """Where several models share panels, one kind of update is shown: the first there is."""
+    """Where several models share panels, one kind of update and one null are shown: the first kind, and pairing."""
     shown = kinds(rows)[:1] if several else kinds(rows)
     rows = rows[rows["kind"].isin(shown)]
+    if several:
+        rows = rows[rows["null"].isin(["observed", "pairing"])]
     looks = _model_looks(rows) if several else {k: Look(_colour(k), "o", k, _colour(k)) for k in shown}
     measures = [measure for measure in GAUGE_FREE if measure in set(rows["measure"])]
     columns = _columns(rows)
-    figure, panels = grid(len(measures), len(columns), height=2.8)
+    # every model may have something undefined to be said below its panels
+    figure, panels = grid(len(measures), len(columns), height=2.5 + 0.35 * rows["model"].nunique())
     _share(panels, measures)
     for measure, across in zip(measures, panels, strict=True):
         statistic, name, label = GAUGE_FREE[measure]
