@@ -157,7 +157,9 @@ def compare(
 @app.command()
 def demo(out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo") -> None:
     """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
-    _compare(plan_of([], [], []), out_, "cpu", "float32")
+    from .demo import study
+
+    _compare(study(), out_, "cpu", "float32")
 
 
 @app.command()

@@ -107,10 +107,10 @@ def read(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in found.items()}
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Hash of every parameter and buffer, names and bytes."""
+def fingerprint(*modules: nn.Module) -> str:
+    """Hash of every parameter and buffer of modules in turn, names and bytes."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in (entry for module in modules for entry in sorted(module.state_dict().items())):
         digest.update(name.encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         if flat.numel():

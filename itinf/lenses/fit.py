@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any, get_args
@@ -14,6 +13,7 @@ from ..architecture import Network
 from ..data import Batch, Data, as_data, keyed_order, load_batch
 from ..errors import ItinfError, nearest
 from ..progress import Progress, silent
+from ..weights import fingerprint
 from .affine import choose, require_units, solve
 from .collect import Collected, collect
 from .lens import Kind, Lens, final, prior
@@ -110,7 +110,7 @@ def affine_maps(network: Network, found: Collected) -> list[Affine]:
     maps = []
     for place, fitted, held_out in zip(found.places, found.fitted, found.held_out, strict=True):
         require_units(fitted, f"{network.name}, state {place.name!r}")
-        maps.append(solve(fitted, choose(fitted, held_out) if held_out.n else 0.0))
+        maps.append(solve(fitted, choose(fitted, held_out)))
     return maps
 
 
@@ -146,11 +146,5 @@ def readout_fingerprint(network: Network) -> str:
 
     A head that is no module has its weights somewhere in the model, which is then hashed whole.
     """
-    digest = hashlib.blake2b(digest_size=16)
     head = network.head if isinstance(network.head, nn.Module) else network.model
-    for part in [part for part in (network.neck, head) if isinstance(part, nn.Module)]:
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(name.encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"")
-    return digest.hexdigest()
+    return fingerprint(*(part for part in (network.neck, head) if isinstance(part, nn.Module)))

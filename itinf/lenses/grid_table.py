@@ -12,7 +12,7 @@ import pandas as pd
 from ..statistics import Array, interval
 from ..table import COLUMNS, SCHEMA
 from .reads import Read
-from .transfer import Grid, is_own, ratio
+from .transfer import Grid, ratio
 
 
 class About(Protocol):
@@ -37,7 +37,7 @@ def grid_table(about: About, grid: Grid) -> pd.DataFrame:
     ``index`` numbers the states (0 before the first block), ``fitted_at`` the state a lens was fitted
     at, "" for lenses fitted at many.
     """
-    own = {read.at: read for read in grid.reads if is_own(read)}
+    own = {read.at: read for read in grid.reads if read.own}
     kind = own[len(grid.places) - 1].lens
     readable = {at: grid.readable(read) for at, read in own.items()}
     last = readable[len(grid.places) - 1][0]
@@ -53,7 +53,7 @@ def grid_table(about: About, grid: Grid) -> pd.DataFrame:
         )
     ]
     for read in grid.reads:
-        told = readable[read.at] if is_own(read) else grid.readable(read)
+        told = readable[read.at] if read.own else grid.readable(read)
         where = "" if read.fitted_at < 0 else str(read.fitted_at)
         for measure, estimate in _quality(grid, read, told):
             rows.append(_row(about, grid, read.at, measure, estimate, read.lens, where))
@@ -78,7 +78,7 @@ def by_distance(about: About, grid: Grid) -> pd.DataFrame:
         columns distance (states), share (of the longest segment's depth, as relative depth), direction
         ("forward": fitted before it is read), mean, lo, hi, cells.
     """
-    own = {read.at: grid.readable(read) for read in grid.reads if is_own(read)}
+    own = {read.at: grid.readable(read) for read in grid.reads if read.own}
     last = own[len(grid.places) - 1][0]
     cells: dict[tuple[int, str], list[Array]] = {}
     shares: dict[int, list[float]] = {}
@@ -102,10 +102,10 @@ def by_distance(about: About, grid: Grid) -> pd.DataFrame:
 
 def widest(grid: Grid) -> float:
     """Half-width of the widest interval of a retention, which more units make narrower; NaN for too few clusters."""
-    own = {read.at: grid.readable(read) for read in grid.reads if is_own(read)}
+    own = {read.at: grid.readable(read) for read in grid.reads if read.own}
     last, halves = own[len(grid.places) - 1][0], [0.0]
     for read in grid.reads:
-        if not is_own(read) and _enough(own[read.at], last):
+        if not read.own and _enough(own[read.at], last):
             lo, hi = interval(ratio(grid.readable(read), own[read.at]), grid.clusters)
             halves.append((hi - lo) / 2)
     return float(np.max(halves))

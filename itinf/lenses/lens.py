@@ -49,22 +49,23 @@ class Lens:
         Raises:
             ItinfError: there is no such state, or no translator for it.
         """
-        for place, translator in zip(self.places, self.translators, strict=True):
-            if place.name == name and translator is not None:
-                return translator
-        known = [p.name for p, t in zip(self.places, self.translators, strict=True) if t is not None]
-        raise ItinfError(f"The {self.kind} lens has no translator for {name!r}. {nearest(name, known)}")
+        return self._known(name)[1]
 
     def read(self, network: Network, seen: Trace, name: str) -> Tensor:
         """Logits (R, classes) of all units of a trace, read at the state of that name.
 
         For few units at a time: units × classes exists whole.
         """
-        place = next((p for p in self.places if p.name == name), None)
-        translator = self[name]
-        assert place is not None
+        place, translator = self._known(name)
         with torch.no_grad():
             return logits(network, translator(vectors(network, state_at(network, seen, place.where))))
+
+    def _known(self, name: str) -> tuple[Place, Translator]:
+        pairs = list(zip(self.places, self.translators, strict=True))
+        known = {p.name: (p, t) for p, t in reversed(pairs) if t is not None}  # the first of one name
+        if name not in known:
+            raise ItinfError(f"The {self.kind} lens has no translator for {name!r}. {nearest(name, known)}")
+        return known[name]
 
     def save(self, path: str | Path) -> None:
         """Writes it to a ``.safetensors`` file, its moments left out; see ``itinf.lenses.files``."""

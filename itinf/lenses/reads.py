@@ -30,18 +30,21 @@ class Read:
         at: number of the place that is read.
         fitted_at: number of the place it was fitted at; −1 for a lens fitted at many.
         translator: the map.
-        turn: (D, D) rotation of the vectors before it, of the rotated-depth null; None for none.
     """
 
     lens: str
     at: int
     fitted_at: int
     translator: Translator
-    turn: Tensor | None = None
 
     @property
     def name(self) -> str:
         return f"{self.lens}|{self.fitted_at}|{self.at}"
+
+    @property
+    def own(self) -> bool:
+        """Whether the state is read by its own translator."""
+        return self.fitted_at == self.at
 
 
 @dataclass
@@ -93,7 +96,7 @@ def read_all(
         require_finite(network, places[k].name, state)
     count = len(labels)
     found = [_nothing(count, last) for _ in reads]
-    order = sorted(range(len(reads)), key=lambda k: (reads[k].at, not _is_own(reads[k])))
+    order = sorted(range(len(reads)), key=lambda k: (reads[k].at, not reads[k].own))
     with torch.no_grad():
         for part in chunks(count, len(prior)):
             final = logits(network, last[part]).log_softmax(1)
@@ -101,11 +104,9 @@ def read_all(
             base: tuple[int, Tensor] | None = None
             for k in order:
                 read = reads[k]
-                turned = states[read.at][part]
-                turned = turned if read.turn is None else turned @ read.turn.T.to(turned)
-                z = logits(network, read.translator(turned))
+                z = logits(network, read.translator(states[read.at][part]))
                 log = z.log_softmax(1)
-                if _is_own(read):
+                if read.own:
                     base = (read.at, log)
                 said, p = found[k], log.exp()
                 said.losses[:, part] = tempered_losses(z, prior, safe[part])
@@ -117,10 +118,6 @@ def read_all(
                 said.answer[part], said.confidence[part] = answer, confidence.double()
                 said.agrees[part], said.right[part] = (answer == top).double(), (answer == safe[part]).double()
     return found
-
-
-def _is_own(read: Read) -> bool:
-    return read.fitted_at == read.at
 
 
 def _kl(first: Tensor, second: Tensor) -> Tensor:

@@ -49,11 +49,6 @@ def reads_of(network: Network, lens: Lens, rotations: int = 1) -> list[Read]:
     return reads + [Read(name, j, -1, Translator.of(*some[j])) for name, some in maps.items() for j in several]
 
 
-def is_own(read: Read) -> bool:
-    """Whether a read is of a state's own translator."""
-    return read.fitted_at == read.at
-
-
 class Grid:
     """Sums of what every read says, plainly and per replicate; merges over clusters.
 
@@ -88,7 +83,7 @@ class Grid:
 
     def _prediction_depth(self, said: Sequence[Reading]) -> Tensor:
         """(R,) relative depth from which the own lens's top-1 is the network's and stays so."""
-        agrees = {read.at: one.agrees for read, one in zip(self.reads, said, strict=True) if is_own(read)}
+        agrees = {read.at: one.agrees for read, one in zip(self.reads, said, strict=True) if read.own}
         stays = torch.ones_like(next(iter(agrees.values())))
         depth = torch.ones_like(stays)
         for k in sorted(agrees, reverse=True):
