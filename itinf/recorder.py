@@ -66,7 +66,8 @@ class Recorder:
 
     def _name(self, row: Row) -> str:
         fields = (row.measure, row.block, row.update, row.part, row.gradient, row.target, row.form)
-        return "|".join(str(f) for f in (*fields, row.statistic, row.subset, row.null, row.unit))
+        name = "|".join(str(f) for f in (*fields, row.statistic, row.subset, row.null, row.unit))
+        return f"{row.lens}|{name}" if row.lens else name
 
     def count(self, name: str, known: Tensor) -> str:
         """A shared count of units: (N, P) bool -> per cluster. Returns the name to refer to it by."""

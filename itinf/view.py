@@ -15,7 +15,6 @@ from .forms import Form, centred, gauge_fixed, within_groups
 from .lenses.lens import Lens
 from .pairs import square_norms, squares, stacked_products
 from .readouts import Readout, StateId, state_at
-from .recorder import Recorder, Row
 from .tracing import Target, Trace
 from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
 from .weights import fingerprint
@@ -269,16 +268,6 @@ def described(probe: Any) -> str:
 def lens_name(probe: Any) -> str:
     """What a probe's lens is called in the table: by default its kind, "" for none."""
     return "" if probe.lens is None else probe.name or probe.lens.kind
-
-
-def by_lens(record: Recorder) -> Recorder:
-    """The same recorder, in which rows that differ in nothing but the lens have columns of their own."""
-    return _ByLens(record.entries, record.missing, record.columns, record.values)
-
-
-class _ByLens(Recorder):
-    def _name(self, row: Row) -> str:
-        return "|".join(filter(None, (row.lens, super()._name(row))))
 
 
 def _wide(vectors: Tensor) -> Tensor:

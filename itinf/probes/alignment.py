@@ -14,7 +14,7 @@ from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, asked, by_lens, described, lens_name
+from ..view import BatchView, BlockView, Combination, asked, described, lens_name
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -70,7 +70,6 @@ class Alignment:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        record = by_lens(record)
         present, absent = asked(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             self._absent(view, record, combination, reason)

@@ -15,7 +15,7 @@ from ..readouts import read_state, readers
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, by_lens, described, lens_name
+from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, described, lens_name
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class Gain:
         return None
 
     def block(self, view: BlockView, record: Recorder) -> None:
-        record = by_lens(record)
         present, absent = asked(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             record.absent(self._row("first_order_gain", view, combination), reason)

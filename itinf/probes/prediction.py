@@ -16,7 +16,7 @@ from ..recorder import Recorder, Row, row_and_column
 from ..steps import Step, each, merged, walk
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, by_lens, described, lens_name
+from ..view import BatchView, BlockView, described, lens_name
 
 NO_TRANSLATORS = "the lens has no translator for both states"
 OTHER_WIDTH = "the lens of the step's end does not fit the width of its start"
@@ -75,7 +75,7 @@ class Prediction:
         return None
 
     def whole(self, view: BatchView, record: Recorder) -> None:
-        record, lens = by_lens(record), lens_name(self)
+        lens = lens_name(self)
         partners = {name: view.partners[name] for name in ("pairing", "same-target") if name in self.nulls}
         nulls = {name: p.cpu().numpy() for name, p in partners.items()}
         through = readers(view.network, view.trace, self.lens)
