@@ -117,9 +117,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise ItinfError(f"{path} cannot be read ({error}). Choose another --out, or remove the folder.") from error
 
 
-def difference(given: dict[str, Any], there: dict[str, Any]) -> str | None:
-    """The first entry in which two manifests are not of one study, in words; None where they are."""
-    for key in IDENTITY:
+def difference(given: dict[str, Any], there: dict[str, Any], keys: Sequence[str] = IDENTITY) -> str | None:
+    """The first of these entries in which two manifests are not of one study, in words; None where they are."""
+    for key in keys:
         a, b = given.get(key), there.get(key)
         if a != b and isinstance(a, dict) and isinstance(b, dict):
             for inner in sorted(a.keys() | b.keys()):
@@ -140,8 +140,8 @@ def merge(runs: Sequence[Run]) -> Run:
         raise ItinfError("merge needs at least one run.")
     first = runs[0]
     for other in runs[1:]:
-        plain = [{**r.manifest, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other)]
-        if (why := difference(*plain)) is not None:
+        a, b = ({**r.manifest, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
+        if (why := difference(a, b)) is not None:
             raise ItinfError(f"These runs are not of one study: {why}.")
     stages = accumulator.merged(run.stages for run in runs)
     shards = [run.manifest["settings"]["shard"] for run in runs]

@@ -21,11 +21,13 @@ from ..statistics import FEW_CLUSTERS
 from ..table import SCHEMA
 from ..weights import fingerprint
 from .fit import batches, readout_fingerprint
+from .fitting_data import clusters_of
 from .grid_table import by_distance, grid_table, widest
 from .lens import Lens
 from .transfer import Grid, reads_of
 
 MANIFEST, MEASURES, DISTANCES = "manifest.json", "measures.parquet", "distances.parquet"
+IDENTITY = ("schema", "network", "data", "settings", "lens")
 CHECK = 64
 """Clusters between two looks at the precision."""
 
@@ -118,8 +120,7 @@ def transfer(
     """
     source = as_data(data, network.unit)
     _require(network, lens)
-    length = source[0][1].numel() if len(source) else 1
-    clusters = None if units is None else min(-(-units // length), len(source))
+    clusters = clusters_of(source, units)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
@@ -131,11 +132,10 @@ def transfer(
             "seed": seed,
             "replicates": replicates,
         },
-        "probes": [],
         "lens": {"kind": lens.kind, **lens.record},
     }
     if out is not None and (there := read_manifest(Path(out))) is not None:
-        why = difference(manifest, there) or _other_lens(manifest, there)
+        why = difference(manifest, there, IDENTITY)
         if why is not None:
             raise ItinfError(f"{out} holds another transfer: {why}. Choose another --out.")
         return Transfer.load(out)
@@ -170,11 +170,3 @@ def _require(network: Network, lens: Lens) -> None:
             f"This lens was fitted on another readout (fingerprint {given}) than that of {network.name} ({wanted}). "
             "Fit one on this network."
         )
-
-
-def _other_lens(manifest: dict[str, Any], there: dict[str, Any]) -> str | None:
-    given, held = manifest["lens"], there.get("lens", {})
-    for key in sorted(given.keys() | held.keys()):
-        if given.get(key) != held.get(key):
-            return f"lens.{key} is {given.get(key)!r} here and {held.get(key)!r} there"
-    return None
