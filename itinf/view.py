@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .architecture import Network
 from .calibration import Calibration
 from .forms import Form, centred, gauge_fixed, within_groups
-from .lenses.lens import Lens
 from .pairs import square_norms, squares, stacked_products
 from .readouts import Readout, StateId, state_at
 from .tracing import Target, Trace
 from .vectors import Gradient, GradientName, Key, UpdateName, base, gradient, segments, updates
-from .weights import fingerprint
 
 NO_TRANSLATOR = "the lens has no translator for the state"
 
@@ -249,20 +247,6 @@ def asked(
 
     absent |= {c: reason for c, reason in view.absent.items() if wanted(c)}
     return [c for c in view.gradients if wanted(c)], absent
-
-
-def described(probe: Any) -> str:
-    """A probe's repr, which enters a study's identity: a lens by its kind and the fingerprint of its tensors.
-
-    Without a lens the settings that concern one are left out.
-    """
-    lens: Lens | None = probe.lens
-    shown = [f for f in fields(probe) if f.repr and (lens is not None or not f.metadata.get("lens"))]
-    settings = [f"{f.name}={getattr(probe, f.name)!r}" for f in shown]
-    if lens is not None:
-        translators = nn.ModuleList([nn.Identity() if t is None else t for t in lens.translators])
-        settings.append(f"lens={lens.kind} {fingerprint(translators)}")
-    return f"{type(probe).__name__}({', '.join(settings)})"
 
 
 def lens_name(probe: Any) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..lenses.lens import Lens
 from ..pairs import both_known, off_diagonal
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, asked, described, lens_name
+from ..view import BatchView, BlockView, Combination, asked, lens_name
+from .through_lens import ThroughLens
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
 
-@dataclass(frozen=True)
-class Alignment:
+@dataclass(frozen=True, repr=False)
+class Alignment(ThroughLens):
     """cos(update, −gradient) of every block: positive where the block moves down the loss.
 
     Cosines come from the gradient of each unit's normalised loss, so none is lost to a saturated
@@ -51,16 +50,6 @@ class Alignment:
     targets: Sequence[Target] = ("label",)
     forms: Sequence[str] = FORMS
     nulls: Sequence[str] = ("pairing", "same-target")
-
-    lens: Lens | None = field(default=None, repr=False)
-    name: str = field(default="", metadata={"lens": True})
-
-    @cached_property
-    def _described(self) -> str:
-        return described(self)
-
-    def __repr__(self) -> str:
-        return self._described
 
     @property
     def readouts(self) -> bool:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..lenses.lens import Lens
 from ..pairs import both_known, off_diagonal
 from ..readouts import read_state, readers
 from ..recorder import Recorder, Row
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, described, lens_name
+from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, lens_name
+from .through_lens import ThroughLens
 
 
-@dataclass(frozen=True)
-class Gain:
+@dataclass(frozen=True, repr=False)
+class Gain(ThroughLens):
     """⟨update, −gradient⟩ of the loss itself, in nats per unit, and the gain realised by the readout.
 
     * ``first_order_gain``, for each gradient: with ``output`` what deleting the block would cost, to
@@ -40,16 +39,6 @@ class Gain:
     gradients: Sequence[GradientName] = ("input", "output", "readout")
     targets: Sequence[Target] = ("label",)
     nulls: Sequence[str] = ("pairing",)
-
-    lens: Lens | None = field(default=None, repr=False)
-    name: str = field(default="", metadata={"lens": True})
-
-    @cached_property
-    def _described(self) -> str:
-        return described(self)
-
-    def __repr__(self) -> str:
-        return self._described
 
     @property
     def readouts(self) -> bool:

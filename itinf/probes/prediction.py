@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..errors import ItinfError
-from ..lenses.lens import Lens
 from ..readouts import readers
 from ..recorder import Recorder, Row, row_and_column
 from ..steps import Step, each, merged, walk
 from ..tracing import Target
 from ..vectors import GradientName
-from ..view import BatchView, BlockView, described, lens_name
+from ..view import BatchView, BlockView, lens_name
+from .through_lens import ThroughLens
 
 NO_TRANSLATORS = "the lens has no translator for both states"
 OTHER_WIDTH = "the lens of the step's end does not fit the width of its start"
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(ThroughLens):
     """Gain G, movement K (bits per unit) and efficiency ΣG / (|ΣG| + ΣK) of every block both of whose states are read.
 
     Efficiency 0 is movement without gain, about ½ calibrated new evidence, towards 1 descent that
@@ -56,20 +55,11 @@ class Prediction:
     nulls: Sequence[str] = ("pairing", "same-target", "order-shuffled")
     gradients: Sequence[GradientName] = ()
     readouts: bool = False
-    lens: Lens | None = field(default=None, repr=False)
-    name: str = field(default="", metadata={"lens": True})
     merge: int | None = field(default=6, metadata={"lens": True})
 
     def __post_init__(self) -> None:
         if self.merge is not None and self.merge < 1:
             raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
-
-    @cached_property
-    def _described(self) -> str:
-        return described(self)
-
-    def __repr__(self) -> str:
-        return self._described
 
     def block(self, view: BlockView, record: Recorder) -> None:
         return None
