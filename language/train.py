@@ -22,7 +22,8 @@ from itinf.training import finish, train
 
 from . import bpe, specimens
 from .compression import bits_per_byte, xz_bits_per_byte
-from .gpt2 import gpt2, quiet
+from .gpt2 import gpt2
+from .huggingface import quiet
 from .stdlib import modules
 
 SCORED = 40

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 
 import oracles
 from itinf import IGNORED, Batch, Network
 from language.gpt2 import gpt2
+from language.llama import llama
 from vision.cifar_model import PostBlock, PreBlock
 from vision.cifar_resnet import (
     cifar_isotropic,
@@ -37,7 +39,21 @@ IMAGES: dict[str, tuple[int, Callable[[], Network]]] = {
     "resnet50": (32, lambda: resnet50(classes=10)),
     "googlenet": (48, lambda: googlenet(classes=10)),
 }
-NAMES = [*IMAGES, "gpt2"]
+TEXTS: dict[str, Callable[[], Network]] = {
+    "gpt2": lambda: gpt2(n_layer=3, n_embd=32, n_head=4, vocab_size=101, n_positions=24),
+    "llama": lambda: in_float64(
+        llama(
+            num_hidden_layers=3,
+            hidden_size=32,
+            intermediate_size=48,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            vocab_size=101,
+            max_position_embeddings=24,
+        )
+    ),
+}
+NAMES = [*IMAGES, *TEXTS]
 RESIDUAL = [name for name in NAMES if "plain" not in name and name != "googlenet"]
 
 
@@ -52,8 +68,8 @@ def shipped(name: str, dtype: torch.dtype = torch.float64) -> tuple[Network, Bat
 
 @cache
 def _shipped(name: str) -> tuple[Network, Batch]:
-    if name == "gpt2":
-        network = gpt2(n_layer=3, n_embd=32, n_head=4, vocab_size=101, n_positions=24).to("cpu", torch.float64)
+    if name in TEXTS:
+        network = TEXTS[name]().to("cpu", torch.float64)
         with torch.no_grad():
             for place, p in enumerate(network.model.parameters()):
                 p.add_(oracles.normal(*p.shape, seed=place), alpha=0.1)
@@ -65,6 +81,20 @@ def _shipped(name: str) -> tuple[Network, Batch]:
     network = make().to("cpu", torch.float64)
     settle(network.model, oracles.normal(4, 3, side, side))
     return network, oracles.batch(oracles.normal(2, 3, side, side, seed=1), torch.tensor([3, 7]))
+
+
+def in_float64(network: Network) -> Network:
+    """A Llama that computes its norms in the precision it is given, not always in float32, and whose blocks run alone."""
+    model = network.model
+    for name, norm in [*model.named_modules()]:
+        if isinstance(norm, LlamaRMSNorm):
+            model.set_submodule(name, nn.RMSNorm(norm.weight.shape, norm.variance_epsilon))
+    network.neck = model.get_submodule("model.norm")
+    angles = model.get_submodule("model.rotary_emb")(torch.zeros(1, dtype=torch.float64), torch.arange(12)[None])
+    for block in model.modules():
+        if isinstance(block, LlamaDecoderLayer):
+            block.forward = partial(block.forward, position_embeddings=angles)
+    return network
 
 
 @torch.no_grad()
@@ -82,10 +112,13 @@ def settle(model: nn.Module, x: Tensor) -> None:
 
 def by_hand(block: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """What a block adds to ``x``, in order: its branch under ``""``, or its parts by name."""
-    b: nn.Module | GPT2Block | Bottleneck | BasicBlock = block
+    b: nn.Module | GPT2Block | LlamaDecoderLayer | Bottleneck | BasicBlock = block
     if isinstance(b, GPT2Block):
         attention = b.attn(b.ln_1(x))[0]
         return {"attention": attention, "mlp": b.mlp(b.ln_2(x + attention))}
+    if isinstance(b, LlamaDecoderLayer):
+        attention = b.self_attn(b.input_layernorm(x), **b.forward.keywords)[0]
+        return {"attention": attention, "mlp": b.mlp(b.post_attention_layernorm(x + attention))}
     return {"": _branch(block, x)}
 
 

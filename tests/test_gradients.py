@@ -69,6 +69,12 @@ def test_slope_of_the_loss_by_a_branchs_scale(name):
             assert found == pytest.approx((ends[0] - ends[1]) / (2 * e), rel=1e-4, abs=1e-6), (b, part)
 
 
+EMBEDDING = {"gpt2": "transformer.drop", "llama": "model.embed_tokens"}
+"""What gives the first state."""
+LAST = {"attn": "attn.resid_dropout", "self_attn": "self_attn.o_proj"}
+"""The last module of an attention, which itself gives a tuple."""
+
+
 @pytest.mark.filterwarnings("ignore:Input Tensor")
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_equal_captums(name):
@@ -100,12 +106,12 @@ def test_gradients_equal_captums(name):
         if network.unit == "image":
             same(found.states[seen.before[b]], block.name, enter=True)
         else:  # captum takes no None among a block's arguments
-            same(found.states[seen.before[b]], network.blocks[b - 1].name if b else "transformer.drop")
+            same(found.states[seen.before[b]], network.blocks[b - 1].name if b else EMBEDDING[name])
         same(found.states[seen.after[b]], block.name)
         if block.branch is not None:
             same(found.branches[b], f"{block.name}.{block.branch}")
         for part, path in block.parts.items():
-            path = {"attn": "attn.resid_dropout"}.get(path, path)  # its last module; attention itself gives a tuple
+            path = LAST.get(path, path)
             same(found.parts[b][part], f"{block.name}.{path}")
 
 

@@ -1,0 +1,71 @@
+"""A Llama out of a GGUF file: weights dequantised to float32, and the file's own tokenizer."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import redirect_stderr
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from itinf import ItinfError
+from itinf.errors import nearest
+
+from .encoder import Encoder
+from .huggingface import Family, load, quiet
+
+EXTRA = ("gguf", "accelerate")
+KNOWN = re.compile(
+    r"(blk\.\d+\.(attn_(norm|q|k|v|output)|ffn_(norm|gate|up|down))|token_embd|output_norm|output)\.weight"
+)
+
+
+def read(family: Family, path: Path) -> tuple[Any, Encoder]:
+    """The model and its tokenizer.
+
+    transformers rebuilds the tokenizer from the file's vocabulary and merges, with GPT-2's rule for what is
+    a word: where another rule was learned with (Llama 3), some words are cut differently.
+
+    Args:
+        family: which model is expected, one of the Llama architecture.
+        path: of the file.
+
+    Raises:
+        ItinfError: the extra ``gguf`` is not installed; no such file; a file that is cut short, of another
+            architecture, or with tensors or rotary positions that transformers would pass over in silence.
+    """
+    absent = [package for package in EXTRA if find_spec(package) is None]
+    if absent:
+        raise ItinfError(f"{path}: a GGUF file takes {' and '.join(absent)}. Install them: pip install itinf[gguf].")
+    if not path.is_file():
+        there = [p.name for p in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
+        raise ItinfError(f"There is no file {str(path)!r}. {nearest(path.name, there)}")
+    # the bar of this one reader heeds no setting
+    with redirect_stderr(io.StringIO()):
+        model = load(family, path.parent, path.name)
+        _require_all_read(path)
+    try:
+        with quiet():
+            wrapped: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+        tokenizer = wrapped.backend_tokenizer
+    except Exception as error:
+        raise ItinfError(f"{path}: its tokenizer cannot be read ({error}). Give a Hugging Face folder.") from error
+    return model, Encoder.of(tokenizer, tokenizer.to_str().encode(), model.config.vocab_size)
+
+
+def _require_all_read(path: Path) -> None:
+    from gguf import GGUFReader
+
+    file = GGUFReader(path)
+    strange = [tensor.name for tensor in file.tensors if not KNOWN.fullmatch(tensor.name)]
+    stretched = file.fields.get("llama.rope.scaling.type")
+    if stretched is not None and stretched.contents() != "none":
+        strange.append(f"rotary positions scaled by the rule {stretched.contents()!r}")
+    if strange:
+        raise ItinfError(
+            f"{path} holds what transformers passes over when it reads a GGUF file, so the model would be another: "
+            f"{', '.join(strange[:3])}{', …' if len(strange) > 3 else ''}. Give a Hugging Face folder of it."
+        )

@@ -1,0 +1,135 @@
+"""Llama and what is built like it (SmolLM2, TinyLlama, …): transformers' LlamaForCausalLM, opened at its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from itinf import Block, ItinfError, Network, token
+from itinf.weights import random_seed
+
+from . import gguf_file
+from .encoder import Encoder, encoder
+from .huggingface import Family, config, folder, load, random_model, require_no_options
+
+FAMILY = Family("Llama", LlamaForCausalLM)
+
+SMOLLM2_135M = {
+    "vocab_size": 49_152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0},
+    "tie_word_embeddings": True,
+}
+"""Allal et al. 2025, arXiv 2502.02737: the sizes of random weights; LlamaConfig's own would take 27 GB."""
+
+
+def llama(weights: str | None = None, **options: Any) -> Network:
+    """A Llama of any size, 30 blocks of width 576 (SmolLM2-135M) unless the options say otherwise.
+
+    Args:
+        weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
+            ``model.safetensors`` and, where there is one, ``tokenizer.json``); a ``.gguf`` file, which
+            brings its own tokenizer and takes ``pip install itinf[gguf]``; or a hub id
+            ``OWNER/NAME``, which alone reaches for the network.
+        **options: fields of ``LlamaConfig`` (num_hidden_layers, hidden_size, num_attention_heads,
+            vocab_size, …), for random weights.
+
+    Raises:
+        ItinfError: unknown option or a value a Llama cannot have; options beside weights that are not
+            random; a folder or file that is missing, incomplete, cut short, or of another architecture.
+    """
+    if random_seed(weights) is not None:
+        made = config(FAMILY, "llama", SMOLLM2_135M, options)
+        return _random(made, weights, Encoder("UTF-8 bytes", made.vocab_size))
+    assert weights is not None
+    require_no_options("llama", weights, options)
+    if Path(weights).suffix == ".gguf":
+        model, prepare = gguf_file.read(FAMILY, Path(weights))
+        return _network(model, weights, prepare)
+    where, source = folder("llama", weights, "a .gguf file, or random[:SEED]")
+    model = load(FAMILY, where)
+    return _network(model, source, encoder(where, model.config.vocab_size))
+
+
+def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
+    """Rewrites a Llama so that every state h becomes ``change`` h and the logits stay.
+
+    Every RMSNorm's weight is folded into the maps that read it, and the head is untied from the
+    embedding (Ashkboos et al. 2024, SliceGPT, section 3).
+
+    Args:
+        model: LlamaForCausalLM, changed in place.
+        states: all of 0 … num_hidden_layers; the stream is one segment and turns as a whole.
+        change: (width, width) rotation.
+
+    Raises:
+        ItinfError: for a part of the states.
+    """
+    trunk, head = model.model, model.lm_head
+    if sorted(states) != list(range(len(trunk.layers) + 1)):
+        raise ItinfError(
+            f"regauge of states {list(states)}: a Llama's states turn together. Give all of 0 … {len(trunk.layers)}."
+        )
+    turn = change.to(head.weight)
+    with torch.no_grad():
+        for block in trunk.layers:
+            attention, mlp = block.self_attn, block.mlp
+            for norm, readers in (
+                (block.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+                (block.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
+            ):
+                for reader in readers:
+                    reader.weight.copy_((reader.weight * norm.weight) @ turn.T)
+                norm.weight.fill_(1)
+            for writer in (attention.o_proj, mlp.down_proj):
+                writer.weight.copy_(turn @ writer.weight)
+                if writer.bias is not None:
+                    writer.bias.copy_(turn @ writer.bias)
+        head.weight = nn.Parameter((head.weight * trunk.norm.weight) @ turn.T)
+        trunk.norm.weight.fill_(1)
+        trunk.embed_tokens.weight.copy_(trunk.embed_tokens.weight @ turn.T)
+    model.config.tie_word_embeddings = False
+
+
+def _random(made: LlamaConfig, weights: str | None, prepare: Encoder) -> Network:
+    return _network(random_model(FAMILY, "llama", made, weights), weights or "random:0", prepare)
+
+
+def _network(model: Any, weights: str, prepare: Encoder) -> Network:
+    made = model.config
+    if made.num_attention_heads % made.num_key_value_heads:
+        raise ItinfError(
+            f"llama {weights}: num_attention_heads is {made.num_attention_heads}; expected a multiple of "
+            f"num_key_value_heads, which is {made.num_key_value_heads}."
+        )
+    parts = {"attention": "self_attn", "mlp": "mlp"}
+    return Network(
+        model,
+        blocks=[Block(f"model.layers.{i}", parts=parts) for i in range(made.num_hidden_layers)],
+        layout="n t c",
+        unit=token,
+        neck=model.model.norm,
+        head=model.lm_head,
+        gauge="orthogonal",
+        regauge=regauge,
+        run=_run,
+        prepare=prepare,
+        context=made.max_position_embeddings,
+        untrained=lambda seed: _random(made, f"random:{seed}", prepare),
+        name="llama",
+        weights=weights,
+    )
+
+
+def _run(model: Any, ids: Tensor) -> Any:
+    return model.model(ids, use_cache=False)
