@@ -5,8 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 import itinf
@@ -17,13 +15,12 @@ from itinf.errors import ItinfError
 from itinf.lenses import tuned
 from itinf.lenses.collect import is_held_out
 from itinf.lenses.fit import fit
-from itinf.lenses.moments import Moments
+from itinf.lenses.polish import Polish
 from itinf.lenses.reading import vectors
-from itinf.lenses.translator import Translator
-from itinf.lenses.tuned import Recipe, tune, whitening
+from itinf.lenses.tuned import Recipe, tune
 from itinf.readouts import state_at
 
-SHORT = Recipe(passes=4, units=64)
+SHORT = Recipe(passes=4, units=64, rate=0.1)
 
 
 def preresnet():
@@ -91,18 +88,39 @@ def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
     lens = fit(network, data, "affine")
     some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(precision=precision), 20)
     states = some.states(next(some.batches(np.arange(20))))
-    polish = tuned._Polish(lens.translators[1], lens.found.fitted[1], 0.1, network.device)
-    with torch.no_grad():
-        polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    polish = Polish(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
     tuned._add_gradient(some, [(1, polish)], states)
 
+    weight, bias = (x.clone().requires_grad_() for x in (polish.weight, polish.bias))
     final = network.readout(states[-1]).log_softmax(1).detach()
-    mine = network.readout(polish(states[1])).log_softmax(1)
+    start = lens.translators[1](states[1]).detach()
+    mine = network.readout(start + (states[1] - polish.mean) @ weight.T + bias).log_softmax(1)
     kl = (final.exp() * (final - mine)).sum(1).mean()
-    wanted = torch.autograd.grad(kl, [polish.weight, polish.bias])
-    for value, right in zip((polish.weight, polish.bias), wanted, strict=True):
-        assert (value.grad - right).norm() < tolerance * right.norm()
+    wanted = torch.autograd.grad(kl, [weight, bias])
+    for found, right in zip(polish.gradient, wanted, strict=True):
+        assert (found - right).norm() < tolerance * right.norm()
+
+
+def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monkeypatch):
+    """Against the sum over all targets; drawing them leaves noise only."""
+    network, data = tiny.gpt2(), tiny.tokens(400)
+    lens = fit(network, data, "affine")
+    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(), 400)
+    states = some.states(next(some.batches(np.arange(400))))
+    polish = Polish(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    monkeypatch.setattr(tuned, "CURVED", 10**6)
+    tuned._bend(some, [(1, polish)], states, seed=0)
+
+    y = polish(states[1]).requires_grad_()
+    log, final = network.readout(y).log_softmax(1), network.readout(states[-1]).softmax(1).detach()
+    wanted = torch.zeros_like(polish.curvature[0])
+    for target in range(log.shape[1]):
+        (slope,) = torch.autograd.grad(log[:, target].sum(), y, retain_graph=True)
+        wanted += (slope * final[:, [target]]).T @ slope / len(y)
+    assert (polish.curvature[0] - wanted).norm() < 0.1 * wanted.norm()
+    torch.testing.assert_close(polish.curvature[1], torch.cov(states[1].T, correction=0), rtol=0.2, atol=0.1)
 
 
 def test_few_logits_exist_at_once(monkeypatch):
@@ -113,6 +131,18 @@ def test_few_logits_exist_at_once(monkeypatch):
     tune(network, data, fit(network, data, "affine"), SHORT)
     hook.remove()
     assert max(rows) == 7
+
+
+def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
+    network, data, sizes = tiny.gpt2(), tiny.tokens(200), []
+    start, add = fit(network, data, "affine"), Polish.add
+    fitted = int((~is_held_out(keyed_order(data, None, 0).keys)).sum()) * tiny.SEQUENCE
+    monkeypatch.setattr(Polish, "add", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
+    for units, steps in ((10, fitted / 10), (512, tuned.LEAST)):
+        sizes.clear()
+        tune(network, data, start, Recipe(units=units))
+        assert sum(sizes) == 2 * fitted and max(sizes) - min(sizes) <= 1
+        assert len(sizes) / 2 == pytest.approx(steps, rel=0.05)
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -217,41 +247,6 @@ def test_progress_is_told():
         done = [d for s, d, t in told if s == stage and t == total]
         assert done == sorted(done) and done[0] == 0 and done[-1] == total
     assert len(told) == sum(t[0] in ("tuning", "scoring") for t in told)
-
-
-@given(st.integers(0, 2**31), st.integers(2, 12))
-@settings(deadline=None, max_examples=25)
-def test_whitened_vectors_have_unit_covariance(seed, width):
-    draw = torch.Generator().manual_seed(seed)
-    scale = torch.logspace(-1, 2, width)
-    mixed = torch.randn(width, width, generator=draw) * 0.2 + torch.eye(width)
-    x = torch.randn(4000, width, generator=draw) @ mixed * scale + 5
-    mean, matrix = whitening(Moments.of(x, x[:, :1]))
-    covariance = torch.cov(((x - mean) @ matrix.T).T.double())
-    assert (covariance - torch.eye(width)).abs().max() < 0.2
-
-
-def test_a_dead_channel_stays_small():
-    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
-    x[:, 1] = 2.0
-    mean, matrix = whitening(Moments.of(x, x))
-    assert matrix.isfinite().all() and ((x - mean) @ matrix.T).abs().max() < 10
-
-
-@given(st.integers(0, 2**31), st.sampled_from([(4, 4), (3, 5)]), st.floats(0.1, 1))
-@settings(deadline=None, max_examples=20)
-def test_a_change_folds_into_a_translator(seed, shape, share):
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(50, shape[1], generator=draw) * 3 + 1
-    start = Translator(torch.randn(shape, generator=draw), torch.randn(shape[0], generator=draw))
-    polish = tuned._Polish(start, Moments.of(x, start(x).detach()), 0.1, torch.device("cpu"))
-    with torch.no_grad():
-        polish.weight.normal_(generator=draw)
-        polish.bias.normal_(generator=draw)
-        whole, base = polish(x), start(x)
-        wanted = base + share * (whole - base)
-        torch.testing.assert_close(polish.translator(share)(x), wanted, rtol=1e-4, atol=1e-4)
-    assert polish.translator(0) is start
 
 
 def test_mistakes_are_explained():

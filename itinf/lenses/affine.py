@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from ..errors import ItinfError
+from ..errors import TooFewError
 from .moments import ROUNDING, Moments
 
 RIDGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -27,18 +28,32 @@ def solve(moments: Moments, ridge: float, towards: float = 1.0) -> tuple[Tensor,
     Returns:
         W (E, D) and b (E,), float64.
     """
+    return next(solutions(moments, (ridge,), towards))
+
+
+def solutions(moments: Moments, ridges: Iterable[float], towards: float = 1.0) -> Iterator[tuple[Tensor, Tensor]]:
+    """``solve`` for one ridge after the other; all that are not 0 share one decomposition."""
     covariance, cross = moments.covariance, moments.cross_covariance
     square = cross.shape[0] == cross.shape[1]
     variance = covariance.diagonal()
-    weight = variance + FLOOR * variance.mean()
     goal = cross - towards * covariance if square else cross  # (D, E): of what T leaves
-    system = covariance + ridge * torch.diag(weight)
-    # A diagonal of ones keeps channels of very different size apart from singularity.
-    size = torch.where(system.diagonal() > 0, system.diagonal().rsqrt(), 1.0)
-    inverse = torch.linalg.pinv(system * torch.outer(size, size), rtol=ROUNDING, hermitian=True)
-    found = size[:, None] * (inverse @ (size[:, None] * goal))
-    matrix = found.T + (towards * torch.eye(len(variance), dtype=torch.float64) if square else 0.0)
-    return matrix, moments.y / moments.n - matrix @ moments.mean
+    eye = towards * torch.eye(len(variance), dtype=torch.float64) if square else 0.0
+
+    @cache
+    def decomposed(bare: bool) -> tuple[Tensor, Tensor, Tensor]:
+        # In these units the ridge is a multiple of the identity; without one, a diagonal of ones keeps
+        # channels of very different size apart from singularity.
+        weight = variance if bare else variance + FLOOR * variance.mean()
+        size = torch.where(variance > 0, weight.rsqrt(), 0.0)  # channels that never vary keep T exactly
+        values, axes = torch.linalg.eigh(covariance * torch.outer(size, size))
+        return values, size[:, None] * axes, axes.T @ (size[:, None] * goal)
+
+    for ridge in ridges:
+        values, out, into = decomposed(ridge == 0)
+        kept = values > (ROUNDING * values.max() if ridge == 0 else -ridge)
+        inverse = torch.where(kept, 1 / (values + ridge), 0.0)
+        matrix = (out @ (inverse[:, None] * into)).T + eye
+        yield matrix, moments.y / moments.n - matrix @ moments.mean
 
 
 def error(moments: Moments, matrix: Tensor, bias: Tensor) -> float:
@@ -50,18 +65,20 @@ def error(moments: Moments, matrix: Tensor, bias: Tensor) -> float:
     return float((moments.yy - 2 * both + fit) / n)
 
 
-def choose(fitted: Moments, held_out: Moments, ridges: Sequence[float] = RIDGES, towards: float = 1.0) -> float:
-    """The ridge whose map, fitted on some units, errs least on others; 0 where there are no others."""
+def best(
+    fitted: Moments, held_out: Moments, ridges: Sequence[float] = RIDGES, towards: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """``solve`` with the ridge whose map, fitted on some units, errs least on others; with none where there are no others."""
     if not held_out.n:
-        return 0.0
-    return min(ridges, key=lambda ridge: error(held_out, *solve(fitted, ridge, towards)))
+        return solve(fitted, 0.0, towards)
+    return min(solutions(fitted, ridges, towards), key=lambda found: error(held_out, *found))
 
 
 def require_units(moments: Moments, what: str) -> None:
     """Raises ItinfError where there are too few units for as many coefficients."""
     needed = 2 * (len(moments.x) + 1)
     if moments.n < needed:
-        raise ItinfError(
+        raise TooFewError(
             f"{what}: {moments.n:,.0f} units cannot fit a translator of width {len(moments.x)}; "
             f"it takes at least {needed:,}. Give more units."
         )

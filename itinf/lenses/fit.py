@@ -14,7 +14,7 @@ from ..data import Batch, Data, as_data, keyed_order, load_batch
 from ..errors import ItinfError, nearest
 from ..progress import Progress, silent
 from ..weights import fingerprint
-from .affine import choose, require_units, solve
+from .affine import best, require_units
 from .collect import Collected, collect
 from .lens import Kind, Lens, final, prior
 from .shared import Affine, rotation, shared
@@ -107,11 +107,9 @@ def lens(network: Network, found: Collected, kind: Kind, about: dict[str, Any]) 
 
 def affine_maps(network: Network, found: Collected) -> list[Affine]:
     """For each place the least-squares map to the last state's vectors, ridge chosen on held-out clusters."""
-    maps = []
-    for place, fitted, held_out in zip(found.places, found.fitted, found.held_out, strict=True):
-        require_units(fitted, f"{network.name}, state {place.name!r}")
-        maps.append(solve(fitted, choose(fitted, held_out)))
-    return maps
+    for place, fitted in sorted(zip(found.places, found.fitted, strict=True), key=lambda one: -one[0].width):
+        require_units(fitted, f"{network.name}, state {place.name!r}")  # the widest needs most, and says so first
+    return [best(m, held_out) for m, held_out in zip(found.fitted, found.held_out, strict=True)]
 
 
 def shared_maps(found: Collected, leave_out: bool, rotated: int | None = None) -> list[Affine]:

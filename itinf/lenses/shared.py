@@ -10,7 +10,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from .affine import choose, solve
+from .affine import best
 from .moments import Moments
 
 Affine = tuple[Tensor, Tensor]
@@ -68,15 +68,16 @@ def shared(
     turns = [torch.eye(len(s.mean), dtype=torch.float64) for s in first] if rotations is None else list(rotations)
     maps = [(turn @ s.map[0], turn @ s.map[1]) for turn, s in zip(turns, first, strict=True)]
     pools = [[_equal(m, own, target) for m, own in zip(some, maps, strict=True)] for some in (fitted, held_out)]
-    totals = [reduce(add, pool) for pool in pools]
-    found = []
+    found: list[Affine] = []
+    common: Affine | None = None
     for place, (matrix, bias) in enumerate(maps):
-        some, others = (
-            reduce(add, [m for k, m in enumerate(pool) if k != place]) if leave_out else total
-            for pool, total in zip(pools, totals, strict=True)
-        )
-        common, offset = solve(some, choose(some, others, towards=0.0), towards=0.0)
-        found.append((target.scale * common @ matrix, target.scale * (common @ bias + offset) + target.mean))
+        if common is None or leave_out:
+            some, others = (
+                reduce(add, [m for k, m in enumerate(pool) if k != place or not leave_out]) for pool in pools
+            )
+            common = best(some, others, towards=0.0)
+        weight, offset = common
+        found.append((target.scale * weight @ matrix, target.scale * (weight @ bias + offset) + target.mean))
     return found
 
 

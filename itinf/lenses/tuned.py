@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..architecture import Network
 from ..data import IGNORED, Batch, Data, Order, keyed_order, load_batch
@@ -19,39 +17,39 @@ from ..progress import Progress, silent
 from ..readouts import state_at
 from ..tap import frozen
 from ..tracing import chunks, trace
-from .affine import FLOOR, error
 from .collect import Place, is_held_out
 from .lens import Lens
-from .moments import Moments
+from .polish import Polish
 from .reading import logits, vectors
-from .translator import Translator
 
 PRECISIONS = ("float32", "bfloat16")
 SHARES = (0.0, 0.5, 1.0)
 """How much of the change is kept: whichever share of it reads held-out clusters best; 0 is the start."""
 MIXED = 32
 """Steps whose units are drawn from the same few batches, shuffled: neighbouring tokens are alike."""
+LEAST = 64
+"""Steps in all, at least: where there are few units, each takes fewer."""
 KEPT_BYTES = 2**28
 """States of so many bytes are kept at once, at most."""
-RIDGE = 1e-4
-"""Of whitening, in units of the mean variance."""
+CURVED = 8
+"""Units for each of a vector's numbers that curvature is measured on, at most."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a lens is polished: Adam on whitened vectors, its learning rate falling along a cosine.
+    """How a lens is polished: steps along the natural gradient, ever shorter.
 
     Attributes:
         passes: over the fitted clusters.
-        units: per step.
-        rate: what one step changes a translated vector by at first, in units of the start's own error.
+        units: per step, at most.
+        rate: of the way that curvature says is left, what one step goes at first; it falls linearly to 0.
         precision: of the products of network and readout, ``"float32"`` or ``"bfloat16"``; translators,
             distributions and scores stay float32.
     """
 
-    passes: int = 2
-    units: int = 128
-    rate: float = 0.1
+    passes: int = 1
+    units: int = 512
+    rate: float = 0.02
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -103,7 +101,7 @@ def tune(
             "some to fit on and some to be scored on. Give more units."
         )
     polishes = [
-        None if translator is None else _Polish(translator, moments, recipe.rate, network.device)
+        None if translator is None else Polish(translator, moments.mean, network.device)
         for translator, moments in zip(start.translators, start.found.fitted, strict=True)
     ]
     some = _Clusters(network, data, order, start.places, recipe, batch)
@@ -119,56 +117,6 @@ def tune(
 
     about = {"recipe": asdict(recipe), "start_kl": listed(found[:, 0]), "kl": listed(found.amin(1))}
     return replace(start, kind="tuned", translators=made, record=start.record | about)
-
-
-class _Polish:
-    """A translator and its change, which acts on whitened vectors, where every direction is as easy to learn.
-
-    Attributes:
-        start: the translator, as it was.
-        weight, bias: (E, D), (E,) the change; 0 at first.
-        rate: learning rate at first.
-    """
-
-    def __init__(self, start: Translator, moments: Moments, rate: float, device: torch.device) -> None:
-        self.start = start
-        self.mean, self.whiten = (x.to(device) for x in whitening(moments))
-        self.rows = start.weight.detach().to(device), start.bias.detach().to(device)
-        self.weight = nn.Parameter(torch.zeros_like(self.rows[0]))
-        self.bias = nn.Parameter(torch.zeros_like(self.rows[1]))
-        left = error(moments, start.matrix.double(), start.bias.detach().double()) / len(start.bias)
-        # a step moves each of D + 1 coefficients by the learning rate
-        self.rate = rate * max(left, 0.0) ** 0.5 / (1 + len(self.mean)) ** 0.5
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(…, D) -> (…, E), differentiable by the change alone."""
-        weight, bias = self.rows
-        base = F.linear(x, weight, bias)
-        base = x + base if self.start.square else base
-        return base + F.linear((x - self.mean) @ self.whiten.T, self.weight, self.bias)
-
-    def translator(self, share: float) -> Translator:
-        """The start with a share of the change; the start itself at share 0."""
-        if share == 0:
-            return self.start
-        change = share * self.weight.detach().cpu().double() @ self.whiten.cpu().double()
-        shift = share * self.bias.detach().cpu().double() - change @ self.mean.cpu().double()
-        weight, bias = self.start.weight.detach(), self.start.bias.detach()
-        return Translator((weight + change).float(), (bias + shift).float())
-
-
-def whitening(moments: Moments) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and matrix (D, D) float32 that make ``matrix`` (x − mean) have about unit covariance.
-
-    Directions in which x hardly varies stay small instead of being blown up.
-    """
-    covariance = moments.covariance
-    variance = covariance.diagonal()
-    size = (variance + FLOOR * variance.mean()).clamp_min(torch.finfo(torch.float32).tiny).rsqrt()
-    values, axes = torch.linalg.eigh(covariance * torch.outer(size, size))
-    ridge = RIDGE * values.mean().clamp_min(torch.finfo(torch.float32).tiny)
-    matrix = (values.clamp_min(0) + ridge).rsqrt()[:, None] * axes.T * size
-    return moments.mean.float(), (axes @ matrix).float()
 
 
 @dataclass(frozen=True)
@@ -205,16 +153,19 @@ class _Clusters:
         with self.products():
             return logits(self.network, translated).float()
 
+    def slope(self, translated: Tensor, target: Tensor) -> Tensor:
+        """Derivative by what is read of the sum of cross-entropies from distributions (R, classes)."""
+        with frozen(self.network.model), torch.enable_grad():
+            translated = translated.detach().requires_grad_()
+            z = self.logits(translated)
+            return torch.autograd.grad(z, translated, z.detach().softmax(1).sub_(target))[0]
 
-def _fit(
-    some: _Clusters, polishes: Sequence[_Polish | None], fitted: np.ndarray, seed: int, progress: Progress
-) -> None:
+
+def _fit(some: _Clusters, polishes: Sequence[Polish | None], fitted: np.ndarray, seed: int, progress: Progress) -> None:
     """Takes every step; the last place needs none, for it reads the final distribution itself."""
     learn = [(k, polish) for k, polish in enumerate(polishes[:-1]) if polish is not None]
     if not learn:
         return
-    groups: list[dict[str, Any]] = [{"params": [p.weight, p.bias], "lr": p.rate} for _, p in learn]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-30)
     random = np.random.default_rng(seed)
     where, done, begun = np.flatnonzero(fitted), 0, 0
     total = some.recipe.passes * len(where)
@@ -226,14 +177,16 @@ def _fit(
             done += len(batch)
             if _enough(kept, some.recipe.units) or done % len(where) == 0:
                 states = [torch.cat(x) for x in zip(*kept, strict=True)]
-                steps = max(1, round(len(states[-1]) / some.recipe.units))
-                for step, part in enumerate(np.array_split(random.permutation(len(states[-1])), steps)):
+                shuffled = random.permutation(len(states[-1]))
+                if begun == 0:
+                    _bend(some, learn, _rows(states, shuffled), seed)
+                each = len(shuffled) / (done - begun)  # units per cluster
+                steps = max(1, round(len(shuffled) / max(1.0, min(some.recipe.units, total * each / LEAST))))
+                for step, part in enumerate(np.array_split(shuffled, steps)):
                     share = (begun + (done - begun) * (step + 0.5) / steps) / total
-                    for group, (_, polish) in zip(optimizer.param_groups, learn, strict=True):
-                        group["lr"] = polish.rate * (0.5 + 0.5 * math.cos(math.pi * share))
-                    _add_gradient(some, learn, [x[torch.from_numpy(part).to(x.device)] for x in states])
-                    optimizer.step()
-                    optimizer.zero_grad()
+                    _add_gradient(some, learn, _rows(states, part))
+                    for _, polish in learn:
+                        polish.step(some.recipe.rate * (1 - share))
                 kept, begun = [], done
             progress("tuning", done, total)
 
@@ -243,23 +196,38 @@ def _enough(kept: Sequence[Sequence[Tensor]], size: int) -> bool:
     return units >= MIXED * size or sum(4 * x.numel() for states in kept for x in states) >= KEPT_BYTES
 
 
-def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, _Polish]], states: Sequence[Tensor]) -> None:
+def _rows(states: Sequence[Tensor], chosen: np.ndarray) -> list[Tensor]:
+    return [x[torch.from_numpy(chosen).to(x.device)] for x in states]
+
+
+def _bend(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: Sequence[Tensor], seed: int) -> None:
+    """Measures curvature, from targets drawn from the network's final distribution.
+
+    Where the lens is right that is the Fisher information; where it is sure and wrong, it is more, not nothing.
+    """
+    random = torch.Generator(some.network.device).manual_seed(seed)
+    states = [x[: CURVED * states[-1].shape[-1]] for x in states]
+    for part in chunks(len(states[-1]), _classes(some, states[-1])):
+        with torch.no_grad():
+            final = some.logits(states[-1][part]).softmax(1)
+        drawn = torch.zeros_like(final).scatter_(1, torch.multinomial(final, 1, generator=random), 1)
+        for k, polish in learn:
+            x = states[k][part]
+            polish.bend(x, some.slope(polish(x), drawn), len(states[-1]))
+
+
+def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: Sequence[Tensor]) -> None:
     """Adds the gradient of the mean KL(final ‖ lens) of every place."""
     count = len(states[-1])
-    with frozen(some.network.model):
-        for part in chunks(count, _classes(some, states[-1])):
-            with torch.no_grad():
-                final = some.logits(states[-1][part]).softmax(1)
-            for k, polish in learn:
-                z = some.logits(polish(states[k][part]))
-                with torch.no_grad():
-                    seed = z.softmax(1).sub_(final).div_(count)
-                weight, bias = torch.autograd.grad(z, [polish.weight, polish.bias], seed)
-                for value, found in ((polish.weight, weight), (polish.bias, bias)):
-                    value.grad = found if value.grad is None else value.grad + found
+    for part in chunks(count, _classes(some, states[-1])):
+        with torch.no_grad():
+            final = some.logits(states[-1][part]).softmax(1)
+        for k, polish in learn:
+            x = states[k][part]
+            polish.add(x, some.slope(polish(x), final) / count)
 
 
-def _scores(some: _Clusters, polishes: Sequence[_Polish | None], held_out: np.ndarray, progress: Progress) -> Tensor:
+def _scores(some: _Clusters, polishes: Sequence[Polish | None], held_out: np.ndarray, progress: Progress) -> Tensor:
     """Mean KL(final ‖ lens) of the held-out clusters at every place for every share, nats, float64; float32 products."""
     exact = replace(some, recipe=replace(some.recipe, precision="float32"))
     readers = [[] if p is None else [p.translator(share).to(some.network.device) for share in SHARES] for p in polishes]
@@ -275,7 +243,7 @@ def _scores(some: _Clusters, polishes: Sequence[_Polish | None], held_out: np.nd
                 for k, some_shares in enumerate(readers):
                     for share, translator in enumerate(some_shares):
                         other = exact.logits(translator(states[k][part])).log_softmax(1)
-                        sums[k, share] += (p * (log - other)).sum(1).double().sum().cpu()
+                        sums[k, share] += torch.sub(log, other, out=other).mul_(p).sum(1).double().sum().cpu()
         count, done = count + len(states[-1]), done + len(batch)
         progress("scoring", done, len(where))
     return (sums / max(count, 1)).nan_to_num(torch.inf)
