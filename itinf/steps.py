@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from .architecture import Network
 from .data import IGNORED
 from .lenses.translator import Translator
 from .readouts import StateId, readers, said
-from .tracing import Target, Trace, chunks, classes_of
+from .tracing import Target, Trace, classes_of
 
 if TYPE_CHECKING:
     from .lenses.lens import Lens
 
-SHARE = 4
-"""Units are read in portions this many times smaller than for one depth: few enough for memory, not for the head."""
+CELLS = 2**17
+"""Logits of one depth that exist at once, about, in float64: so few that those of a step stay in a cache."""
+LEAST = 16
+"""Units read at once, at least: every product streams the whole head."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,31 @@ def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Te
     Returns:
         gain (R,), movement (R,).
     """
-    change, least = after - before, before.logsumexp(1)
-    spread = after.logsumexp(1) - least
+    start = _Said.of(before)
+    return _moved(start, after - before, after.logsumexp(1), target)
+
+
+class _Said(NamedTuple):
+    """Logits (R, classes) with their log-partition (R,) and softmax, which every step from here needs."""
+
+    z: Tensor
+    least: Tensor
+    p: Tensor
+
+    @classmethod
+    def of(cls, z: Tensor) -> _Said:
+        least = z.logsumexp(1)
+        return cls(z, least, (z - least.unsqueeze(1)).exp_())
+
+
+def _moved(start: _Said, change: Tensor, end_least: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """``gain_and_movement`` by a change of logits, given the log-partition at its end."""
+    spread = end_least - start.least
     if target.ndim == 1:
         reached = change.gather(1, target.unsqueeze(1)).squeeze(1)
     else:
         reached = torch.linalg.vecdot(target, change)
-    expected = torch.linalg.vecdot((before - least.unsqueeze(1)).exp_(), change)
-    return reached - spread, spread - expected
+    return reached - spread, spread - torch.linalg.vecdot(start.p, change)
 
 
 def each(trace: Trace, states: Collection[StateId]) -> list[Span]:
@@ -134,6 +153,7 @@ def walk(
     nulls: dict[str, np.ndarray] | None = None,
     shuffled: bool = True,
     seed: int = 0,
+    bare: Collection[str] = (),
 ) -> dict[tuple[str, int, Target, str], Step]:
     """Ways through depth, step by step in prediction space; every state is read once for all of them.
 
@@ -147,6 +167,7 @@ def walk(
         shuffled: also the ``order-shuffled`` null, the unit's own increments in random depth order,
             where the steps of a way follow each other without a bridge.
         seed: of those orders, one per cluster.
+        bare: ways without nulls.
 
     Returns:
         (way, block, target, null) -> step, ``"observed"`` among the nulls.
@@ -156,14 +177,17 @@ def walk(
     known = label != IGNORED
     rows = {i: network.rows(trace.states[i]) for i in places}
     partners = {name: torch.as_tensor(p, device=label.device) for name, p in (nulls or {}).items()}
-    orders = {w: _orders(trace, len(way), seed) for w, way in ways.items() if shuffled and _chain(way)}
+    judged = {w: way for w, way in ways.items() if w not in bare}
+    apart = sorted({place for way in judged.values() for span in way for place in (span.start, span.end)})
+    orders = {w: _orders(trace, len(way), seed) for w, way in judged.items() if shuffled and _chain(way)}
     nothing = torch.zeros(len(label), dtype=torch.float64, device=label.device)
     result: dict[tuple[str, int, Target, str], Step] = {}
     for w, way in ways.items():
         for span in way:
             split = _same_lens_fits(through, span)
             for t in targets:
-                for n in ("observed", *partners, *(["order-shuffled"] if w in orders else [])):
+                null_names = [*(partners if w in judged else ()), *(["order-shuffled"] if w in orders else ())]
+                for n in ("observed", *null_names):
                     part_of_block = nothing.clone() if split and n == "observed" else None
                     result[w, span.block, t, n] = Step(nothing.clone(), nothing.clone(), known, part_of_block)
     if not result:
@@ -173,11 +197,12 @@ def walk(
     def logits(place: int, chosen: slice | Tensor, translator: Translator | None) -> Tensor:
         return said(network, rows[place][chosen], translator).double()
 
-    # every depth's float64 logits of a chunk are held at once
+    size = max(LEAST, CELLS // classes_of(network, last))
     with torch.no_grad():
-        for part in chunks(len(label), classes_of(network, last) * SHARE):
-            z = {i: logits(i, part, through[i]) for i in places}
-            others = {n: {i: logits(i, p[part].clamp_min(0), through[i]) for i in places} for n, p in partners.items()}
+        for first in range(0, len(label), size):
+            part = slice(first, min(first + size, len(label)))
+            z = {i: _Said.of(logits(i, part, through[i])) for i in places}
+            others = {n: {i: logits(i, p[part].clamp_min(0), through[i]) for i in apart} for n, p in partners.items()}
             goals: dict[Target, Tensor] = {"label": label[part].clamp_min(0)}
             if "model" in targets:
                 goals["model"] = network.readout(last[part]).double().softmax(1)
@@ -185,22 +210,29 @@ def walk(
                 path = _ordered(z, way, orders[w][part]) if w in orders else None
                 for place, span in enumerate(way):
                     start, end = z[span.start], z[span.end]
-                    ends = {"observed": (start, end)}
-                    ends |= {n: (start, start + (x[span.end] - x[span.start])) for n, x in others.items()}
+                    found = {"observed": (start, end.z - start.z, end.least)}
+                    for n, x in others.items() if w in judged else ():
+                        change = x[span.end] - x[span.start]
+                        found[n] = (start, change, (start.z + change).logsumexp(1))
                     if path is not None:
-                        ends["order-shuffled"] = (path[place], path[place + 1])
-                    same_lens = logits(span.start, part, through[span.end]) if _same_lens_fits(through, span) else None
+                        here, there = path[place], path[place + 1]
+                        found["order-shuffled"] = (here, there.z - here.z, there.least)
+                    same_lens = None
+                    if _same_lens_fits(through, span):
+                        same_lens = _Said.of(logits(span.start, part, through[span.end]))
                     for t in targets:
-                        for n, (x, y) in ends.items():
-                            gain, movement = gain_and_movement(x, y, goals[t])
+                        for n, (before, change, least) in found.items():
+                            gain, movement = _moved(before, change, least, goals[t])
                             step = result[w, span.block, t, n]
                             step.gain[part], step.movement[part] = gain / math.log(2), movement / math.log(2)
-                            if step.block_gain is not None and same_lens is not None:
-                                step.block_gain[part] = gain_and_movement(same_lens, y, goals[t])[0] / math.log(2)
+                        step = result[w, span.block, t, "observed"]
+                        if step.block_gain is not None and same_lens is not None:
+                            gain, _ = _moved(same_lens, end.z - same_lens.z, end.least, goals[t])
+                            step.block_gain[part] = gain / math.log(2)
     shape = trace.targets.shape
     for (*_, name), step in result.items():
-        here = known & (partners[name] >= 0) if name in partners else known
-        step.gain, step.movement, step.known = (x.reshape(shape) for x in (step.gain, step.movement, here))
+        fits = known & (partners[name] >= 0) if name in partners else known
+        step.gain, step.movement, step.known = (values.reshape(shape) for values in (step.gain, step.movement, fits))
         step.block_gain = None if step.block_gain is None else step.block_gain.reshape(shape)
     return result
 
@@ -227,10 +259,10 @@ def _orders(trace: Trace, length: int, seed: int) -> Tensor:
     return torch.as_tensor(order, device=trace.targets.device)
 
 
-def _ordered(z: dict[int, Tensor], way: Sequence[Span], order: Tensor) -> list[Tensor]:
-    moves = torch.stack([z[span.end] - z[span.start] for span in way])  # (steps, R, classes)
+def _ordered(z: dict[int, _Said], way: Sequence[Span], order: Tensor) -> list[_Said]:
+    moves = torch.stack([z[span.end].z - z[span.start].z for span in way])  # (steps, R, classes)
     here = torch.arange(order.shape[0], device=order.device)
     path = [z[way[0].start]]
-    for place in range(len(way)):
-        path.append(path[-1] + moves[order[:, place], here])
-    return path
+    for place in range(len(way) - 1):
+        path.append(_Said.of(path[-1].z + moves[order[:, place], here]))
+    return [*path, z[way[-1].end]]  # whatever the order, it ends there

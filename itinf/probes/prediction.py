@@ -33,7 +33,8 @@ class Prediction(ThroughLens):
     too. With a lens the gain is also split into ``block_gain``, what the block does under the lens
     of its end, and ``lens_change_gain``, the rest, where that lens fits the width of both states.
     Efficiency depends on how finely depth is cut, so networks are compared with their blocks merged
-    to as many steps: rows of the form "merged to 6" stand at each step's last block.
+    to as many steps: rows of the form "merged to 6" stand at each step's last block, and there with a
+    lens the nulls stand, too.
 
     Attributes:
         targets: "label", or "model" (the network's final distribution; the update is then a summand
@@ -74,7 +75,8 @@ class Prediction(ThroughLens):
             joined = merged(view.trace, through, self.merge)
             ways |= {f"merged to {len(joined)}": joined} if joined else {}
         shuffled = "order-shuffled" in self.nulls
-        found = walk(view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed)
+        bare = [""] if len(ways) > 1 else []
+        found = walk(view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed, bare)
         for (form, block, target, null), step in found.items():
             row = Row(
                 "efficiency", block + 1, view.network.unit, "ratio", form=form, target=target, null=null, lens=lens
