@@ -14,15 +14,15 @@ from itinf import IGNORED, Batch, Network
 from itinf.data import as_data
 from itinf.lenses.fit import batches, fit
 from itinf.lenses.grid_table import grid_table
+from itinf.lenses.judging import BINS
 from itinf.lenses.lens import Kind, Lens
-from itinf.lenses.reads import BINS
+from itinf.lenses.reads import reads_of
 from itinf.lenses.shared import rotation
-from itinf.lenses.temper import BETAS
-from itinf.lenses.transfer import Grid, reads_of
+from itinf.lenses.transfer import Grid, temperatures
 from itinf.lenses.translator import Translator
 from itinf.readouts import StateId, state_at
 from itinf.statistics import Array, poisson_weights
-from itinf.tracing import trace
+from itinf.tracing import Target, trace
 from oracles import Chain, generator, normal, opened
 
 CLASSES, COUNT = 4, 1000
@@ -155,27 +155,41 @@ class Judged:
     grid: Grid
     table: pd.DataFrame
 
-    def row(self, measure: str, lens: str, at: int, fitted_at: int | None = None) -> pd.Series:
+    def row(self, measure: str, lens: str, at: int, fitted_at: int | None = None, **where: object) -> pd.Series:
+        """One row; ``where`` names other columns than target "label", if there is one, no null and no form."""
         t = self.table
-        where = "" if fitted_at is None else str(fitted_at)
-        rows = t[(t.measure == measure) & (t.lens == lens) & (t["index"] == at) & (t.fitted_at == where)]
-        assert len(rows) == 1, (measure, lens, at, fitted_at, len(rows))
+        rows = t[(t.measure == measure) & (t.lens == lens) & (t["index"] == at)]
+        rows = rows[rows.fitted_at == ("" if fitted_at is None else str(fitted_at))]
+        named: dict[str, object] = {"null": "observed", "form": ""} | where
+        if "target" not in where and rows.target.nunique() > 1:
+            named["target"] = "label"
+        for column, value in named.items():
+            rows = rows[rows[column] == value]
+        assert len(rows) == 1, (measure, lens, at, fitted_at, where, len(rows))
         return rows.iloc[0]
 
-    def matrix(self, measure: str, lens: str = "affine") -> Tensor:
-        """(fitted at, read at), NaN where missing."""
+    def matrix(self, measure: str, lens: str = "affine", **where: object) -> Tensor:
+        """(fitted at, read at), NaN where missing; gauge-matched cells have no diagonal."""
         n = len(self.grid.places)
-        return torch.tensor([[self.row(measure, lens, j, i)["mean"] for j in range(n)] for i in range(n)])
+        found = torch.full((n, n), torch.nan, dtype=torch.float64)
+        for i in range(n):
+            for j in range(n):
+                if i != j or not where.get("form"):
+                    found[i, j] = self.row(measure, lens, j, i, **where)["mean"]
+        return found
 
-    def along(self, measure: str, lens: str) -> Tensor:
+    def along(self, measure: str, lens: str, **where: object) -> Tensor:
         """By state, of a lens fitted at many."""
-        return torch.tensor([self.row(measure, lens, j)["mean"] for j in range(len(self.grid.places))])
+        return torch.tensor([self.row(measure, lens, j, **where)["mean"] for j in range(len(self.grid.places))])
 
 
-def judged(network: Network, fitted: list, read: list, kind: Kind = "affine", replicates: int = 100) -> Judged:
-    """Fits on ``fitted``, reads ``read``."""
+def judged(
+    network: Network, fitted: list, read: list, kind: Kind = "affine", replicates: int = 100, pilot: list | None = None
+) -> Judged:
+    """Fits on ``fitted``, sets temperatures on ``pilot`` (the same if none are given), reads ``read``."""
     lens = fit(network, fitted, kind, batch=500)
-    grid = Grid(network, lens, reads_of(network, lens), 0, replicates)
+    reads, chosen = reads_of(lens), as_data(pilot or fitted, network.unit)
+    grid = Grid(network, lens, reads, temperatures(network, lens, reads, batches(chosen, None, 0, 500)), 0, replicates)
     for batch in batches(as_data(read, network.unit), None, 0, 500):
         grid.add(network, batch)
     return Judged(network, lens, grid, grid_table(network, grid))
@@ -185,7 +199,7 @@ def judged(network: Network, fitted: list, read: list, kind: Kind = "affine", re
 def case(name: str, count: int = COUNT) -> Judged:
     """A network of this file by name, judged on ``count`` inputs."""
     if name == "gathering":
-        return judged(gathering(), evidence(count, 3, 1), evidence(count, 3, 2))
+        return judged(gathering(), *(evidence(count, 3, seed) for seed in (1, 2)), pilot=evidence(count, 3, 3))
     networks = {"subspaces": shifting, "shifting": shifting, "turning": turning, "carrying": carrying}
     network = networks.get(name, descending)()
     width = network.model.head.in_features
@@ -198,19 +212,19 @@ def case(name: str, count: int = COUNT) -> Judged:
             vectors[:, CLASSES:] = 0
         return labelled(network, vectors, seed)
 
-    return judged(network, items(1), items(2))
+    return judged(network, items(1), items(2), pilot=items(3))
 
 
 class Brute:
     """Every number as a function of how often each cluster counts; rows of weights (1 + B, N), the first all 1."""
 
     def __init__(self, network: Network, lens: Lens, batch: Batch, replicates: int) -> None:
-        self.network, self.places, self.prior = network, lens.places, lens.prior
+        self.network, self.places = network, lens.places
+        self.priors = {"label": lens.prior, "model": lens.final}
         self.seen = trace(network, batch, gradients=False)
         self.labels = batch.targets.reshape(len(batch), -1)
         self.known = (self.labels != IGNORED).double()
         self.weights = np.vstack([np.ones(len(batch)), poisson_weights(batch.keys, 0, replicates).T])
-        self.half = ((batch.keys >> np.uint64(20)) & np.uint64(1)).astype(bool)
         self.final = self.log(len(self.seen.states) - 1, None)
 
     def log(self, where: StateId, translator: Translator | None) -> Tensor:
@@ -224,26 +238,31 @@ class Brute:
                 h = h @ matrix.T + bias
         return self.network.readout(self.network.rows(h)).reshape(*self.labels.shape, -1).log_softmax(-1)
 
-    def loss(self, log: Tensor) -> Tensor:
-        """(N, P)."""
+    def loss(self, log: Tensor, target: Target = "label") -> Tensor:
+        """(N, P): cross-entropy of the label, or KL from the final distribution."""
+        if target == "model":
+            return self.kl(self.final, log)
         return -log.gather(-1, self.labels.clamp_min(0)[..., None])[..., 0]
 
     def mean(self, values: Tensor) -> Array:
         """(1 + B,) of (N, P)."""
         return self.weights @ self.sum(values) / (self.weights @ self.sum(torch.ones_like(values)))
 
-    def sum(self, values: Tensor, where: Array | None = None) -> Array:
-        found = (values * self.known).sum(1).numpy()
-        return found if where is None else found * where
+    def sum(self, values: Tensor) -> Array:
+        """(N,) of (N, P)."""
+        return (values * self.known).sum(1).numpy()
 
-    def readable(self, log: Tensor) -> Array:
-        prior = self.prior.expand_as(log)
-        losses = [self.loss(((1 - b) * prior + b * log).log_softmax(-1)) for b in BETAS]
-        total = 0.0
-        for chosen_on, scored_on in ((~self.half, self.half), (self.half, ~self.half)):
-            best = min(losses, key=lambda x: self.sum(x, chosen_on).sum())
-            total = total + self.weights @ self.sum(self.loss(prior) - best, scored_on)
-        return total / (self.weights @ self.known.sum(1).numpy())
+    def readable(self, log: Tensor, target: Target, beta: float) -> Array:
+        """Nats per unit, (1 + B,)."""
+        prior = self.priors[target].expand_as(log)
+        tempered = ((1 - beta) * prior + beta * log).log_softmax(-1)
+        return self.mean(self.loss(prior, target) - self.loss(tempered, target))
+
+    def marginal(self, log: Tensor, clusters: Array) -> float:
+        """KL of the mean reading from the mean final distribution over all units of some clusters, nats."""
+        p, q = ((x.exp() * self.known[..., None])[clusters].sum((0, 1)) for x in (self.final, log))
+        p, q = p / p.sum(), q / q.sum()
+        return float((p * (p / q).log()).sum())
 
     def calibration(self, log: Tensor) -> Array:
         p, answer = log.exp().max(-1)

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 from itinf import ItinfError
 from itinf.data import as_data, keyed_order
 from itinf.lenses.fit import fit
 from itinf.lenses.fitting_data import Rest, clusters_of, fitting_data
-from itinf.lenses.study import CHECK, Transfer, transfer
+from itinf.lenses.study import CHECK, PILOT_UNITS, Transfer, transfer
+from itinf.lenses.transfer import Grid
 from lens_oracles import descending, labelled, starts
 
 WIDTH = 6
@@ -34,15 +36,44 @@ def data(net):
 
 def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
     loose = transfer(net, lens, data, precision=0.5, replicates=40)
-    assert loose.manifest["stopped"] and loose.manifest["clusters"] == CHECK
+    assert loose.manifest["stopped"] and loose.manifest["clusters"] == CHECK["image"]
     assert loose.manifest["reached"] <= 0.5
     again = transfer(net, lens, data, precision=0.5, replicates=40, batch=7)
     pd.testing.assert_frame_equal(again.table, loose.table, rtol=1e-5, atol=1e-6)
     never = transfer(net, lens, data, precision=0.0, replicates=40)
-    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600
+    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600 - 150  # a quarter sets temperatures
     assert never.manifest["reached"] < loose.manifest["reached"]
     few = transfer(net, lens, data, units=100, precision=0.0, replicates=40)
-    assert few.manifest["units"] == 100 and "all the units asked for" in repr(few)
+    assert few.manifest["units"] == 75 and "all the units asked for" in repr(few)
+
+
+def test_clusters_that_set_temperatures_are_not_scored(net, lens, data, monkeypatch):
+    seen = {"pilot": [], "scored": []}
+
+    def temperatures(network, lens, reads, batches):
+        seen["pilot"] += [key for batch in batches for key in batch.keys]
+        return torch.ones(2, len(reads), dtype=torch.float64)
+
+    class Watched(Grid):
+        def add(self, network, batch):
+            seen["scored"] += list(batch.keys)
+            super().add(network, batch)
+
+    monkeypatch.setattr("itinf.lenses.study.temperatures", temperatures)
+    monkeypatch.setattr("itinf.lenses.study.Grid", Watched)
+    for units in (200, None):
+        seen["pilot"], seen["scored"] = [], []
+        made = transfer(net, lens, data, units=units, precision=0.0, replicates=20, batch=30)
+        pilot, scored = set(seen["pilot"]), set(seen["scored"])
+        count = units or 600
+        assert len(pilot) == len(seen["pilot"]) == min(PILOT_UNITS, count // 4)
+        assert not pilot & scored and len(scored) == len(seen["scored"]) == made.manifest["clusters"]
+        assert len(pilot | scored) == count
+
+
+def test_too_few_clusters_to_part(net, lens, data):
+    with pytest.raises(ItinfError, match=r"3 clusters .* cannot be parted"):
+        transfer(net, lens, data, units=3)
 
 
 def test_the_folder_is_read_again_and_another_refused(net, lens, data, tmp_path, monkeypatch):
@@ -50,7 +81,7 @@ def test_the_folder_is_read_again_and_another_refused(net, lens, data, tmp_path,
     monkeypatch.setattr("itinf.lenses.study.Grid", None)  # nothing is measured a second time
     read = transfer(net, lens, data, units=64, replicates=20, out=tmp_path / "out")
     pd.testing.assert_frame_equal(read.table, made.table)
-    pd.testing.assert_frame_equal(Transfer.load(tmp_path / "out").distances, made.distances)
+    pd.testing.assert_frame_equal(Transfer.load(tmp_path / "out").summaries, made.summaries)
     with pytest.raises(ItinfError, match=r"another transfer: settings\.units is 65 here and 64 there"):
         transfer(net, lens, data, units=65, replicates=20, out=tmp_path / "out")
     other = replace(lens, record={**lens.record, "units": 7})

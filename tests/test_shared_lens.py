@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from itinf.lenses.collect import Collected, Place
 from itinf.lenses.fit import shared_maps
 from itinf.lenses.moments import Moments
+from itinf.lenses.reads import LEFT_OUT, ROTATED, SHARED
 from itinf.lenses.shared import rotation, shared
-from itinf.lenses.transfer import LEFT_OUT, ROTATED, SHARED
 from lens_oracles import CLASSES, case, evidence, labelled, starts
 from oracles import generator, normal
 
@@ -152,7 +152,7 @@ def test_descent_towards_its_own_posterior_is_read_by_one_lens():
     judged = case("descending")
     assert torch.isnan(judged.along("retention", LEFT_OUT)[0])  # the start tells nothing
     assert (judged.along("retention", LEFT_OUT)[1:] > 0.9).all()
-    assert (judged.along("retention", f"{ROTATED} 1")[1:] < 0.6).all()
+    assert (judged.along("retention", LEFT_OUT, null=ROTATED)[1:] < 0.6).all()
 
 
 def test_an_answer_carried_along_is_kept_without_gain():

@@ -14,8 +14,9 @@ from ..data import IGNORED, Batch
 from ..errors import ItinfError
 from ..readouts import StateId, part_input, state_at
 from ..tracing import Trace, chunks, classes_of, trace
+from .matching import spans
 from .moments import Moments
-from .reading import logits, require_finite, vectors
+from .reading import logits, pools_first, require_finite, vectors
 
 HELD_OUT = 8
 """One cluster in so many, by its key, chooses the ridge and is not fitted on."""
@@ -50,6 +51,8 @@ class Collected:
         fitted, held_out: for each place, moments of its vectors with the last state's.
         targets: (2, classes) how often each target occurs among fitted and held-out units.
         final: (classes,) sum of the network's final distributions over fitted units.
+        products: first place of a segment -> (S · D, S · D) Σxxᵀ over fitted units of the vectors of its
+            S states side by side, where channels may have to be matched.
     """
 
     places: list[Place]
@@ -57,6 +60,7 @@ class Collected:
     held_out: list[Moments] = field(default_factory=list)
     targets: Tensor = field(default_factory=lambda: torch.zeros(2, 0))
     final: Tensor = field(default_factory=lambda: torch.zeros(0))
+    products: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -72,6 +76,7 @@ class Collected:
             [a + b for a, b in zip(self.held_out, other.held_out, strict=True)],
             self.targets + other.targets,
             self.final + other.final,
+            {first: some + other.products[first] for first, some in self.products.items()},
         )
 
 
@@ -138,19 +143,33 @@ def _nothing(network: Network, seen: Trace, inside: bool) -> Collected:
     classes, width = classes_of(network, network.rows(seen.states[-1])), found[-1].width
     fitted, held_out = ([Moments.none(place.width, width) for place in found] for _ in range(2))
     targets, final = (torch.zeros(*shape, dtype=torch.float64) for shape in ((2, classes), (classes,)))
-    return Collected(found, fitted, held_out, targets, final)
+    return Collected(found, fitted, held_out, targets, final, _no_products(network, found))
+
+
+def _no_products(network: Network, places: list[Place]) -> dict[int, Tensor]:
+    """Channels have no common order but the one given wherever a skip does not fix it; rotations have none to match."""
+    if not pools_first(network) or network.gauge not in (None, "channel-scale"):
+        return {}
+    widths = [place.width for place in places]
+    sizes = {span.start: sum(widths[span]) for span in spans([place.segment for place in places], widths)}
+    return {first: torch.zeros(size, size, dtype=torch.float64) for first, size in sizes.items()}
 
 
 def _add(network: Network, seen: Trace, total: Collected) -> None:
     known = (seen.targets != IGNORED).flatten().cpu()
     held = torch.from_numpy(is_held_out(seen.keys)).repeat_interleave(seen.targets.shape[1])
     last = vectors(network, seen.states[-1])
+    beside: dict[int, list[Tensor]] = {}
     for k, place in enumerate(total.places):
         own = vectors(network, state_at(network, seen, place.where))
         require_finite(network, place.name, own)
         for moments, chosen in ((total.fitted, known & ~held), (total.held_out, known & held)):
             if bool(chosen.any()):
                 moments[k] = moments[k] + Moments.of(*_pairs(own[chosen.to(own.device)], last[chosen.to(own.device)]))
+        beside.setdefault(place.segment, []).append(own[(known & ~held).to(own.device)])
+    for first, products in total.products.items():
+        joined = torch.cat(beside[total.places[first].segment], 1).double().cpu()
+        products += joined.T @ joined
     labels = seen.targets.flatten().cpu()
     for row, chosen in enumerate((known & ~held, known & held)):
         total.targets[row] += torch.bincount(labels[chosen], minlength=total.targets.shape[1])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..architecture import Network
 from ..data import Data, keyed_order
-from ..errors import ItinfError
+from ..errors import ItinfError, TooFewError
 from ..registry import dataset
 
 
@@ -48,21 +48,26 @@ def fitting_data(source: str, network: Network, measured: Data, clusters: int, s
         seed, length: as for ``measured``.
 
     Raises:
-        ItinfError: there is no training split, and nothing is left of this one.
+        TooFewError: there is no training split, and nothing is left of this one.
     """
-    try:
-        found = dataset(source, network, seed=seed, length=length, split="train")
-    except ItinfError:
-        found = measured  # of one split only
+    found = training_split(source, network, seed, length)
     if found.name != measured.name:
         return found
     rest = Rest(measured, clusters, seed)
     if len(rest) < max(1, clusters // 4):
-        raise ItinfError(
+        raise TooFewError(
             f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and {clusters:,} "
             f"are measured: {len(rest):,} are left to fit a lens on. Measure fewer, or give fitting data of their own."
         )
     return rest
+
+
+def training_split(source: str, network: Network, seed: int, length: int | None) -> Data:
+    """The training split of a data set, or all of one that has no splits."""
+    try:
+        return dataset(source, network, seed=seed, length=length, split="train")
+    except ItinfError:
+        return dataset(source, network, seed=seed, length=length)
 
 
 def clusters_of(data: Data, units: int | None) -> int:

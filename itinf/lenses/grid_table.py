@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from ..statistics import Array, interval
+from ..statistics import MIN_CLUSTERS, Array, interval
 from ..table import COLUMNS, SCHEMA
+from ..tracing import Target
+from .judging import TARGETS
 from .reads import Read
 from .transfer import Grid, ratio
 
@@ -28,134 +30,138 @@ class About(Protocol):
 
 READABLE_SHARE = 0.05
 """A state whose own lens tells less than this share of what the last one's tells has no retention."""
+NOTHING = "the last state tells nothing of it that is surely more than nothing"
 TOO_LITTLE = "its own lens tells less than 5 % of what the last state's tells"
+UNSURE = "what its own lens tells is not surely more than nothing"
 
 
 def grid_table(about: About, grid: Grid) -> pd.DataFrame:
     """One row per number, in the columns of every results table; losses in bits per unit.
 
     ``index`` numbers the states (0 before the first block), ``fitted_at`` the state a lens was fitted
-    at, "" for lenses fitted at many.
+    at, "" for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
     """
-    own = {read.at: read for read in grid.reads if read.own}
-    kind = own[len(grid.places) - 1].lens
-    readable = {at: grid.readable(read) for at, read in own.items()}
-    last = readable[len(grid.places) - 1][0]
-    rows = [
-        _row(
-            about,
-            grid,
-            len(grid.places) - 1,
-            "prediction_depth",
-            grid.per_unit(grid.column("prediction depth")),
-            kind,
-            "",
-        )
-    ]
+    own = own_reads(grid)
+    kept = {target: Retention(grid, target) for target in TARGETS}
+    rows = [_row(about, grid, own[max(own)], "prediction_depth", grid.per_unit(grid.column("prediction depth")))]
+    bits = 1 / math.log(2)
     for read in grid.reads:
-        told = readable[read.at] if read.own else grid.readable(read)
-        where = "" if read.fitted_at < 0 else str(read.fitted_at)
-        for measure, estimate in _quality(grid, read, told):
-            rows.append(_row(about, grid, read.at, measure, estimate, read.lens, where))
-        penalty = (grid.mean(read, "loss") - grid.mean(own[read.at], "loss")) / math.log(2)
-        rows.append(_row(about, grid, read.at, "transfer_penalty", penalty, read.lens, where))
-        rows.append(
-            _row(about, grid, read.at, "transfer_kl", grid.mean(read, "from_own") / math.log(2), read.lens, where)
-        )
-        for measure, above, below in (
-            ("retention", told, readable[read.at]),
-            ("raw_retention", grid.raw_readable(read), grid.raw_readable(own[read.at])),
-        ):
-            kept, why = (ratio(above, below), "") if _enough(below, last) else (None, TOO_LITTLE)
-            rows.append(_row(about, grid, read.at, measure, kept, read.lens, where, "ratio", why))
+        if read.judged:
+            rows += [_row(about, grid, read, *one) for one in _quality(grid, read)]
+            rows.append(_marginal(about, grid, read))
+        penalty = (grid.mean(read, "loss") - grid.mean(own[read.at], "loss")) * bits
+        rows.append(_row(about, grid, read, "transfer_penalty", penalty))
+        rows.append(_row(about, grid, read, "transfer_kl", grid.mean(read, "from_own") * bits, "model"))
+        for target in TARGETS:
+            rows.append(_row(about, grid, read, "readable", grid.readable(read, target) * bits, target))
+            for measure, raw in (("retention", False), ("raw_retention", True)):
+                found, why = kept[target].of(read, raw)
+                rows.append(_row(about, grid, read, measure, found, target, "ratio", why))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def by_distance(about: About, grid: Grid) -> pd.DataFrame:
-    """Mean retention of all pairs of states so many states apart, forward, backward and both.
+def own_reads(grid: Grid) -> dict[int, Read]:
+    """Number of the state -> its own lens's read."""
+    return {read.at: read for read in grid.reads if read.own}
 
-    Returns:
-        columns distance (states), share (of the longest segment's depth, as relative depth), direction
-        ("forward": fitted before it is read), mean, lo, hi, cells.
-    """
-    own = {read.at: grid.readable(read) for read in grid.reads if read.own}
-    last = own[len(grid.places) - 1][0]
-    cells: dict[tuple[int, str], list[Array]] = {}
-    shares: dict[int, list[float]] = {}
-    for read in grid.reads:
-        if read.fitted_at < 0 or not _enough(own[read.at], last):
-            continue
-        distance = read.at - read.fitted_at
-        kept = ratio(grid.readable(read), own[read.at])
-        shares.setdefault(abs(distance), []).append(abs(grid.places[read.at].depth - grid.places[read.fitted_at].depth))
-        one_way = ["forward"] if distance > 0 else ["backward"] if distance < 0 else []
-        for direction in ("both", *one_way):
-            cells.setdefault((abs(distance), direction), []).append(kept)
-    made = []
-    for (distance, direction), some in sorted(cells.items()):
-        estimate = np.mean(some, axis=0)
-        lo, hi = interval(estimate, grid.clusters)
-        share = float(np.mean(shares[distance]))
-        made.append((about.name, distance, share, direction, estimate[0], lo, hi, len(some)))
-    return pd.DataFrame(made, columns=["model", "distance", "share", "direction", "mean", "lo", "hi", "cells"])
+
+class Retention:
+    """What reads keep of what each state's own lens tells of one target."""
+
+    def __init__(self, grid: Grid, target: Target) -> None:
+        self.grid, self.target = grid, target
+        own = own_reads(grid)
+        self.own = {raw: {at: grid.readable(read, target, raw) for at, read in own.items()} for raw in (False, True)}
+        last = self.own[False][max(own)]
+        something = _surely(last, grid.clusters)
+        self.missing = {
+            raw: {at: self._why(x, last, something) for at, x in own.items()} for raw, own in self.own.items()
+        }
+
+    def _why(self, told: Array, last: Array, something: bool) -> str:
+        """Why a state has no retention; "" where it has."""
+        if not something:
+            return NOTHING
+        if told[0] < READABLE_SHARE * last[0]:
+            return TOO_LITTLE
+        return "" if _surely(told, self.grid.clusters) else UNSURE
+
+    def of(self, read: Read, raw: bool = False) -> tuple[Array | None, str]:
+        """Estimate (1 + B,) of the retention, or None and why there is none."""
+        below = self.own[raw][read.at]
+        if why := self.missing[raw][read.at]:
+            return None, why
+        return ratio(below if read.own else self.grid.readable(read, self.target, raw), below), ""
 
 
 def widest(grid: Grid) -> float:
     """Half-width of the widest interval of a retention, which more units make narrower; NaN for too few clusters."""
-    own = {read.at: grid.readable(read) for read in grid.reads if read.own}
-    last, halves = own[len(grid.places) - 1][0], [0.0]
-    for read in grid.reads:
-        if not read.own and _enough(own[read.at], last):
-            lo, hi = interval(ratio(grid.readable(read), own[read.at]), grid.clusters)
-            halves.append((hi - lo) / 2)
-    return float(np.max(halves))
+    found = []
+    for target in TARGETS:
+        kept = Retention(grid, target)
+        found += [x for read in grid.reads if not read.own and (x := kept.of(read)[0]) is not None]
+    lo, hi = interval(max(found, key=_spread), grid.clusters) if found else (0.0, 0.0)
+    return (hi - lo) / 2
 
 
-def _enough(told: Array, last: float) -> bool:
-    # where the last state tells nothing beyond the prior, there is nothing to retain
-    return bool(last > 0 and told[0] >= READABLE_SHARE * last)
+def _spread(estimate: Array) -> float:
+    finite = estimate[1:][np.isfinite(estimate[1:])]
+    return float(finite.std()) if len(finite) else 0.0
 
 
-def _quality(grid: Grid, read: Read, told: Array) -> Iterator[tuple[str, Array]]:
+def _surely(told: Array, clusters: int) -> bool:
+    """Above zero with its interval; with too few clusters for one, above zero."""
+    lo, _ = interval(told, clusters)
+    return bool(told[0] > 0 and not lo <= 0)
+
+
+def _quality(grid: Grid, read: Read) -> Iterator[tuple[str, Array, Target]]:
     bits = 1 / math.log(2)
-    yield "lens_loss", grid.mean(read, "loss") * bits
-    yield "lens_kl", grid.mean(read, "to_final") * bits
-    yield "lens_entropy", grid.mean(read, "entropy") * bits
-    yield "lens_agreement", grid.mean(read, "agrees")
-    yield "lens_accuracy", grid.mean(read, "right")
-    yield "lens_calibration_error", grid.calibration_error(read)
-    yield "readable", told * bits
+    yield "lens_loss", grid.mean(read, "loss") * bits, "label"
+    yield "lens_kl", grid.mean(read, "to_final") * bits, "model"
+    yield "lens_entropy", grid.mean(read, "entropy") * bits, "model"
+    yield "lens_agreement", grid.mean(read, "agrees"), "answer"
+    yield "lens_accuracy", grid.mean(read, "right"), "label"
+    yield "lens_calibration_error", grid.calibration_error(read), "label"
+
+
+def _marginal(about: About, grid: Grid, read: Read) -> dict[str, Any]:
+    bits = 1 / math.log(2)
+    bias, half = (bits * x for x in grid.marginal_bias(read))
+    row = _row(about, grid, read, "lens_marginal_bias", np.full(2, bias), "model")
+    half = half if grid.clusters >= MIN_CLUSTERS else math.nan
+    return row | {"lo": row["mean"] - half, "hi": row["mean"] + half}
 
 
 def _row(
     about: About,
     grid: Grid,
-    at: int,
+    read: Read,
     measure: str,
     estimate: Array | None,
-    lens: str,
-    fitted_at: str,
+    target: str = "label",
     statistic: str = "mean",
     reason: str = "",
 ) -> dict[str, Any]:
-    place = grid.places[at]
+    place = grid.places[read.at]
     lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, grid.clusters)
     return dict.fromkeys(COLUMNS, "") | {
         "schema": SCHEMA,
         "model": about.name,
         "modality": about.modality,
         "block": place.name,
-        "index": at,
+        "index": read.at,
         "depth": place.depth,
         "segment": place.segment,
-        "lens": lens,
-        "fitted_at": fitted_at,
+        "lens": read.lens,
+        "fitted_at": "" if read.fitted_at < 0 else str(read.fitted_at),
         "measure": measure,
         "statistic": statistic,
-        "target": "label",
+        "form": read.form,
+        "target": target,
         "subset": "all",
-        "null": "observed",
-        "null_seed": -1,
+        "null": read.null,
+        "null_seed": read.seed,
         "unit": about.unit,
         "mean": math.nan if estimate is None else float(estimate[0]),
         "lo": lo,

@@ -51,12 +51,21 @@ class Lens:
         """
         return self._known(name)[1]
 
-    def read(self, network: Network, seen: Trace, name: str) -> Tensor:
+    def read(self, network: Network, seen: Trace, name: str, fitted_at: str | None = None) -> Tensor:
         """Logits (R, classes) of all units of a trace, read at the state of that name.
 
         For few units at a time: units × classes exists whole.
+
+        Args:
+            network, seen: the network and a trace of it.
+            name: of the state that is read.
+            fitted_at: the state whose translator reads it; its own by default.
+
+        Raises:
+            ItinfError: there is no such state or translator, or it is of another width.
         """
-        place, translator = self._known(name)
+        place, own = self._known(name)
+        translator = own if fitted_at is None else self[fitted_at]
         with torch.no_grad():
             return logits(network, translator(vectors(network, state_at(network, seen, place.where))))
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 
-import torch
-from torch import Tensor
-
-from ..architecture import Network
-from ..data import IGNORED
-from ..readouts import state_at
-from ..tracing import Trace, chunks
-from .collect import Place
-from .reading import logits, require_finite, vectors
-from .temper import BETAS, tempered_losses
+from .fit import shared_maps
+from .lens import Lens
+from .matching import matched
 from .translator import Translator
 
-BINS = 15
-"""Of confidence, for the calibration error."""
+SHARED, LEFT_OUT, ROTATED, MATCHED = "shared", "shared, left out", "rotated", "gauge-matched"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,116 +19,81 @@ class Read:
     """One translator at one state.
 
     Attributes:
-        lens: what it is called in tables: "logit", "affine", "tuned", "shared", "shared, left out" …
+        lens: what it is called in tables: "logit", "affine", "tuned", "shared" or "shared, left out".
         at: number of the place that is read.
         fitted_at: number of the place it was fitted at; −1 for a lens fitted at many.
         translator: the map.
+        form: "gauge-matched" where the channels of the state are matched to those of the lens first.
+        null, seed: "rotated" and its seed, for the null in which no code is common to two depths.
     """
 
     lens: str
     at: int
     fitted_at: int
     translator: Translator
+    form: str = ""
+    null: str = "observed"
+    seed: int = -1
 
     @property
     def name(self) -> str:
-        return f"{self.lens}|{self.fitted_at}|{self.at}"
+        return f"{self.lens}|{self.form}|{self.null} {self.seed}|{self.fitted_at}|{self.at}"
 
     @property
     def own(self) -> bool:
         """Whether the state is read by its own translator."""
         return self.fitted_at == self.at
 
+    @property
+    def moved(self) -> bool:
+        """Whether the translator is another state's."""
+        return self.fitted_at >= 0 and not self.own
 
-@dataclass
-class Reading:
-    """What one read says of a batch's units; all (R,) float64 but ``losses``.
-
-    Attributes:
-        losses: (len(BETAS), R) nats at every temperature; ``BETAS[ONE]`` is the reading as it is.
-        to_final: KL(final ‖ reading), nats.
-        from_own: KL(reading at this state's own lens ‖ this reading), nats; 0 for the own one.
-        entropy: nats.
-        agrees: 1 where its top-1 is the network's final one.
-        confidence: of its top-1; ``right``: 1 where that is the label.
-        answer: (R,) int64 top-1.
-    """
-
-    losses: Tensor
-    to_final: Tensor
-    from_own: Tensor
-    entropy: Tensor
-    agrees: Tensor
-    confidence: Tensor
-    right: Tensor
-    answer: Tensor
+    @property
+    def judged(self) -> bool:
+        """Whether more is asked of it than losses: a state's own lens, or one for many that is no null."""
+        return not self.moved and self.null == "observed"
 
 
-def read_all(
-    network: Network, seen: Trace, places: Sequence[Place], reads: Sequence[Read], prior: Tensor
-) -> list[Reading]:
-    """Every read of a batch; units × classes exists for a few units and two reads at a time.
+def reads_of(lens: Lens, rotations: int = 1) -> list[Read]:
+    """Everything that is read: each translator at every state of its segment, the logit lens, and the shared ones.
 
     Args:
-        network, seen: the network and a trace of the batch.
-        places: of the lens.
-        reads: grouped by nothing in particular.
-        prior: (classes,) log π.
-
-    Returns:
-        one for each read; entries of units without a target are meaningless.
-
-    Raises:
-        ItinfError: a state with numbers that are not finite (named).
+        lens: an affine or tuned lens; one read from a file has no moments, so nothing shared or
+            gauge-matched beside it.
+        rotations: how many seeds of the rotated-depth null.
     """
-    labels = seen.targets.flatten()
-    safe = labels.masked_fill(labels == IGNORED, 0)
-    last = vectors(network, seen.states[-1])
-    states = {k: vectors(network, state_at(network, seen, places[k].where)) for k in {r.at for r in reads}}
-    for k, state in states.items():
-        require_finite(network, places[k].name, state)
-    count = len(labels)
-    found = [_nothing(count, last) for _ in reads]
-    order = sorted(range(len(reads)), key=lambda k: (reads[k].at, not reads[k].own))
-    with torch.no_grad():
-        for part in chunks(count, len(prior)):
-            final = logits(network, last[part]).log_softmax(1)
-            top = final.argmax(1)
-            base: tuple[int, Tensor] | None = None
-            for k in order:
-                read = reads[k]
-                z = logits(network, read.translator(states[read.at][part]))
-                log = z.log_softmax(1)
-                if read.own:
-                    base = (read.at, log)
-                said, p = found[k], log.exp()
-                said.losses[:, part] = tempered_losses(z, prior, safe[part])
-                said.to_final[part] = _kl(final, log)
-                if base is not None and base[0] == read.at and base[1] is not log:
-                    said.from_own[part] = _kl(base[1], log)
-                said.entropy[part] = -(p * log).sum(1).double()
-                confidence, answer = p.max(1)
-                said.answer[part], said.confidence[part] = answer, confidence.double()
-                said.agrees[part], said.right[part] = (answer == top).double(), (answer == safe[part]).double()
-    return found
+    places, width = lens.places, lens.places[-1].width
+    reads = [
+        Read(lens.kind, j, i, translator)
+        for j, here in enumerate(places)
+        for i, (there, translator) in enumerate(zip(places, lens.translators, strict=True))
+        if here.segment == there.segment and translator is not None and lens.translators[j] is not None
+    ]
+    known = [k for k, translator in enumerate(lens.translators) if translator is not None]
+    reads += [Read("logit", j, -1, Translator.identity(width)) for j in known if places[j].width == width]
+    if lens.found is None:
+        return reads
+    several = [k for k in known if sum(place.segment == places[k].segment for place in places) > 1]
+    for name, leave_out, null, seed in (
+        (SHARED, False, "observed", -1),
+        (LEFT_OUT, True, "observed", -1),
+        *((LEFT_OUT, True, ROTATED, seed) for seed in range(1, rotations + 1)),
+    ):
+        maps = shared_maps(lens.found, leave_out, None if seed < 0 else seed)
+        reads += [Read(name, j, -1, Translator.of(*maps[j]), null=null, seed=seed) for j in several]
+    return reads + list(_matched(lens))
 
 
-def _kl(first: Tensor, second: Tensor) -> Tensor:
-    """KL between rows of log-probabilities, (R,) float64 ≥ 0."""
-    return (first.exp() * (first - second)).sum(1).double().clamp_min(0)
-
-
-def _nothing(count: int, like: Tensor) -> Reading:
-    def zeros(*shape: int) -> Tensor:
-        return torch.zeros(*shape, dtype=torch.float64, device=like.device)
-
-    return Reading(
-        losses=zeros(len(BETAS), count),
-        to_final=zeros(count),
-        from_own=zeros(count),
-        entropy=zeros(count),
-        agrees=zeros(count),
-        confidence=zeros(count),
-        right=zeros(count),
-        answer=torch.zeros(count, dtype=torch.int64, device=like.device),
-    )
+def _matched(lens: Lens) -> Iterator[Read]:
+    found = lens.found
+    assert found is not None
+    for first, products in found.products.items():
+        width = lens.places[first].width
+        for i, j in permutations(range(first, first + len(products) // width), 2):
+            translator = lens.translators[i]
+            if translator is not None and lens.translators[j] is not None:
+                rows, columns = (slice((k - first) * width, (k - first + 1) * width) for k in (i, j))
+                matrix, bias = matched(products[rows, columns], found.fitted[i], found.fitted[j])
+                own, offset = translator.matrix.double(), translator.bias.detach().double()
+                yield Read(lens.kind, j, i, Translator.of(own @ matrix, own @ bias + offset), form=MATCHED)

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..architecture import Network
-from ..data import as_data
-from ..errors import ItinfError
+from ..data import Batch, Data, Order, as_data, keyed_order, load_batch
+from ..errors import ItinfError, TooFewError
 from ..files import write_bytes, write_text
 from ..progress import Progress, silent
 from ..registry import figure
 from ..run import difference, read_manifest
-from ..statistics import FEW_CLUSTERS
 from ..table import SCHEMA
 from ..weights import fingerprint
-from .fit import batches, readout_fingerprint
+from .fit import readout_fingerprint
 from .fitting_data import clusters_of
-from .grid_table import by_distance, grid_table, widest
+from .grid_table import grid_table, widest
 from .lens import Lens
-from .transfer import Grid, reads_of
+from .reads import reads_of
+from .summaries import summaries
+from .transfer import Grid, temperatures
 
-MANIFEST, MEASURES, DISTANCES = "manifest.json", "measures.parquet", "distances.parquet"
+MANIFEST, MEASURES, SUMMARIES = "manifest.json", "measures.parquet", "summaries.parquet"
 IDENTITY = ("schema", "network", "data", "settings", "lens")
-CHECK = 64
+CHECK = {"image": 64, "token": 16}
 """Clusters between two looks at the precision."""
+PILOT_UNITS = 512
+"""Units on which temperatures are chosen and nothing is scored, at most a quarter of all."""
 
 
 @dataclass
@@ -38,12 +43,12 @@ class Transfer:
 
     Attributes:
         table: one row per number, in the columns of every results table.
-        distances: retention by distance, see ``itinf.lenses.grid_table.by_distance``.
+        summaries: means over its cells, see ``itinf.lenses.summaries``.
         manifest: network, lens, data, settings, and how many units it took.
     """
 
     table: pd.DataFrame
-    distances: pd.DataFrame
+    summaries: pd.DataFrame
     manifest: dict[str, Any]
 
     @property
@@ -51,14 +56,22 @@ class Transfer:
         return str(self.manifest["network"]["name"])
 
     def plot(self, kind: str = "transfer", **options: Any) -> Any:
-        """A matplotlib Figure: "transfer" or "lenses"."""
-        return figure(kind)(self.table, **options)
+        """A matplotlib Figure: "transfer", "lenses" or "retention"."""
+        return draw(kind, self.table, self.summaries, options)
+
+    def as_null(self, null: str, seed: int) -> Transfer:
+        """The same as rows of a null, such as "untrained"; its own nulls are left out."""
+
+        def said(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows[rows["null"] == "observed"].assign(null=null, null_seed=seed)
+
+        return replace(self, table=said(self.table), summaries=said(self.summaries))
 
     def save(self, folder: str | Path) -> Path:
-        """Writes table, distances and manifest, each atomically; the manifest comes last."""
+        """Writes table, summaries and manifest, each atomically; the manifest comes last."""
         folder = Path(folder)
         write_bytes(folder / MEASURES, self.table.to_parquet(index=False))
-        write_bytes(folder / DISTANCES, self.distances.to_parquet(index=False))
+        write_bytes(folder / SUMMARIES, self.summaries.to_parquet(index=False))
         write_text(folder / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
         return folder
 
@@ -71,8 +84,8 @@ class Transfer:
         """
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete") or "lens" not in manifest:
-            raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {DISTANCES}.")
-        return cls(pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / DISTANCES), manifest)
+            raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
+        return cls(pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), manifest)
 
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]
@@ -81,6 +94,14 @@ class Transfer:
             f"{m['clusters']:,} clusters, {len(widths)} retentions, intervals up to ± {m['reached']:.3f} "
             f"({'the precision asked for' if m['stopped'] else 'all the units asked for'})"
         )
+
+
+def draw(kind: str, table: pd.DataFrame, summaries: pd.DataFrame, options: dict[str, Any]) -> Any:
+    """A registered figure of a table, and of its summaries where the figure takes them."""
+    made = figure(kind)
+    if "summaries" in signature(made).parameters:
+        options = {"summaries": summaries} | options
+    return made(table, **options)
 
 
 def transfer(
@@ -120,7 +141,7 @@ def transfer(
     """
     source = as_data(data, network.unit)
     _require(network, lens)
-    clusters = clusters_of(source, units)
+    order, pilot = _orders(source, clusters_of(source, units), seed)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
@@ -140,13 +161,16 @@ def transfer(
             raise ItinfError(f"{out} holds another transfer: {why}. Choose another --out.")
         return Transfer.load(out)
     start = time.monotonic()
-    grid = Grid(network, lens, reads_of(network, lens, rotations), seed, replicates)
+    reads = reads_of(lens, rotations)
+    betas = temperatures(network, lens, reads, _batches(source, pilot, batch))
+    grid = Grid(network, lens, reads, betas, seed, replicates)
     stopped = False
-    for some in batches(source, clusters, seed, CHECK, progress, "transfer"):
-        for at in range(0, len(some), batch):
-            grid.add(network, some.part(at, at + batch))
-        if grid.clusters >= FEW_CLUSTERS and widest(grid) <= precision:
-            stopped = True
+    for slab in _slabs(order, CHECK[network.unit]):  # of a fixed size, so that no batch decides where it stops
+        for some in _batches(source, slab, batch):
+            grid.add(network, some)
+        progress("transfer", grid.clusters, len(order.indices))
+        stopped = widest(grid) <= precision
+        if stopped:
             break
     manifest |= {
         "complete": True,
@@ -156,10 +180,33 @@ def transfer(
         "stopped": stopped,
         "seconds": round(time.monotonic() - start, 1),
     }
-    made = Transfer(grid_table(network, grid), by_distance(network, grid), manifest)
+    made = Transfer(grid_table(network, grid), summaries(network, grid), manifest)
     if out is not None:
         made.save(out)
     return made
+
+
+def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
+    """The clusters that are scored, and those before them that only choose temperatures."""
+    order = keyed_order(data, clusters, seed)
+    length = data[0][1].numel()
+    pilot = min(-(-PILOT_UNITS // length), clusters // 4)
+    if not 0 < pilot < clusters:
+        raise TooFewError(
+            f"{clusters} clusters of {data.name} cannot be parted into some that set the lenses' confidence and some "
+            "that are scored. Give at least 4 clusters, and better 100."
+        )
+    return order.part(slice(pilot, None)), order.part(slice(pilot))
+
+
+def _slabs(order: Order, size: int) -> Iterator[Order]:
+    for start in range(0, len(order.indices), size):
+        yield order.part(slice(start, start + size))
+
+
+def _batches(data: Data, order: Order, size: int) -> Iterator[Batch]:
+    for slab in _slabs(order, size):
+        yield load_batch(data, slab.indices, slab.keys)
 
 
 def _require(network: Network, lens: Lens) -> None:

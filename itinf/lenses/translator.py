@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import ItinfError
+
 
 class Translator(nn.Module):
     """x + A x + b where widths agree, A x + b where they do not; holds no model.
@@ -42,6 +44,15 @@ class Translator(nn.Module):
         return weight + torch.eye(len(weight)).to(weight) if self.square else weight
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(…, D) -> (…, E)."""
+        """(…, D) -> (…, E).
+
+        Raises:
+            ItinfError: vectors of another width.
+        """
+        if vectors.shape[-1] != self.weight.shape[1]:
+            raise ItinfError(
+                f"This translator reads vectors of width {self.weight.shape[1]}, and these are {vectors.shape[-1]} wide. "
+                "A lens transfers only between states of one width; choose both within a segment."
+            )
         change = F.linear(vectors, self.weight.to(vectors.dtype), self.bias.to(vectors.dtype))
         return vectors + change if self.square else change

@@ -1,0 +1,98 @@
+"""Summaries are means over the cells of the table, with intervals of those means."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from itinf.lenses.grid_table import Retention
+from itinf.lenses.judging import TARGETS
+from itinf.lenses.reads import LEFT_OUT, MATCHED, ROTATED
+from itinf.lenses.summaries import COLUMNS, summaries
+from itinf.statistics import interval
+from lens_oracles import case, judged, labelled
+from oracles import normal
+from test_matching import plain
+
+
+@pytest.fixture(scope="module")
+def found():
+    with torch.no_grad():
+        return case("descending")
+
+
+@pytest.fixture(scope="module")
+def rows(found):
+    return summaries(found.network, found.grid)
+
+
+def cells(found, measure, target, form=""):
+    t = found.table
+    rows = t[(t.measure == measure) & (t.target == target) & (t.form == form) & (t.fitted_at != "")]
+    rows = rows[rows["mean"].notna()]
+    pairs = zip(rows.fitted_at.astype(int), rows["index"], rows["mean"], strict=True)
+    return {(i, j): x for i, j, x in pairs if i != j}
+
+
+@pytest.mark.parametrize(("measure", "target"), [("retention", t) for t in TARGETS] + [("transfer_penalty", "label")])
+def test_means_of_cells(found, rows, measure, target):
+    kept = cells(found, measure, target)
+    depth = [place.depth for place in found.grid.places]
+    mine = rows[
+        (rows.measure == measure) & (rows.target == target) & (rows.form == "") & (rows.direction != "one lens")
+    ]
+    assert set(mine.distance) == {0} | {abs(j - i) for i, j in kept} and len(mine) > 12
+    for _, row in mine.iterrows():
+        here = {(i, j): x for (i, j), x in kept.items() if row.distance in (0, abs(j - i))}
+        chosen = {
+            "both": list(here.values()),
+            "forward": [x for (i, j), x in here.items() if j > i],
+            "backward": [x for (i, j), x in here.items() if j < i],
+            "forward − backward": [x - here[j, i] for (i, j), x in here.items() if j > i and (j, i) in here],
+        }[row.direction]
+        assert row["mean"] == pytest.approx(np.mean(chosen), rel=1e-9, abs=1e-12) and row.cells == len(chosen)
+        assert row.share == pytest.approx(np.mean([abs(depth[j] - depth[i]) for i, j in here]))
+        assert row.lo <= row["mean"] <= row.hi and row.lens == "affine" and row.null == "observed"
+    # state 0 tells nothing of the label, so it is read nowhere and cells are not in pairs
+    one_way = mine[(mine.distance == 5) & (mine.direction == "forward − backward")]
+    assert len(one_way) == (measure == "transfer_penalty")
+
+
+def test_an_interval_is_that_of_the_mean(found, rows):
+    kept = Retention(found.grid, "label")
+    for distance, direction, sign in ((2, "forward", 1), (1, "backward", -1)):
+        reads = [r for r in found.grid.reads if r.moved and r.form == "" and r.at - r.fitted_at == sign * distance]
+        mean = np.mean([x for r in reads if (x := kept.of(r)[0]) is not None], axis=0)
+        row = rows[(rows.measure == "retention") & (rows.target == "label") & (rows.form == "")]
+        row = row[(row.distance == distance) & (row.direction == direction)].iloc[0]
+        assert (row["mean"], row.lo, row.hi) == pytest.approx((mean[0], *interval(mean, found.grid.clusters)))
+
+
+def test_one_lens_for_all_and_its_null(found, rows):
+    for null, seed in (("observed", -1), (ROTATED, 1)):
+        for target in TARGETS:
+            row = rows[(rows.direction == "one lens") & (rows.measure == "retention") & (rows.target == target)]
+            (row,) = (r for _, r in row[(row.null == null) & (row.null_seed == seed)].iterrows())
+            along = found.along("retention", LEFT_OUT, target=target, null=null)
+            along = along[~along.isnan()]
+            assert (
+                row["mean"] == pytest.approx(float(along.mean())) and row.cells == len(along) and row.lens == LEFT_OUT
+            )
+    assert list(rows.columns) == list(COLUMNS) and not rows.duplicated(list(COLUMNS[:10])).any()
+
+
+@torch.no_grad()
+def test_matched_cells_have_rows_of_their_own_and_what_is_missing_has_none():
+    network = plain(True)
+    items = [(x, (y + 1) % 4) for x, y in labelled(network, normal(300, 12).exp(), 1)]  # always the wrong answer
+    found = judged(network, items, items, replicates=20)
+    rows = summaries(network, found.grid)
+    kept = rows[(rows.measure == "retention") & (rows.direction == "both")]
+    assert set(kept.form) == {"", MATCHED}
+    labels = {t: cells(found, "retention", t, MATCHED) for t in TARGETS}
+    for target in TARGETS:
+        row = kept[(kept.target == target) & (kept.form == MATCHED) & (kept.distance == 0)]
+        assert row.cells.sum() == len(labels[target])
+        mean = float(np.mean(list(labels[target].values()))) if labels[target] else math.nan
+        assert row["mean"].sum() == pytest.approx(0 if math.isnan(mean) else mean)
