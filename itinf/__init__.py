@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .data import Batch as Batch
     from .data import Data as Data
     from .errors import ItinfError as ItinfError
+    from .lenses.fit import fit as fit
+    from .lenses.lens import Lens as Lens
+    from .lenses.study import Transfer as Transfer
+    from .lenses.study import transfer as transfer
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
     from .probes import Performance as Performance
@@ -42,6 +46,9 @@ _HOMES = {
     "comparison": ("Comparison", "compare"),
     "data": ("IGNORED", "Batch", "Data"),
     "errors": ("ItinfError",),
+    "lenses.fit": ("fit",),
+    "lenses.lens": ("Lens",),
+    "lenses.study": ("Transfer", "transfer"),
     "probes": ("Alignment", "Gain", "Performance", "Prediction", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "run": ("Run", "merge"),

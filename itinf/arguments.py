@@ -27,6 +27,11 @@ StudyUnits = Annotated[int | None, typer.Option(help="For every network; by defa
 StudyBatch = Annotated[int | None, typer.Option(help="For every network; results do not depend on it.")]
 StudySeed = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
 StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
+StudyLens = Annotated[
+    str | None, typer.Option(help="affine, tuned, or none; by default affine where data are left to fit on.")
+]
+StudyPrecision = Annotated[float | None, typer.Option(help="Of a retention, at which transfer stops: ± this.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Networks measured at a time, each in a process of its own.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
 Seed = Annotated[int, typer.Option(help="Of the choice of clusters, their order and the bootstrap.")]
@@ -59,6 +64,13 @@ def parse_shard(given: str | None) -> tuple[int, int] | None:
     if not (first.isdigit() and total.isdigit() and 1 <= int(first) <= int(total)):
         raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N, e.g. 1/2.")
     return int(first) - 1, int(total)
+
+
+def opened_network(name: str, weights: str | None, option: list[str] | None) -> Network:
+    """The network that the words name."""
+    from .registry import network
+
+    return network(name, weights, **options(option))
 
 
 def place(network: Network, device: str, dtype: str) -> Network:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +16,7 @@ from .arguments import (
     Device,
     Dtype,
     Group,
+    Jobs,
     Length,
     Option,
     Out,
@@ -25,6 +24,8 @@ from .arguments import (
     Seed,
     Source,
     StudyBatch,
+    StudyLens,
+    StudyPrecision,
     StudySeed,
     StudyUnits,
     StudyUntrained,
@@ -32,12 +33,24 @@ from .arguments import (
     Units,
     Untrained,
     Weights,
-    options,
+    opened_network,
     parse_shard,
     place,
     plan_of,
 )
-from .console import REPORT, bars, err, first_process, out, pictures, print_blocks, print_scores, report
+from .console import (
+    REPORT,
+    bars,
+    board,
+    err,
+    first_process,
+    interruptible,
+    out,
+    pictures,
+    print_blocks,
+    print_scores,
+    report,
+)
 from .errors import ItinfError
 
 if TYPE_CHECKING:
@@ -45,13 +58,14 @@ if TYPE_CHECKING:
     from .data import Data
     from .studyfile import StudyFile
 
+from . import lens_commands
+
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-INTERRUPTED = 130
 RESULTS = Path("results")
 
 
@@ -82,7 +96,7 @@ def check(
     from .checking import check as prove
     from .data import load_batch
 
-    opened = _open(network, weights, option)
+    opened = opened_network(network, weights, option)
     batch = None
     if data is not None:
         source = _data(data, opened, 0, length)
@@ -110,12 +124,14 @@ def probe(
     group: Group = 32,
     replicates: Replicates = 400,
     untrained: Untrained = 0,
+    lens: Annotated[Path | None, typer.Option(help="Also read through this file of itinf fit.")] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
 ) -> None:
     """Measure how each block's update aligns with the negative loss gradient."""
     from .entrants import measure
+    from .lenses.lens import Lens
 
-    opened = place(_open(network, weights, option), device, dtype)
+    opened = place(opened_network(network, weights, option), device, dtype)
     source = _data(data, opened, seed, length)
     settings: dict[str, Any] = {
         "units": units,
@@ -124,8 +140,10 @@ def probe(
         "replicates": replicates,
         "untrained": untrained,
     }
-    with _interruptible():
-        run = measure(opened, source, target or ["label"], batch, out_, settings | {"shard": parse_shard(shard)}, bars)
+    settings["shard"] = parse_shard(shard)
+    through = [] if lens is None else [Lens.load(lens, opened)]
+    with interruptible(), bars(opened.name) as progress:
+        run = measure(opened, source, target or ["label"], batch, out_, settings, progress, through, *through)
     if first_process():
         pictures(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
@@ -147,19 +165,36 @@ def compare(
     dtype: Dtype = "float32",
     seed: StudySeed = None,
     untrained: StudyUntrained = None,
+    lens: StudyLens = None,
+    precision: StudyPrecision = None,
+    jobs: Jobs = 1,
 ) -> None:
     """Measure several networks in the same way and lay them side by side; without arguments, the specimens."""
     plan = plan_of(study or [], data or [], weights or [])
-    changed = {"units": units, "batch": batch, "seed": seed, "untrained": untrained}
-    _compare(plan.changed(**{k: v for k, v in changed.items() if v is not None}), out_, device, dtype)
+    changed = {
+        "units": units,
+        "batch": batch,
+        "seed": seed,
+        "untrained": untrained,
+        "lens": lens,
+        "precision": precision,
+    }
+    _compare(plan.changed(**{k: v for k, v in changed.items() if v is not None}), out_, device, dtype, jobs)
 
 
 @app.command()
-def demo(out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo") -> None:
+def demo(
+    out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Networks at a time; by default one per core.")] = None,
+) -> None:
     """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
     from .demo import study
 
-    _compare(study(), out_, "cpu", "float32")
+    _compare(study(), out_, "cpu", "float32", jobs or os.cpu_count() or 1)
+
+
+app.command()(lens_commands.fit)
+app.command()(lens_commands.transfer)
 
 
 @app.command()
@@ -175,7 +210,7 @@ def train(
 
     chosen = find(specimen)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
-    with _interruptible(), bars(specimen) as progress:
+    with interruptible(), bars(specimen) as progress:
         if finished(folder, specimen, split, seed):
             scores = chosen.evaluate(folder, split=split, progress=progress)
         else:
@@ -196,7 +231,7 @@ def evaluate(
     chosen = find(specimen)
     folder = weights or chosen.folder
     split = str(read_card(folder).get("split", "train"))
-    with _interruptible(), bars(specimen) as progress:
+    with interruptible(), bars(specimen) as progress:
         scores = chosen.evaluate(folder, split=split, progress=progress)
     print_scores(specimen, scores)
     if not all(score.reached for score in scores):
@@ -231,25 +266,19 @@ def main() -> None:
         sys.exit(2)
 
 
-def _open(name: str, weights: str | None, option: list[str] | None) -> Network:
-    from .registry import network
-
-    return network(name, weights, **options(option))
-
-
 def _data(source: str, network: Network, seed: int, length: int | None) -> Data:
     from .registry import dataset
 
     return dataset(source, network, seed=seed, length=length)
 
 
-def _compare(plan: StudyFile, folder: Path, device: str, dtype: str) -> None:
+def _compare(plan: StudyFile, folder: Path, device: str, dtype: str, jobs: int) -> None:
     from reports.page import page
 
     from .entrants import measure_all, record, recorded, save
 
-    with _interruptible():
-        both = measure_all(plan, folder, device, dtype, bars)
+    with interruptible(), board() as told:
+        both = measure_all(plan, folder, device, dtype, jobs, told)
     if first_process():
         if not recorded(both, folder):
             out.print("Drawing figures and the report …")
@@ -260,12 +289,3 @@ def _compare(plan: StudyFile, folder: Path, device: str, dtype: str) -> None:
         out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
         where = f"Results in {folder}\nReport: {(folder / REPORT).resolve()}"
         out.print(where, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("Interrupted. The same command goes on from the last save.", markup=False)
-        raise typer.Exit(INTERRUPTED) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from .errors import ItinfError, nearest
+from .lenses.study import Transfer, draw
 from .recorder import Entry, estimate
-from .registry import figure
 from .run import Run
 from .statistics import Array, interval
 
@@ -23,18 +23,28 @@ class Comparison:
 
     Attributes:
         runs: the runs, each under a name of its own.
+        transfers: of lenses of the same networks.
+        notes: what was asked for and could not be measured, in words.
     """
 
     runs: list[Run]
+    transfers: list[Transfer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The rows of all runs; ``depth`` is the axis they share."""
-        return pd.concat([run.table for run in self.runs], ignore_index=True)
+        """The rows of all runs, then of all transfers; ``depth`` is the axis they share."""
+        tables = [run.table for run in self.runs] + [moved.table for moved in self.transfers]
+        return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def summaries(self) -> pd.DataFrame:
+        """Of all transfers, see ``itinf.lenses.summaries``; without one an empty table."""
+        return pd.concat([pd.DataFrame(), *(found.summaries for found in self.transfers)], ignore_index=True)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""
-        return figure(kind)(self.table, **options)
+        return draw(kind, self.table, self.summaries, options)
 
     def difference(self, first: str, second: str, measure: str = "descent_share", **fields: str) -> pd.DataFrame:
         """One run minus another along relative depth, on the depths of the coarser one.
@@ -80,11 +90,11 @@ class Comparison:
         raise ItinfError(f"There is no run {name!r}. {nearest(name, [run.name for run in self.runs])}")
 
     def __repr__(self) -> str:
-        return "\n".join(map(repr, self.runs))
+        return "\n".join(map(str, [*self.runs, *self.transfers, *self.notes]))
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Puts runs side by side.
+def compare(runs: Sequence[Run], transfers: Sequence[Transfer] = (), notes: Sequence[str] = ()) -> Comparison:
+    """Puts runs side by side, and transfers of lenses beside them.
 
     Raises:
         ItinfError: none, or two of one name.
@@ -94,7 +104,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         raise ItinfError("compare needs at least one run.")
     if len(set(names)) < len(names):
         raise ItinfError(f"Two runs share a name ({', '.join(names)}); give networks names with network.named(...).")
-    return Comparison(list(runs))
+    return Comparison(list(runs), list(transfers), list(notes))
 
 
 def _curve(run: Run, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:

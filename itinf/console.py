@@ -6,9 +6,11 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +19,8 @@ from rich.table import Table
 from .files import write_bytes, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .comparison import Comparison
     from .run import Run
     from .specimen import Score
@@ -25,11 +29,28 @@ out, err = Console(), Console(stderr=True)
 
 REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
+LENS_FIGURES = ("lenses", "transfer", "retention")
+AIMLESS = ("update_norm", *LENS_FIGURES)
+"""Figures without a choice of target."""
+INTERRUPTED = 130
 
 
 @contextmanager
 def bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars, one per stage of a study, from the first process alone."""
+    """Progress bars, one per stage, from the first process alone."""
+    with board(lambda name, stage: f"{name}: {stage}") as told:
+        yield partial(told, title)
+
+
+@contextmanager
+def board(
+    line: Callable[[str, str], str] = lambda name, stage: name,
+) -> Iterator[Callable[[str, str, int, int], None]]:
+    """Progress bars of several networks, one line for each, which names the stage it is at.
+
+    Args:
+        line: name of a network, stage -> what has a line of its own.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,12 +61,13 @@ def bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=err, disable=not first_process()) as bars:
         tasks: dict[str, Any] = {}
 
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(f"{title}: {stage}"), total=total)
-            bars.update(tasks[stage], completed=done)
+        def told(name: str, stage: str, done: int, total: int) -> None:
+            key, said = line(name, stage), escape(f"{name}: {stage}")
+            if key not in tasks:
+                tasks[key] = bars.add_task(said, total=total)
+            bars.update(tasks[key], description=said, completed=done, total=total)
 
-        yield progress
+        yield told
 
 
 def first_process() -> bool:
@@ -53,11 +75,21 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def pictures(result: Run | Comparison, folder: Path) -> None:
-    """Draws every figure of a run or a comparison into a folder."""
-    for kind in FIGURES:
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends the command with a word instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Interrupted. The same command goes on from the last save.", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def pictures(result: Run | Comparison, folder: Path, kinds: Sequence[str] = FIGURES) -> None:
+    """Draws figures of a run or a comparison into a folder."""
+    for kind in kinds:
         picture = io.BytesIO()
-        aim = {} if kind == "update_norm" else {"target": _target(result)}
+        aim = {} if kind in AIMLESS else {"target": _target(result)}
         result.plot(kind, **aim).savefig(picture, format="png", dpi=120)
         write_bytes(folder / "figures" / f"{kind}.png", picture.getvalue())
 
@@ -83,7 +115,17 @@ def print_blocks(run: Run) -> None:
 def report(both: Comparison, folder: Path, page: Callable[..., str]) -> None:
     """Writes the page of a comparison."""
     manifests, notes = [run.manifest for run in both.runs], [run.notes for run in both.runs]
-    write_text(folder / REPORT, page(both.table, manifests, notes, _target(both)))
+    trained = [moved.manifest for moved in both.transfers if "observed" in set(moved.table["null"])]
+    text = page(
+        both.table,
+        manifests,
+        notes,
+        _target(both),
+        summaries=both.summaries,
+        transfers=trained,
+        remarks=both.notes,
+    )
+    write_text(folder / REPORT, text)
 
 
 def _target(result: Run | Comparison) -> str:
@@ -99,4 +141,15 @@ def print_scores(specimen: str, scores: Sequence[Score]) -> None:
         bound = "" if score.bound is None else f"{'≥' if score.better == 'higher' else '<'} {score.bound:.3f}"
         verdict = "" if score.bound is None else "reached" if score.reached else "missed"
         table.add_row(escape(score.what), f"{score.value:.3f} over {score.items:,}", bound, verdict)
+    out.print(table)
+
+
+def print_summaries(summaries: pd.DataFrame) -> None:
+    """What is kept of the label: by lenses moved, and by one lens fitted without the depth it reads."""
+    rows = summaries[(summaries["measure"] == "retention") & (summaries["distance"] == 0)]
+    table = Table("network", "lens", "", "of", "retention", box=None, padding=(0, 2, 0, 0))
+    for r in rows[rows["direction"].isin(["both", "one lens"])].itertuples():
+        null = "" if r.null == "observed" else f"null: {r.null} {r.null_seed}"
+        how = " ".join(filter(None, (r.form, null)))
+        table.add_row(escape(r.model), r.lens, how, r.target, f"{r.mean:.3f} ± {r.mean - r.lo:.3f} over {r.cells}")
     out.print(table)

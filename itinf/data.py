@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -82,6 +82,10 @@ class Order:
     indices: np.ndarray
     keys: np.ndarray
     calibration: np.ndarray
+
+    def part(self, chosen: slice | np.ndarray) -> Order:
+        """Some of the items to measure."""
+        return replace(self, indices=self.indices[chosen], keys=self.keys[chosen])
 
 
 def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 256) -> Order:

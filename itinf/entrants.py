@@ -4,54 +4,81 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import studyfile
+from . import parallel, studyfile
 from .architecture import Network
 from .arguments import place, safe
 from .comparison import Comparison, compare
 from .data import Data
-from .errors import ItinfError
+from .errors import ItinfError, TooFewError
 from .files import write_bytes, write_text
+from .lenses.fitting_data import clusters_of, fitting_data
+from .lenses.lens import Lens
+from .lenses.study import Transfer
 from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from .progress import Progress
 from .registry import dataset, network
 from .run import MANIFEST, Run, read_manifest
 from .study import probe
 from .studyfile import Entrant, StudyFile
+from .transfers import LENSES, Lensing
 
 NETWORKS = "networks"
-Bars = Callable[[str], AbstractContextManager[Progress]]
+LENS_NULLS = ("same-target", "order-shuffled")
+"""Beside predictions through a lens; the pairing null says no more than they do."""
+MOST_UNTRAINED = 1
+"""Untrained networks whose lenses are fitted and moved."""
 
 
-def measure_all(plan: StudyFile, folder: Path, device: str, dtype: str, bars: Bars) -> Comparison:
-    """Measures every network of a plan and writes what they say together.
+class Measured(NamedTuple):
+    """One network's results; ``why`` it has no transfers, where data did not allow any."""
+
+    run: Run
+    transfers: list[Transfer]
+    why: str
+
+
+def measure_all(
+    plan: StudyFile, folder: Path, device: str, dtype: str, jobs: int, told: Callable[..., None]
+) -> Comparison:
+    """Measures every network of a plan; what stands in the folder is read.
 
     Args:
         plan: the study.
-        folder: gets ``networks/NAME/`` for each, then the joint table, manifest and study.
+        folder: gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
         device, dtype: of the models.
-        bars: title -> context that gives a progress function.
+        jobs: networks measured at a time.
+        told: called with a network's name, stage, clusters done, and clusters in all.
 
     Raises:
         ItinfError: two names that are one folder's, or a folder that holds something else.
     """
-    names = [e.label or e.name for e in plan.networks]
+    names = [_name(entrant) for entrant in plan.networks]
     if len({safe(name) for name in names}) < len(names):
         raise ItinfError(
             f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / NETWORKS).is_dir():
+    known = any((folder / part).is_dir() for part in (NETWORKS, LENSES))
+    if folder.exists() and any(folder.iterdir()) and not known:
         raise ItinfError(f"{folder} exists and holds no comparison. Choose another --out.")
-    return compare([_measure(plan, entrant, folder, device, dtype, bars) for entrant in plan.networks])
+    each = [(plan, entrant, folder, device, dtype) for entrant in plan.networks]
+    if jobs > 1 and len(each) > 1 and read_manifest(folder) is None:
+        # the last first: language, which takes longest, usually stands there
+        parallel.run(_measure, each[::-1], jobs, told)
+    found = [_measure(*arguments, told) for arguments in each]
+    transfers = [moved for one in found for moved in one.transfers]
+    return compare([one.run for one in found], transfers, [one.why for one in found if one.why])
 
 
 def save(both: Comparison, plan: StudyFile, folder: Path) -> None:
     """Writes a comparison's table and study file; the networks' own folders are written as they are measured."""
     write_text(folder / "study.toml", studyfile.write(plan))
     write_bytes(folder / "measures.parquet", both.table.to_parquet(index=False))
+    if both.transfers:
+        write_bytes(folder / "summaries.parquet", both.summaries.to_parquet(index=False))
 
 
 def record(both: Comparison, folder: Path) -> None:
@@ -65,41 +92,95 @@ def recorded(both: Comparison, folder: Path) -> bool:
 
 
 def _manifest(both: Comparison) -> dict[str, Any]:
-    return {"complete": True, "networks": {run.name: run.manifest for run in both.runs}}
+    found: dict[str, Any] = {"complete": True, "networks": {run.name: run.manifest for run in both.runs}}
+    if both.notes:
+        found["notes"] = both.notes
+    return found | ({"transfers": [moved.manifest for moved in both.transfers]} if both.transfers else {})
 
 
 def measure(
-    opened: Network, data: Data, targets: Sequence[Any], batch: int, folder: Path, settings: dict[str, Any], bars: Bars
+    opened: Network,
+    data: Data,
+    targets: Sequence[Any],
+    batch: int,
+    folder: Path,
+    settings: dict[str, Any],
+    progress: Progress,
+    through: Sequence[Lens] = (),
+    readout: Lens | None = None,
 ) -> Run:
-    """Every probe on one network, with a progress bar.
+    """Every probe on one network.
+
+    Args:
+        opened, data, batch, folder, settings, progress: as for ``itinf.probe``.
+        targets: what losses are taken against.
+        through: lenses that predictions are read through, too.
+        readout: a lens that the ``readout`` gradient is taken through, too.
 
     Raises:
         ItinfError: an unknown target, or what ``itinf.probe`` refuses.
     """
     if wrong := [t for t in targets if t not in ("label", "answer", "model")]:
         raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model.")
-    seen = [t for t in targets if t != "answer"]
+    seen = [t for t in targets if t != "answer"] or ["label"]
     probes: list[Probe] = [
         Performance(),
         Alignment(targets=targets),
         UpdateNorm(),
         Gain(targets=targets),
-        Prediction(targets=seen or ["label"]),
+        Prediction(targets=seen),
+        *(Prediction(targets=seen, nulls=LENS_NULLS, lens=lens) for lens in through),
     ]
-    with bars(opened.name) as progress:
-        return probe(opened, data, probes, batch=batch, out=folder, progress=progress, **settings)
+    if readout is not None:
+        probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
+    return probe(opened, data, probes, batch=batch, out=folder, progress=progress, **settings)
 
 
-def _measure(plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype: str, bars: Bars) -> Run:
-    name = entrant.label or entrant.name
+def _measure(
+    plan: StudyFile, entrant: Entrant, folder: Path, device: str, dtype: str, told: Callable[..., None]
+) -> Measured:
+    name = _name(entrant)
+    progress = partial(told, name)
     opened = place(network(entrant.name, entrant.weights, **entrant.options).named(name), device, dtype)
     data = dataset(entrant.data, opened, seed=plan.seed, length=entrant.length)
+    units, batch, where = entrant.units or plan.units, entrant.batch or plan.batch, folder / NETWORKS / safe(name)
     settings = {
-        "units": entrant.units or plan.units,
+        "units": units,
         "seed": plan.seed,
         "group": plan.group,
         "replicates": plan.replicates,
         "untrained": plan.untrained,
     }
-    where = folder / NETWORKS / safe(name)
-    return measure(opened, data, plan.targets, entrant.batch or plan.batch, where, settings, bars)
+    lensing, why = None, ""
+    through: tuple[Lens, ...] = ()
+    if plan.lens != "none":
+        try:
+            source, clusters = entrant.fit_data or entrant.data, clusters_of(data, units)
+            fitting = fitting_data(source, opened, data, clusters, plan.seed, entrant.length)
+            lensing = Lensing(
+                opened,
+                data,
+                fitting,
+                folder,
+                safe(name),
+                kind="affine" if plan.lens == "auto" else plan.lens,
+                fit_units=entrant.fit_units or plan.fit_units,
+                units=units,
+                seed=plan.seed,
+                group=plan.group,
+                replicates=plan.replicates,
+                untrained=min(plan.untrained, MOST_UNTRAINED),
+                precision=plan.precision,
+                batch=batch,
+            )
+            through = lensing.fitted(progress)
+        except TooFewError as error:
+            if plan.lens != "auto":
+                raise
+            lensing, why = None, f"{name} has no lenses: {error}"
+    run = measure(opened, data, plan.targets, batch, where, settings, progress, through)
+    return Measured(run, [] if lensing is None else lensing.transfers(progress), why)
+
+
+def _name(entrant: Entrant) -> str:
+    return entrant.label or entrant.name

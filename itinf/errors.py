@@ -13,6 +13,10 @@ class ItinfError(ValueError):
     """
 
 
+class TooFewError(ItinfError):
+    """There are too few data for what was asked, which a study may do without."""
+
+
 def nearest(given: str, valid: Iterable[str]) -> str:
     """The sentence that ends a message about an unknown name.
 

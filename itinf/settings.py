@@ -7,6 +7,9 @@ from typing import Any
 
 from .errors import ItinfError, nearest
 
+CALIBRATION = {"image": 256, "token": 32}
+"""Clusters that calibrate, unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,14 +20,13 @@ from .distributed import World, reduce, world
 from .errors import ItinfError
 from .keeper import Keeper
 from .measurement import Measurement
-from .partners import groups
 from .probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from .progress import Progress, silent
 from .run import Run
-from .settings import Settings
+from .settings import CALIBRATION, Settings
 from .statistics import Sums
 from .table import SCHEMA
-from .untrained import untrained
+from .untrained import fresh
 from .weights import fingerprint
 
 
@@ -105,7 +104,7 @@ class _Study:
     def _calibration(self) -> int:
         if self.settings.calibration is not None:
             return self.settings.calibration
-        return 256 if self.network.unit == "image" else 32
+        return CALIBRATION[self.network.unit]
 
     def manifest(self) -> dict[str, Any]:
         """How the study is recorded; what is in ``run.IDENTITY`` decides whether two are the same."""
@@ -170,9 +169,7 @@ class _Study:
         measurement = self.measurement
         if kind == "untrained":
             measurement = measurement.without_nulls()
-            # batches of a fixed size: BatchNorm's statistics must not depend on --batch
-            pieces = groups(len(order.calibration), self.settings.group)
-            network = untrained(network, int(seed), [load_batch(self.data, order.calibration[s]) for s in pieces])
+            network = fresh(network, int(seed), self.data, order, self.settings.group)
             order = replace(order, calibration=_quarter(order.calibration, self.settings.group))
         means = measurement.calibrate(network, order, self.progress)
         self.progress(name, total.clusters, clusters)
@@ -199,7 +196,7 @@ class _Study:
         if self.settings.shard is not None:
             i, n = self.settings.shard
             place = place[place // self.settings.group % n == i]
-        return replace(self.order, indices=self.order.indices[place], keys=self.order.keys[place])
+        return self.order.part(place)
 
 
 def _quarter(clusters: np.ndarray, group: int) -> np.ndarray:

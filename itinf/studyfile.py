@@ -18,7 +18,8 @@ class Entrant:
     Attributes:
         name: registered name; ``label``: what tables call it, the name by default.
         weights: as for ``itinf.network``; ``data``: ``NAME[:ARGUMENT]``.
-        units, batch: of this network alone; None for the study's.
+        units, fit_units, batch: of this network alone; None for the study's.
+        fit_data: what its lenses are fitted on; by default the training split of ``data``, or what of it is not measured.
         options: passed to the network's function; ``length``: tokens per sequence.
     """
 
@@ -27,8 +28,10 @@ class Entrant:
     label: str = ""
     weights: str = "random"
     units: int | None = None
+    fit_units: int | None = None
     batch: int | None = None
     length: int | None = None
+    fit_data: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +44,10 @@ class StudyFile:
         units: images or tokens per network; ``batch``: clusters per forward pass.
         seed, group, replicates, untrained: see ``itinf.study.Settings``.
         targets: what losses are taken against.
+        lens: each depth's own, affine or tuned; none leaves lenses and their transfer out; auto is affine wherever
+            there are enough data to fit it.
+        fit_units: what lenses are fitted on, images or tokens; ``precision``: half-width of the interval of a
+            retention, at which transfer stops.
     """
 
     networks: list[Entrant]
@@ -51,13 +58,16 @@ class StudyFile:
     replicates: int = 400
     untrained: int = 0
     targets: list[str] = field(default_factory=lambda: ["label"])
+    lens: str = "auto"
+    fit_units: int | None = None
+    precision: float = 0.05
 
     def changed(self, **values: Any) -> StudyFile:
         """Another study with some fields replaced, in those networks, too, that had their own."""
-        networks = [
-            replace(e, units=None if "units" in values else e.units, batch=None if "batch" in values else e.batch)
-            for e in self.networks
-        ]
+        networks = [replace(e) for e in self.networks]
+        for name in ("units", "fit_units", "batch"):
+            for entrant in networks if name in values else ():
+                setattr(entrant, name, None)
         return replace(self, networks=networks, **values)
 
 
@@ -82,7 +92,8 @@ def read(path: Path) -> StudyFile:
 
 def write(study: StudyFile) -> str:
     """The study as TOML, such that ``read`` gives it back."""
-    lines = [toml.entry(f.name, getattr(study, f.name)) for f in fields(StudyFile) if f.name != "networks"]
+    own = {f.name: getattr(study, f.name) for f in fields(StudyFile) if f.name != "networks"}
+    lines = [toml.entry(name, value) for name, value in own.items() if value is not None]
     for entrant in study.networks:
         lines += ["", "[[network]]"]
         for f in fields(Entrant):
@@ -98,7 +109,7 @@ def _make(kind: type, given: dict[str, Any], where: str) -> Any:
         if key not in known:
             raise ItinfError(f"{where}: unknown key {key!r}. {nearest(key, known)}")
         wanted = str(known[key].type)
-        kinds = {"int": int, "str": str, "dict": dict, "list": list}
+        kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict": dict, "list": list}
         expected = next(t for name, t in kinds.items() if wanted.startswith(name))
         if not isinstance(value, expected) or isinstance(value, bool):
             raise ItinfError(f"{where}: {key} is {value!r}; expected {wanted}.")

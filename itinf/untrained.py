@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .architecture import Network
-from .data import Batch
+from .data import Batch, Data, Order, load_batch
 from .errors import ItinfError
+from .partners import groups
 
 
 def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Network:
@@ -49,6 +50,13 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
                 fresh.forward(batch.inputs.to(fresh.device, fresh.dtype))
         fresh.model.eval()
     return fresh
+
+
+def fresh(network: Network, seed: int, data: Data, order: Order, group: int) -> Network:
+    """``untrained``, its BatchNorm statistics from the calibration clusters of an order."""
+    # batches of a fixed size: the statistics must not depend on --batch
+    pieces = groups(len(order.calibration), group)
+    return untrained(network, seed, [load_batch(data, order.calibration[piece]) for piece in pieces])
 
 
 def _reset(name: str, module: nn.Module) -> None:

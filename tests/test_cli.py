@@ -244,7 +244,7 @@ def test_ctrl_c_leaves_nothing_broken(
     monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(measurement.Measurement, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
-    assert code == cli.INTERRUPTED and "goes on from the last save" in printed
+    assert code == console.INTERRUPTED and "goes on from the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0
     assert command(*small[:-1], tmp_path / "whole", "--batch", 8)[0] == 0
     resumed, whole = (itinf.Run.load(tmp_path / name).table for name in ("out", "whole"))

@@ -84,7 +84,7 @@ def test_the_default_study_is_a_study_file(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(studyfile.write(plan))
     assert studyfile.read(path) == plan
-    assert plan.untrained == 5 and [e.units for e in plan.networks] == [2000] * 4 + [20_000]
+    assert plan.untrained == 3 and [e.units for e in plan.networks] == [2000] * 4 + [20_000]
     small = plan.changed(units=64, untrained=1)
     assert small.units == 64 and {e.units for e in small.networks} == {None}
 
@@ -101,16 +101,20 @@ def run(monkeypatch, *words):
 def small(monkeypatch):
     """The default study on a few units."""
     plan = demo.study().changed(untrained=1, replicates=20, group=8)
-    networks = [replace(e, units=40) for e in plan.networks[:-1]]
-    few = replace(plan, networks=[*networks, replace(plan.networks[-1], units=512, length=32)])
+    networks = [
+        replace(e, units=40, fit_units=160) for e in plan.networks[:-1]
+    ]  # too few for the widest state of Inception
+    few = replace(plan, networks=[*networks, replace(plan.networks[-1], units=512, fit_units=512, length=32)])
     monkeypatch.setattr(demo, "study", lambda: few)
+    return few
 
 
 @pytest.mark.slow
 def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run(monkeypatch, "compare", "--out", out) == 0
-    assert f"Report: {out / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert f"Report: {out / 'report.html'}" in printed and "inception has no lenses" in printed
     table = pd.read_parquet(out / "measures.parquet")
     assert list(table["model"].unique()) == list(demo.SPECIMENS)
     assert set(table["modality"]) == {"image", "language"}
@@ -120,12 +124,15 @@ def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
     assert len(sums) == len(demo.SPECIMENS)
     assert run(monkeypatch, "demo", "--out", out) == 0
     assert sums == {path: path.stat().st_mtime_ns for path in sums}
-    assert (out / "report.html").read_text() == page
+    assert (out / "report.html").read_text() == page and "inception has no lenses" in page
+    lensed = set(table.loc[table["measure"] == "retention", "model"])
+    assert lensed == set(demo.SPECIMENS) - {"inception"}
 
 
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, capsys):
     """Ctrl-C in the third network, then again: what one run without it would have found."""
+    monkeypatch.setattr(demo, "study", lambda: replace(small, lens="none"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     monkeypatch.setattr(cli, "pictures", lambda *_: None)
     monkeypatch.setattr(cli, "report", lambda *_: None)

@@ -1,0 +1,111 @@
+"""The lenses of a results folder and their transfer: fitted once, read again, and never another study's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from itinf import ItinfError
+from itinf.data import load_batch
+from itinf.errors import TooFewError
+from itinf.lenses import keep
+from itinf.lenses.study import PILOT_UNITS
+from itinf.progress import silent
+from itinf.tracing import trace
+from itinf.transfers import Lensing
+from oracles import generator
+from tiny import Items, gpt2, images, resnet, tokens
+
+
+@pytest.fixture
+def lensing(tmp_path):
+    network = resnet()
+    fitting, data = answered(network, images(400, seed=1), "fitting"), answered(network, images(160, seed=2), "data")
+    return Lensing(network, data, fitting, tmp_path, "tiny", replicates=20, untrained=1, precision=0.0)
+
+
+def answered(network, items, name):
+    """The same inputs with labels drawn from the network's own predictions, so that something is readable."""
+    with torch.no_grad():
+        p = (3 * network.model(items.inputs)).softmax(1)
+    return Items("image", items.inputs, torch.multinomial(p, 1, generator=generator(1)).squeeze(1), name)
+
+
+def test_lenses_are_fitted_once(lensing, monkeypatch):
+    own, one = lensing.fitted(silent)
+    assert (own.kind, one.kind) == ("affine", "shared") and own.record["units"] == 400
+    monkeypatch.setattr(keep, "fit", None)  # nothing is fitted a second time
+    again = replace(lensing)
+    for made, read in zip((own, one), again.fitted(silent), strict=True):
+        assert read.record == made.record and read.found is None
+        for a, b in zip(made.translators, read.translators, strict=True):
+            assert (a is None and b is None) or (a.weight.equal(b.weight) and a.bias.equal(b.bias))
+
+
+def test_lenses_of_another_study_are_refused_and_stay(lensing):
+    lensing.fitted(silent)
+    files = {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
+    assert len(files) == 2
+    for change, what in (({"seed": 3}, "seed is 0 there and 3 here"), ({"fit_units": 200}, "asked is 400 there")):
+        with pytest.raises(ItinfError, match=what):
+            replace(lensing, **change).fitted(silent)
+    assert files == {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
+
+
+def test_transfers_are_read_again(lensing, monkeypatch):
+    trained, fresh = lensing.transfers(silent)
+    assert trained.manifest["units"] == 160 - min(PILOT_UNITS, 160 // 4)
+    assert set(trained.table["null"]) == {"observed", "rotated"}
+    assert set(fresh.table["null"]) == set(fresh.summaries["null"]) == {"untrained"}
+    assert set(fresh.table["null_seed"]) == {0} and set(fresh.table["model"]) == set(trained.table["model"])
+    assert fresh.manifest["network"]["weights"] == "random:0"
+    # labels of its own predictions are nothing to an untrained network
+    kept = fresh.table[fresh.table["measure"] == "retention"].groupby("target")["mean"].count()
+    assert kept.get("label", 0) < kept["model"]
+    monkeypatch.setattr("itinf.lenses.study.Grid", None)
+    for made, read in zip((trained, fresh), replace(lensing).transfers(silent), strict=True):
+        pd.testing.assert_frame_equal(read.table, made.table)
+        pd.testing.assert_frame_equal(read.summaries, made.summaries)
+
+
+def test_an_interrupted_transfer_fits_again_what_no_file_holds(lensing):
+    lensing.fitted(silent)
+    (again,) = replace(lensing, untrained=0).transfers(silent)
+    (whole,) = replace(lensing, untrained=0, folder=lensing.folder / "whole").transfers(silent)
+    pd.testing.assert_frame_equal(again.table, whole.table)
+    assert {"shared", "shared, left out"} <= set(again.table["lens"])
+
+
+def test_too_few_units_name_the_number_needed(lensing):
+    with pytest.raises(TooFewError, match="it takes at least 130"):
+        replace(lensing, fit_units=60).fitted(silent)
+    assert not list(lensing.folder.rglob("*.safetensors"))
+    assert keep.enough(lensing.network, lensing.fitting) == keep.FIT_UNITS["image"]
+    network = gpt2()
+    width = network.model.config.n_embd
+    assert keep.enough(network, tokens(4)) == max(16384, 3 * width)
+
+
+def test_kinds(lensing):
+    with pytest.raises(ItinfError, match="lens is 'logit'; expected affine or tuned"):
+        replace(lensing, kind="logit").fitted(silent)
+    own, _ = replace(lensing, kind="tuned").fitted(silent)
+    assert own.kind == "tuned" and (lensing.folder / "lenses/tiny/trained/tuned.safetensors").is_file()
+    assert own.record["kl"] and own.record["asked"] == 400
+
+
+def test_a_lens_moved_by_hand(lensing):
+    own, _ = lensing.fitted(silent)
+    network = lensing.network
+    seen = trace(network, load_batch(lensing.data, range(3)), gradients=False)
+    first, second, third = own.places[0].name, own.places[1].name, own.places[3].name
+    read = own.read(network, seen, second, fitted_at=first)
+    vectors = network.pool(seen.states[own.places[1].where])
+    with torch.no_grad():
+        torch.testing.assert_close(read, network.head(own[first](vectors)))
+    assert not read.equal(own.read(network, seen, second))
+    with pytest.raises(ItinfError, match="reads vectors of width 32, and these are 16 wide"):
+        own.read(network, seen, first, fitted_at=third)
