@@ -24,6 +24,28 @@ PREDICTION = {
     "prediction_movement": ("movement", "K, bits per unit"),
     "efficiency": ("efficiency", "ΣG / (|ΣG| + ΣK)"),
 }
+OWN_LENSES = ("affine", "tuned")
+"""Kinds of lens of which every state has its own."""
+SHARED, LEFT_OUT = "shared", "shared, left out"
+MATCHED, ROTATED, UNTRAINED = "gauge-matched", "rotated", "untrained"
+OF_STATES = (
+    "lens_loss",
+    "lens_kl",
+    "lens_entropy",
+    "lens_agreement",
+    "lens_accuracy",
+    "lens_calibration_error",
+    "lens_marginal_bias",
+    "prediction_depth",
+    "readable",
+    "transfer_penalty",
+    "transfer_kl",
+    "retention",
+    "raw_retention",
+)
+"""Measures whose ``index`` numbers states, 0 before the first block, not blocks."""
+NO_SKIPS = "every layer has a gauge of its own"
+"""How the reason begins for which a network without skips has no gauge-fixed form."""
 
 
 def cosine(kind: str, gradient: str) -> str:

@@ -141,7 +141,10 @@ def gain(
     rows = choose(table, (*GAINS, *PREDICTION), target=target, subset=subset, kind=update)
     require(rows, "statistic", statistic)
     rows = rows[rows["statistic"].isin([statistic, "ratio"])].replace({"kind": {"": "update"}})
-    nats, bits = rows[rows["measure"].isin(list(GAINS))], rows[rows["measure"].isin(list(PREDICTION))]
+    nats, bits = (
+        rows[rows["measure"].isin(list(GAINS))],
+        rows[rows["measure"].isin(list(PREDICTION)) & ~rows["form"].str.startswith("merged")],
+    )
     several = rows["model"].nunique() > 1
     facets, columns, lenses = _facets(nats), _columns(nats), list(bits["lens"].unique())
     figure, panels = grid(len(lenses) + len(facets), max(len(columns), len(PREDICTION) if lenses else 0))

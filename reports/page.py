@@ -13,9 +13,14 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .conventions import OF_STATES, OWN_LENSES, SHARED
+from .findings import Finding, findings
 from .overview import comparison, overview
+from .prediction import prediction
 from .series import choose
 from .summary import Cell, blocks, headlines, undefined
+from .transfer import lenses, retention, transfer
+from .transfer_table import HEADINGS, Kept, kept
 
 
 @dataclass(frozen=True)
@@ -32,23 +37,45 @@ class Section:
 
     name: str
     facts: Sequence[tuple[str, str]]
-    picture: Picture
+    pictures: Sequence[Picture]
     columns: Sequence[str]
     blocks: Sequence[tuple[str, Sequence[Cell]]]
     undefined: Sequence[str]
     notes: Sequence[str]
 
 
+@dataclass(frozen=True)
+class Lensing:
+    """What the page says of lenses and their transfer, of all networks; anything of it may be empty."""
+
+    remarks: Sequence[str]
+    steps: Sequence[Picture]
+    findings: Sequence[Finding]
+    headings: Sequence[str]
+    kept: Sequence[Kept]
+    transfer: Sequence[Picture]
+
+
 def page(
-    table: pd.DataFrame, manifests: Sequence[dict[str, Any]], notes: Sequence[Sequence[str]], target: str = "label"
+    table: pd.DataFrame,
+    manifests: Sequence[dict[str, Any]],
+    notes: Sequence[Sequence[str]],
+    target: str = "label",
+    *,
+    summaries: pd.DataFrame | None = None,
+    transfers: Sequence[dict[str, Any]] = (),
+    remarks: Sequence[str] = (),
 ) -> str:
     """The page of one or several results.
 
     Args:
-        table: their joint table.
+        table: their joint table, with the rows of transfers of their lenses where there are some.
         manifests: of each network, in the table's order.
         notes: for each, what a reader should be told before its numbers.
         target: what the losses shown are taken against.
+        summaries: of the transfers.
+        transfers: the manifests of the transfers of trained networks.
+        remarks: why a network has no lenses.
 
     Returns:
         HTML, complete in itself; every name in it is escaped.
@@ -64,9 +91,35 @@ def page(
     return environment.get_template("report.html").render(
         headlines=headlines(table, target),
         together=together,
+        lensing=_lensing(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
         sections=sections,
         version=manifests[0]["circumstances"]["itinf"],
     )
+
+
+def _lensing(
+    table: pd.DataFrame,
+    summaries: pd.DataFrame,
+    transfers: Sequence[dict[str, Any]],
+    remarks: Sequence[str],
+    target: str,
+) -> Lensing | None:
+    """None where nothing was read through a lens, and nothing is to be said of why."""
+    aim = "model" if target == "model" else "label"
+    merged = table["form"].str.startswith("merged to ") & table["lens"].isin([SHARED, *OWN_LENSES])
+    steps, moved = [], []
+    if merged.any():
+        alt = "efficiency, gain and movement through one lens and through each depth's own, step by step"
+        steps.append(_picture(prediction(table, target=aim), alt))
+    if (table["measure"] == "retention").any():
+        alt = "retention of each state's lens at every other state, one matrix per network"
+        moved.append(_picture(transfer(table, target=aim), alt))
+        alt = "retention against distance, and of one lens by depth, all networks"
+        moved.append(_picture(retention(table, summaries=summaries, target=aim), alt))
+    if not (steps or moved or remarks):
+        return None
+    found = findings(table, summaries)
+    return Lensing(remarks, steps, found, HEADINGS, kept(table, summaries, transfers), moved)
 
 
 def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str) -> Section:
@@ -84,10 +137,13 @@ def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str],
         ("measured in", f"{manifest['seconds']:.0f} s"),
     ]
     columns, found = blocks(rows, target)
-    picture = _picture(
-        overview(rows, target=target), f"{network['name']}: descent share, efficiency, l2 ratio and gain against depth"
-    )
-    return Section(network["name"], facts, picture, columns, found, undefined(rows), notes)
+    name = network["name"]
+    pictures = [
+        _picture(overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth")
+    ]
+    if rows["measure"].isin(OF_STATES).any():
+        pictures.append(_picture(lenses(rows), f"{name}: how well lenses read each state"))
+    return Section(name, facts, pictures, columns, found, undefined(rows), notes)
 
 
 def _picture(figure: Figure, alt: str) -> Picture:

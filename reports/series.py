@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from itinf.errors import ItinfError, nearest
+
+from .conventions import OF_STATES
 
 CONVENTION = (
     "unit",
@@ -80,6 +82,17 @@ def require(rows: pd.DataFrame, column: str, value: str) -> None:
     if known and value not in known:
         measure = rows["measure"].iloc[0]
         raise ItinfError(f"The table has no {measure} rows with {column} {value!r}. {nearest(value, known)}")
+
+
+def merged(forms: Iterable[str], most: int) -> int:
+    """Steps of the finest form "merged to N" with at most so many, 0 where there is none."""
+    found = (int(form.rpartition(" ")[2]) for form in forms if form.startswith("merged to "))
+    return max((number for number in found if number <= most), default=0)
+
+
+def of_blocks(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose ``index`` numbers blocks; those of lenses and their transfer number states."""
+    return table[~table["measure"].isin(OF_STATES)]
 
 
 def kinds(rows: pd.DataFrame) -> list[str]:

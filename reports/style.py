@@ -61,8 +61,8 @@ def title(axes: Axes, text: str) -> None:
     axes.set_title(literal(shorten(text)), loc="left", fontsize=9, color=INK)
 
 
-def key(figure: Figure) -> None:
-    """One legend below all panels: each label once.
+def key(figure: Figure, columns: int = 3) -> None:
+    """One legend below all panels, in so many columns: each label once.
 
     Lines whose label occurs in several colours are shown in neutral ink: there the dash or marker tells.
     """
@@ -77,7 +77,7 @@ def key(figure: Figure) -> None:
         return
     handles = dict(sorted(handles.items(), key=lambda item: -item[1].get_zorder()))
     legend = figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )
     for shown, label in zip(legend.legend_handles, handles, strict=True):
         if len(colours.get(label, ())) > 1:

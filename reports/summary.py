@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from .numbers import Estimate, number, signed
+from .series import of_blocks
+
 
 class Column(NamedTuple):
     """A column of the blocks' table: its heading, the rows it shows, and whether zero parts good from bad."""
@@ -58,7 +61,7 @@ def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
 
     A block counts where its interval lies on one side of zero: "1 up, 2 down, of 5" such blocks.
     """
-    found = []
+    found, table = [], of_blocks(table)
     for model in table["model"].unique():
         rows = table[table["model"] == model]
         accuracy, loss = (_pick(rows, {"measure": m}, target)["mean"].dropna() for m in ("accuracy", "loss"))
@@ -68,7 +71,7 @@ def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
                 network=str(model),
                 modality=str(rows["modality"].iloc[0]),
                 accuracy=f"{accuracy.iloc[0]:.1%}" if len(accuracy) else "–",
-                loss=_number(loss.iloc[0], 3) if len(loss) else "–",
+                loss=number(loss.iloc[0], 3) if len(loss) else "–",
                 blocks=_depth(rows),
                 counts=[_count(rows, gradient, null, target) for gradient, null in EFFECTS],
                 efficiency=_reach(steps, _depth(rows)),
@@ -79,6 +82,7 @@ def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
 
 def blocks(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """Headings, and one row of cells for every block of one network; updates only."""
+    rows = of_blocks(rows)
     columns = [(column, _pick(rows, column.rows, target).set_index("index")) for column in COLUMNS]
     names = rows.drop_duplicates("index").sort_values("index").set_index("index")["block"]
     return [column.heading for column in COLUMNS], [
@@ -89,6 +93,7 @@ def blocks(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[t
 
 def undefined(rows: pd.DataFrame) -> list[str]:
     """What one network has no value for: one sentence for every reason, with the blocks it holds for."""
+    rows = of_blocks(rows)
     missing = rows[rows["reason"] != ""]
     kind = missing["part"].where(missing["part"] != "", missing["update"]).replace("", "prediction")
     sentences = []
@@ -135,34 +140,16 @@ def _count(rows: pd.DataFrame, gradient: str, null: str, target: str) -> str:
 def _reach(steps: pd.Series, depth: int) -> str:
     if steps.empty:
         return "undefined"
-    return f"{_signed(steps.min())} … {_signed(steps.max())}, {len(steps)} of {depth} blocks"
+    return f"{signed(steps.min())} … {signed(steps.max())}, {len(steps)} of {depth} blocks"
 
 
-def _cell(found: pd.DataFrame, index: int, signed: bool) -> Cell:
+def _cell(found: pd.DataFrame, index: int, sign: bool) -> Cell:
     if index not in found.index or math.isnan(found.loc[index, "mean"]):
         return Cell("–")
     row = found.loc[index]
-    write = _signed if signed else _number
-    if math.isnan(row["lo"]):
-        return Cell(write(row["mean"], 3))
-    half = (row["hi"] - row["lo"]) / 2
-    places = _places(half)
     side = "up" if row["lo"] > 0 else "down" if row["hi"] < 0 else ""
-    text = f"{write(row['mean'], places)} ± {half:.{places}f}"
+    text = Estimate(row["mean"], (row["hi"] - row["lo"]) / 2).text(sign, most=9)
     return Cell(text, side if str(row["measure"]).endswith("_effect") else "")
-
-
-def _places(half: float) -> int:
-    """Decimals that give a half-width two significant digits; 3 where the interval is a point."""
-    return min(max(1 - math.floor(math.log10(half)), 0), 9) if half > 0 else 3
-
-
-def _signed(value: float, places: int = 3) -> str:
-    return f"{value:+z.{places}f}".replace("-", "−")
-
-
-def _number(value: float, places: int) -> str:
-    return f"{value:z.{places}f}".replace("-", "−")
 
 
 def _depth(rows: pd.DataFrame) -> int:

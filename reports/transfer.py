@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .series import choose
-from .style import INK, MARKERS, PALETTE, grid, key, literal, title
+from itinf.errors import ItinfError
 
+from .conventions import LEFT_OUT, MATCHED, OWN_LENSES, ROTATED, SHARED, UNTRAINED, said
+from .matrix import colour_bar, explain, hatching, matrix, scale
+from .series import choose, require
+from .style import INK, MARKERS, NULLS, PALETTE, grid, key, literal, shorten, title, wrap
+
+ACROSS = 5
+"""Networks side by side; more of them go on below."""
+SQUARE = 8.7
+"""Inches of a figure's width that matrices have; their panels are about square."""
 LENSES = {
-    "affine": (PALETTE[0], "own affine lens"),
-    "tuned": (PALETTE[0], "own tuned lens"),
-    "logit": (PALETTE[1], "logit lens"),
-    "shared": (PALETTE[2], "one lens, this depth among those it was fitted on"),
-    "shared, left out": (PALETTE[4], "one lens, fitted without this depth"),
-    "shared, left out, rotated 1": ("#8c8c8c", "null: depths rotated, fitted without this one"),
+    "affine": (PALETTE[0], "o", "own affine lens"),
+    "tuned": (PALETTE[0], "o", "own tuned lens"),
+    SHARED: (PALETTE[2], "D", "one lens, fitted on all depths"),
+    LEFT_OUT: (PALETTE[4], "^", "one lens, fitted without this depth"),
+    "logit": (PALETTE[1], "s", "logit lens: no translator"),
 }
 QUALITY = {
-    "lens_kl": "KL(final ‖ lens), bits per unit",
-    "lens_loss": "cross-entropy, bits per unit",
-    "lens_agreement": "top-1 agreement with the final one",
+    "lens_kl": "KL(final ‖ lens)\nbits per unit",
+    "lens_loss": "cross-entropy\nbits per unit",
+    "lens_agreement": "agreement with\nthe final top-1",
+    "lens_calibration_error": "calibration error",
+    "lens_marginal_bias": "marginal bias, KL\nbits",
 }
+ALONG = "relative depth"
+KINDS = {"": "", MATCHED: "channels matched", UNTRAINED: "untrained"}
 
 
 def lenses(table: pd.DataFrame) -> Figure:
@@ -31,134 +43,225 @@ def lenses(table: pd.DataFrame) -> Figure:
     Args:
         table: transfers of any number of networks.
 
+    Returns:
+        A Figure; bars are 95 % intervals. Own lenses of untrained networks stand beside.
+
     Raises:
         ItinfError: a column or every measure is not in the table.
     """
     rows = choose(table, tuple(QUALITY))
-    models = list(rows["model"].unique())
-    figure, panels = grid(len(models), len(QUALITY), height=2.4)
+    wide = {m for m, some in rows.groupby("measure") if "bits" in QUALITY[str(m)] and some["mean"].max() > 10}
+    models, measures = list(rows["model"].unique()), [m for m in QUALITY if m in set(rows["measure"])]
+    figure, panels = grid(len(models), len(measures), height=1.7)
     for model, across in zip(models, panels, strict=True):
-        for (measure, label), axes in zip(QUALITY.items(), across, strict=True):
+        for measure, axes in zip(measures, across, strict=True):
             here = rows[(rows["model"] == model) & (rows["measure"] == measure)]
-            for lens, (colour, name) in LENSES.items():
-                _line(axes, _where_fitted(here[here["lens"] == lens]), colour, name)
-            if measure == "lens_kl":
-                axes.set_yscale("symlog", linthresh=0.1)
-            axes.set_ylabel(label)
+            observed = _where_fitted(here[here["null"] == "observed"])
+            for lens, (colour, marker, name) in LENSES.items():
+                _line(axes, observed[observed["lens"] == lens], colour, name, marker)
+            untrained = _where_fitted(here[(here["null"] == UNTRAINED) & here["lens"].isin(OWN_LENSES)])
+            for _, one in untrained.groupby("null_seed"):
+                _line(axes, one, NULLS[UNTRAINED], "untrained: own lens", ".")
+            known = here["mean"].dropna()
+            if measure in wide:
+                axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+                axes.yaxis.set_major_formatter("{x:g}")
+            axes.set_ylim(bottom=min(0.0, known.min()) if len(known) else 0.0)
+            axes.set_ylabel(QUALITY[measure] + (" (log beyond 1)" if measure in wide else ""), fontsize=7)
             _depth(axes, here)
-            title(axes, model)
+        title(across[0], model)
     key(figure)
     return figure
 
 
-def transfer(table: pd.DataFrame, *, measure: str = "retention") -> Figure:
+def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "label") -> Figure:
     """Matrices of what a lens fitted at one state keeps at another, side by side.
+
+    First as it is moved; then with the channels of the state matched to those it was fitted on, without
+    labels; then in untrained networks, which know nothing of labels: there always of their own answers.
 
     Args:
         table: transfers of any number of networks.
-        measure: "retention", "raw_retention", "transfer_penalty" or "transfer_kl".
+        measure: "retention", "raw_retention", "readable", "transfer_penalty" or "transfer_kl".
+        target: of what is kept: "label", or "model", what the state tells of the network's own final
+            distribution. Penalties have one target.
 
     Returns:
-        A Figure; rows are where the lens was fitted, columns where it reads. Cells outside a segment
-        do not exist and are hatched; those without enough to retain are hatched, too.
+        A Figure; rows are where the lens was fitted, columns where it reads. Missing cells are hatched by
+        their reason; pairs between which nothing can be moved are grey.
 
     Raises:
-        ItinfError: a column or the measure is not in the table.
+        ItinfError: a column, the measure or the target is not in the table.
     """
     rows = choose(table, (measure,))
     rows = rows[rows["fitted_at"] != ""]
-    models = list(rows["model"].unique())
-    across = min(len(models), 3)
-    figure, panels = grid(-(-len(models) // across), across, height=3.3)
-    kept = measure.endswith("retention")
-    low, high = (-1.0 if measure == "raw_retention" else 0.0), (1.0 if kept else float(rows["mean"].max()))
-    image = None
-    for axes, model in zip(panels.flat, models, strict=False):
-        here = rows[rows["model"] == model]
-        size = int(here["index"].max()) + 1
-        cells = np.full((size, size), np.nan)
-        cells[here["fitted_at"].astype(int), here["index"].astype(int)] = here["mean"]
-        axes.set_facecolor("#f2f2f2")
-        axes.patch.set(hatch="////", edgecolor="#c8c8c8")
-        image = axes.imshow(cells, vmin=low, vmax=high, cmap="cividis", interpolation="nearest")
-        if size <= 12:
-            for (i, j), value in np.ndenumerate(cells):
-                if np.isfinite(value):
-                    dark = (value - low) / (high - low) < 0.5
-                    axes.text(
-                        j, i, f"{value:.2f}", ha="center", va="center", fontsize=5.5, color="white" if dark else "black"
-                    )
-        axes.set_xlabel(f"state that is read, {int(here['n_units'].max()):,} {here['unit'].iloc[0]}s")
-        axes.set_ylabel("state the lens was fitted at")
-        title(axes, model)
-    for axes in panels.ravel()[len(models) :]:
-        axes.remove()
-    assert image is not None
-    figure.colorbar(image, ax=figure.axes, label=literal(measure.replace("_", " ")), shrink=0.6)
+    several = rows["target"].nunique() > 1
+    if several:
+        require(rows, "target", target)
+    aims = {kind: "model" if kind == UNTRAINED else target for kind in KINDS}
+    found = {(model, kind): cells for kind in KINDS for model, cells in _matrices(rows, kind, aims[kind], several)}
+    if not found:
+        raise ItinfError(f"The table has {measure} of single lenses, but none of one state moved to another.")
+    models = [model for model in rows["model"].unique() if any(name == model for name, _ in found)]
+    shown = pd.concat(found.values())
+    colours, hatches, empty = scale(measure, shown["mean"]), hatching(shown), False
+    kinds = [kind for kind in KINDS if any(of == kind for _, of in found)]
+    lines = [models[start : start + ACROSS] for start in range(0, len(models), ACROSS)]
+    if len(models) == 1:  # one network: its kinds side by side
+        places = {(0, column): (models[0], kind) for column, kind in enumerate(kinds)}
+        figure, panels = grid(1, max(len(kinds), 3), height=SQUARE / 3 + 0.5)
+    else:
+        places = {
+            (number * len(kinds) + row, column): (model, kind)
+            for number, line in enumerate(lines)
+            for column, model in enumerate(line)
+            for row, kind in enumerate(kinds)
+        }
+        across = max(min(len(models), ACROSS), 3)
+        figure, panels = grid(len(lines) * len(kinds), across, height=SQUARE / across + 0.5)
+    for (row, column), axes in (
+        (place, panels[place]) for place in pd.MultiIndex.from_product(map(range, panels.shape))
+    ):
+        which = places.get((row, column))
+        if which not in found:
+            axes.set_axis_off()
+            if which is not None:
+                why = f"{shorten(which[0], 26)}\n{KINDS[which[1]] or 'as it is'}:\nnot measured"
+                axes.text(0.5, 0.5, literal(why), ha="center", va="center", fontsize=7, transform=axes.transAxes)
+            continue
+        cells, (model, kind) = found[which], which
+        empty |= matrix(axes, cells, colours, hatches)
+        axes.set_xlabel(f"state that is read\n{int(cells['n_units'].max()):,} {cells['unit'].iloc[0]}s", fontsize=7)
+        if not column:
+            axes.set_ylabel("state the lens is of", fontsize=7)
+        said_of = ", ".join(filter(None, (KINDS[kind], said(target=aims[kind]) if several else "")))
+        axes.set_title(literal(f"{shorten(model, 26)}\n{said_of}"), loc="left", fontsize=7, color=INK)
+    explain(figure, hatches, empty)
+    colour_bar(figure, colours)
     return figure
 
 
-def retention(table: pd.DataFrame) -> Figure:
-    """What transfers, all networks on one axis: against distance, and by depth for one lens fitted without that depth.
+def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, target: str = "label") -> Figure:
+    """What transfers, all networks on one axis: own lenses against distance, one lens for all by depth.
 
     Args:
         table: transfers of any number of networks.
+        summaries: of the same transfers, for the intervals of means; without them there are none.
+        target: "label", or "model", the network's own final distribution; of untrained ones always that.
+
+    Returns:
+        A Figure. Above, own lenses moved: as they are, with channels matched, in untrained networks. Below,
+        one lens fitted without the depth it reads: as it is, with every depth rotated, in untrained networks.
 
     Raises:
-        ItinfError: a column or the measure is not in the table.
+        ItinfError: a column, the measure or the target is not in the table.
     """
     rows = choose(table, ("retention",))
-    figure, panels = grid(1, 3, height=3.2)
-    near, one, null = panels[0]
-    for place, model in enumerate(rows["model"].unique()):
-        here = rows[rows["model"] == model]
-        look = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
-        cells = here[(here["fitted_at"] != "") & here["mean"].notna()]
-        depths = here.drop_duplicates("index").set_index("index")["depth"]
-        apart = (cells["depth"] - cells["fitted_at"].astype(int).map(depths)).abs().round(6)
-        means = cells["mean"].groupby(apart).mean()
-        near.plot(means.index, means, ms=3, lw=1.2, label=literal(model), **look)
-        for axes, lens in ((one, "shared, left out"), (null, "shared, left out, rotated 1")):
-            some = _where_fitted(here[here["lens"] == lens])
-            _line(axes, some, look["color"], literal(model), look["marker"])
-    for axes, name, what in (
-        (near, "own lenses, moved", "mean retention of pairs of states"),
-        (one, "one lens, fitted without that depth", "retention"),
-        (null, "null: the same, depths rotated", "retention"),
-    ):
-        axes.axhline(0, color=INK, lw=0.7, zorder=1)
-        axes.axhline(1, color=INK, lw=0.7, ls=":", zorder=1)
-        axes.set_ylim(-0.3, 1.1)
-        axes.set_xlim(0, 1.02)
-        axes.set_ylabel(what)
-        axes.set_xlabel("distance, share of depth" if axes is near else "relative depth")
+    require(rows, "target", target)
+    means = _means(rows) if summaries is None or summaries.empty else _distances(summaries)
+    figure, panels = grid(2, 3, height=2.6)
+    looks = {
+        model: (PALETTE[place % len(PALETTE)], literal(shorten(str(model))), MARKERS[place % len(MARKERS)])
+        for place, model in enumerate(rows["model"].unique())
+    }
+    above = (
+        ("own lenses, moved as they are", "", "observed", target),
+        ("own lenses, channels matched", MATCHED, "observed", target),
+        ("untrained: own lenses moved", "", UNTRAINED, "model"),
+    )
+    for axes, (name, form, null, aim) in zip(panels[0], above, strict=True):
+        some = means[(means["form"] == form) & (means["null"] == null) & (means["target"] == aim)]
+        _each(axes, some, looks, lambda one: one.sort_values("share").assign(depth=one["share"], segment=0))
+        axes.set_ylabel(f"retention, mean over pairs\n{said(target=aim)}")
+        _unit(axes, "distance, share of depth")
         title(axes, name)
-    key(figure)
+    below = (
+        ("one lens, that depth left out", "observed", target),
+        ("null: the same, depths rotated", ROTATED, target),
+        ("untrained: one lens, left out", UNTRAINED, "model"),
+    )
+    for axes, (name, null, aim) in zip(panels[1], below, strict=True):
+        some = rows[(rows["lens"] == LEFT_OUT) & (rows["null"] == null) & (rows["target"] == aim)]
+        _each(axes, some, looks, lambda one: one.sort_values("index"))
+        axes.set_ylabel(f"retention\n{said(target=aim)}")
+        _unit(axes, ALONG)
+        title(axes, name)
+    key(figure, columns=5)
     return figure
+
+
+def _matrices(rows: pd.DataFrame, kind: str, target: str, several: bool) -> list[tuple[str, pd.DataFrame]]:
+    """Of each network the cells of one kind; of untrained networks the first."""
+    form, null = (MATCHED, "observed") if kind == MATCHED else ("", kind or "observed")
+    own = rows["fitted_at"] == rows["index"].astype(int).astype(str)
+    some = rows[((rows["form"] == form) | (own & (form != ""))) & (rows["null"] == null)]
+    if kind == MATCHED:  # a state matched to itself stays as it is
+        some = some[some["model"].isin(rows.loc[rows["form"] == MATCHED, "model"])]
+    if several:
+        some = some[some["target"] == target]
+    some = some[some["null_seed"] == some.groupby("model")["null_seed"].transform("min")]
+    return [(str(model), cells) for model, cells in some.groupby("model", sort=False)]
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    """By distance, as the summaries have them, but without intervals."""
+    moved = rows[(rows["fitted_at"] != "") & (rows["fitted_at"] != rows["index"].astype(int).astype(str))]
+    depths = rows.drop_duplicates(["model", "index"]).set_index(["model", "index"])["depth"]
+    fitted = moved["fitted_at"].astype(int)
+    there = depths.reindex(pd.MultiIndex.from_arrays([moved["model"], fitted])).to_numpy()
+    moved = moved.assign(distance=(moved["index"] - fitted).abs(), share=(moved["depth"] - there).abs())
+    by = ["model", "form", "target", "null", "null_seed", "distance"]
+    found = moved[moved["mean"].notna()].groupby(by, sort=False)[["share", "mean"]].mean().reset_index()
+    return found.assign(lo=float("nan"), hi=float("nan"))
+
+
+def _distances(summaries: pd.DataFrame) -> pd.DataFrame:
+    both = summaries[(summaries["measure"] == "retention") & (summaries["direction"] == "both")]
+    return both[both["distance"] > 0]
+
+
+def _each(
+    axes: Axes,
+    rows: pd.DataFrame,
+    looks: dict[str, tuple[str, str, str]],
+    ordered: Callable[[pd.DataFrame], pd.DataFrame],
+) -> None:
+    """A line for each network, and for each seed of a null."""
+    for (model, _), one in rows.groupby(["model", "null_seed"], sort=False):
+        _line(axes, ordered(one), *looks[str(model)])
+    if not rows["mean"].notna().any():
+        axes.text(0.5, 0.5, wrap("nothing to show: not measured, or no network has enough to retain"), fontsize=7,
+                  ha="center", va="center", transform=axes.transAxes)  # fmt: skip
 
 
 def _where_fitted(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per state: lenses of one state where they were fitted, others wherever they read."""
     at_home = (rows["fitted_at"] == "") | (rows["fitted_at"] == rows["index"].astype(int).astype(str))
-    return rows[at_home].sort_values("index")
+    return rows[at_home & (rows["form"] == "")].sort_values("index")
 
 
 def _line(axes: Axes, rows: pd.DataFrame, colour: str, label: str, marker: str = "o") -> None:
-    if rows["mean"].notna().any():
-        # segments do not share a lens, so no line runs from one to the next
-        for number, (_, some) in enumerate(rows.groupby("segment")):
-            axes.plot(
-                some["depth"],
-                some["mean"],
-                color=colour,
-                marker=marker,
-                ms=3,
-                lw=1.2,
-                label=label if not number else None,
-            )
-            axes.vlines(some["depth"], some["lo"], some["hi"], color=colour, lw=1.2, alpha=0.7)
+    if not rows["mean"].notna().any():
+        return
+    # segments do not share a lens, so no line runs from one to the next
+    for number, (_, some) in enumerate(rows.groupby("segment")):
+        named = label if not number else None
+        axes.plot(some["depth"], some["mean"], color=colour, marker=marker, ms=3, lw=1.2, label=named)
+        axes.vlines(some["depth"], some["lo"], some["hi"], color=colour, lw=1.2, alpha=0.7)
 
 
 def _depth(axes: Axes, rows: pd.DataFrame) -> None:
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel(f"relative depth, {int(rows['n_units'].max()):,} {rows['unit'].iloc[0]}s")
+    axes.set_xlim(-0.02, 1.04)
+    axes.set_xticks([0, 0.5, 1])
+    axes.tick_params(labelsize=7)
+    counted = rows[rows["null"] == "observed"] if (rows["null"] == "observed").any() else rows
+    axes.set_xlabel(f"{ALONG}, {int(counted['n_units'].max()):,} {counted['unit'].iloc[0]}s", fontsize=7)
+
+
+def _unit(axes: Axes, along: str) -> None:
+    """Retention runs from nothing to all."""
+    axes.axhline(0, color=INK, lw=0.7, zorder=1)
+    axes.axhline(1, color=INK, lw=0.7, ls=":", zorder=1)
+    axes.set_ylim(-0.1, 1.1)
+    axes.set_xlim(0, 1.04)
+    axes.set_xlabel(along)

@@ -181,6 +181,15 @@ def test_comparison_shows_exactly_what_is_observed_and_each_effect() -> None:
             assert how == "as observed" or f"observed − {how.removeprefix('beyond ')}" in axes.get_ylabel()
 
 
+def test_rows_through_lenses_and_of_states_are_not_shown() -> None:
+    lens = NET[NET["measure"].str.startswith("efficiency") & (NET["lens"] == "affine")]
+    states = NET[NET["measure"] == "update_norm"].assign(measure="retention", index=lambda rows: rows["index"] - 1)
+    more = pd.concat([NET, lens.assign(lens="shared"), lens.assign(form="merged to 6"), states], ignore_index=True)
+    for draw in (overview, comparison):
+        for axes, other in zip(draw(more).axes, draw(NET).axes, strict=True):
+            assert lines(axes) == lines(other) and words(axes) == words(other)
+
+
 def test_networks_of_different_depth_share_the_relative_axis() -> None:
     figure = comparison(TWO)
     assert {a.get_xlim() for a in figure.axes} == {(0, 1.02)}

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from itinf import ItinfError
+from lens_tables import moved
 from reports.page import page
 from test_overview import made
+from test_prediction_figure import walked
 
 NAME, QUOTED = "<script>alert(1)</script>", """a "quoted" & 'single' <img src=x onerror=y> name"""
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -155,3 +157,83 @@ def test_a_table_without_accuracy_is_refused_by_name() -> None:
     table = made(depth=2)
     with pytest.raises(ItinfError, match="no rows of accuracy"):
         page(table[table["measure"] != "accuracy"], [manifest("net")], [[]])
+
+
+WORDS = made("words", depth=4, changes=(), readout_from=1)
+LENSES = [
+    moved(NAME, (0, 0, 0, 1, 1, 1, 1)),
+    moved("words", (0,) * 5, modality="language", unit="token", matched=False),
+]
+REMARK = "<b>third</b> has no lenses: 12 units & fewer"
+
+
+def lensed(**changed: Any) -> Read:
+    """The page of three networks; the first two have lenses, the third, whose name is quoted, has none."""
+    table = pd.concat(
+        [FIRST, WORDS, SECOND, walked(NAME, depth=6), walked("words", depth=4, steps=4), *(t for t, _ in LENSES)]
+    )
+    cost = {"units": 1472, "reached": 0.049, "stopped": True, "settings": {"precision": 0.05}}
+    given = {
+        "summaries": pd.concat([s for _, s in LENSES]), "remarks": [REMARK],
+        "transfers": [manifest(name) | cost for name in (NAME, "words")],
+    } | changed  # fmt: skip
+    return Read(page(table, [manifest(name) for name in (NAME, "words", QUOTED)], [[], [], []], **given))
+
+
+@pytest.fixture(scope="module")
+def lensing() -> Read:
+    return lensed()
+
+
+def test_lenses_have_a_section_after_side_by_side(lensing: Read) -> None:
+    heads = lensing.inside("h2")
+    assert heads[:3] == ["Side by side", "Lenses and transfer", "How to read the rest"]
+    assert [a["id"] for a in lensing.of("section")] == ["lenses", "network-1", "network-2", "network-3"]
+    # two of three networks have lenses of their own; steps, matrices and retention are of all
+    alts = [picture["alt"] or "" for picture in lensing.of("img")]
+    assert len(alts) == 1 + 3 + 3 + 2 and sum("how well lenses read" in alt for alt in alts) == 2
+
+
+def test_guesses_stand_with_their_numbers(lensing: Read) -> None:
+    assert len(lensing.inside("h4")) == 6
+    terms, said = lensing.inside("dt"), lensing.inside("dd")
+    assert f"{NAME} (image)" in terms and "images − language" in terms
+    near = (5 * 0.7 + 4 * 0.65) / 9  # forward and backward, but for the pair whose state tells too little
+    assert f"{near:.3f} ± 0.020 one state away (0.17 of depth), " in "".join(said)
+    (row,) = [cells for cells in lensing.rows if cells[0] == NAME and "±" in cells[1]]
+    assert row[1] == f"{near:.3f} ± 0.020" and row[-1] == "1,472 images, ± 0.049" and len(row) == 9
+
+
+def test_names_and_remarks_beside_lenses_are_never_markup(lensing: Read) -> None:
+    assert not {"script", "i", "b"} & {tag for tag, _ in lensing.tags}
+    assert REMARK in lensing.inside("strong")
+    assert all(not name.startswith("on") for _, attributes in lensing.tags for name in attributes)
+
+
+def test_blocks_are_as_they_are_without_lenses(lensing: Read, read: Read) -> None:
+    def own(page: Read) -> list[list[str]]:
+        start = next(i for i, cells in enumerate(page.rows) if cells[0] == "block")
+        return page.rows[start : start + 7]
+
+    assert own(lensing) == own(read)
+    missing = [line for line in lensing.inside("li") if "5 %" in line]
+    assert not missing  # a state that tells too little is no block without a value
+
+
+def test_words_of_lenses_are_explained_where_there_are_some(lensing: Read, read: Read) -> None:
+    assert {"retention", "penalty", "one lens, left out", "rotated", "channels matched"} <= set(lensing.inside("dt"))
+    assert not {"retention", "penalty"} & set(read.inside("dt"))
+    assert "Lenses and transfer" not in read.inside("h2")
+
+
+def test_a_remark_alone_is_shown() -> None:
+    alone = Read(page(FIRST, [manifest(NAME)], [[]], summaries=pd.DataFrame(), remarks=[REMARK]))
+    assert "Lenses and transfer" in alone.inside("h2") and REMARK in alone.inside("strong")
+    assert not alone.inside("h4") and len(alone.of("img")) == 2
+
+
+def test_lenses_can_be_shown_without_summaries_or_manifests() -> None:
+    bare = lensed(summaries=None, transfers=())
+    assert len(bare.of("img")) == 9
+    (row,) = [cells for cells in bare.rows if cells[0] == "words" and len(cells) == 9 and cells[1] == "–"]
+    assert set(row[1:]) == {"–"}

@@ -33,6 +33,9 @@ def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for word in ("layer1.0", "segments", "bridges", "undefined", "64 images"):
         assert word in printed
     assert (tmp_path / "results" / "mine" / "manifest.json").is_file()
+    assert isinstance(names["moved"].plot("transfer"), matplotlib.figure.Figure)
+    assert {"retention", "transfer_penalty"} == set(names["moved"].summaries["measure"])
+    assert (tmp_path / "results" / "gpt2.safetensors").is_file()
     same = both.difference(run.name, "again", "descent_share", gradient="output", update="update")
     assert same.paired.all() and (same["mean"] == 0).all() and (same.lo == 0).all() and (same.hi == 0).all()
 

@@ -192,6 +192,18 @@ def test_a_complete_table_lacks_nothing() -> None:
     assert undefined(table(*performance())) == ["Nothing."]
 
 
+def test_rows_of_states_change_nothing_of_what_is_said_of_blocks() -> None:
+    """Lenses number states from 0 before the first block, and there are more of them than blocks."""
+    effects = [row("descent_share_effect", i, 0.3, 0.1, null="pairing", **OUTPUT) for i in range(1, 6)]
+    rows = [*performance(), *effects, lost("alignment", 4, SHAPE, form="raw", **OUTPUT)]
+    states = [row("retention", 0, 0.5, 0.1, depth=6, lens="affine", statistic="ratio")]
+    states += [lost("retention", i, "too little", depth=6, lens="shared", statistic="ratio") for i in range(8)]
+    states += [row("lens_kl", i, 0.5, 0.1, depth=6, target="model", lens="affine") for i in range(8)]
+    alone, beside = table(*rows), table(*states, *rows)
+    for said in (headlines, blocks, undefined):
+        assert said(beside) == said(alone)
+
+
 @settings(max_examples=40, deadline=None)
 @given(depth=st.integers(1, 200), index=st.integers(1, 200))
 def test_depth_is_the_number_of_blocks_whichever_are_there(depth: int, index: int) -> None:
