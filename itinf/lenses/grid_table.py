@@ -30,9 +30,9 @@ class About(Protocol):
 
 READABLE_SHARE = 0.05
 """A state whose own lens tells less than this share of what the last one's tells has no retention."""
-NOTHING = "the last state tells nothing of it that is surely more than nothing"
+NOTHING = "what the last state tells of it is nothing, or not known to within half of it"
 TOO_LITTLE = "its own lens tells less than 5 % of what the last state's tells"
-UNSURE = "what its own lens tells is not surely more than nothing"
+UNSURE = "what its own lens tells is not known to within half of it"
 
 
 def grid_table(about: About, grid: Grid) -> pd.DataFrame:
@@ -72,17 +72,15 @@ class Retention:
         self.grid, self.target = grid, target
         own = own_reads(grid)
         self.own = {raw: {at: grid.readable(read, target, raw) for at, read in own.items()} for raw in (False, True)}
-        last = self.own[False][max(own)]
-        something = _surely(last, grid.clusters)
-        self.missing = {
-            raw: {at: self._why(x, last, something) for at, x in own.items()} for raw, own in self.own.items()
-        }
+        self.last = self.own[False][max(own)]
+        something = _surely(self.last, grid.clusters)
+        self.missing = {raw: {at: self._why(x, something) for at, x in own.items()} for raw, own in self.own.items()}
 
-    def _why(self, told: Array, last: Array, something: bool) -> str:
+    def _why(self, told: Array, something: bool) -> str:
         """Why a state has no retention; "" where it has."""
         if not something:
             return NOTHING
-        if told[0] < READABLE_SHARE * last[0]:
+        if told[0] < READABLE_SHARE * self.last[0]:
             return TOO_LITTLE
         return "" if _surely(told, self.grid.clusters) else UNSURE
 
@@ -92,6 +90,17 @@ class Retention:
         if why := self.missing[raw][read.at]:
             return None, why
         return ratio(below if read.own else self.grid.readable(read, self.target, raw), below), ""
+
+
+def settled(grid: Grid, precision: float) -> bool:
+    """Whether more units would change little: no interval is wider than ± ``precision``, and no state's own lens is
+    known too badly for a retention that more units could give it."""
+    kept = [Retention(grid, target) for target in TARGETS]
+    if any(UNSURE in one.missing[False].values() for one in kept):
+        return False
+    if all(one.last[0] > 0 and NOTHING in one.missing[False].values() for one in kept):
+        return False
+    return widest(grid) <= precision
 
 
 def widest(grid: Grid) -> float:
@@ -110,9 +119,9 @@ def _spread(estimate: Array) -> float:
 
 
 def _surely(told: Array, clusters: int) -> bool:
-    """Above zero with its interval; with too few clusters for one, above zero."""
+    """Above half of itself with its interval, or a ratio to it could be anything; with too few clusters, above zero."""
     lo, _ = interval(told, clusters)
-    return bool(told[0] > 0 and not lo <= 0)
+    return bool(told[0] > 0 and not lo <= told[0] / 2)
 
 
 def _quality(grid: Grid, read: Read) -> Iterator[tuple[str, Array, Target]]:

@@ -23,7 +23,7 @@ from ..table import SCHEMA
 from ..weights import fingerprint
 from .fit import readout_fingerprint
 from .fitting_data import clusters_of
-from .grid_table import grid_table, widest
+from .grid_table import grid_table, settled, widest
 from .lens import Lens
 from .reads import reads_of
 from .summaries import summaries
@@ -169,7 +169,7 @@ def transfer(
         for some in _batches(source, slab, batch):
             grid.add(network, some)
         progress("transfer", grid.clusters, len(order.indices))
-        stopped = widest(grid) <= precision
+        stopped = settled(grid, precision)
         if stopped:
             break
     manifest |= {
