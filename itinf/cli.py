@@ -39,6 +39,8 @@ from .arguments import (
     plan_of,
 )
 from .console import (
+    FIGURES,
+    LENS_FIGURES,
     REPORT,
     bars,
     board,
@@ -283,7 +285,7 @@ def _compare(plan: StudyFile, folder: Path, device: str, dtype: str, jobs: int) 
         if not recorded(both, folder):
             out.print("Drawing figures and the report …")
             save(both, plan, folder)
-            pictures(both, folder)
+            pictures(both, folder, (*FIGURES, *LENS_FIGURES, "prediction") if both.transfers else FIGURES)
             report(both, folder, page)
             record(both, folder)
         out.print(repr(both), markup=False, highlight=False, soft_wrap=True)

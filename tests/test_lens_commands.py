@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import itinf
-from itinf import cli
+from itinf import cli, console
 from itinf.lenses.study import Transfer
 
 TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size=256", "-O", "n_positions=16"]
@@ -129,6 +129,11 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
         "random:2",
     }
     assert set(pd.read_parquet(out / "summaries.parquet")["model"]) == {"random:1", "random:2"}
+    assert {path.stem for path in (out / "figures").iterdir()} == {
+        *console.FIGURES,
+        *console.LENS_FIGURES,
+        "prediction",
+    }
     alone = tmp_path / "alone"
     assert command("compare", study, "--jobs", 1, "--out", alone)[0] == 0
     pd.testing.assert_frame_equal(pd.read_parquet(alone / "measures.parquet"), table, rtol=1e-4, atol=1e-5)
