@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import ItinfError
 
-WAIT_SECONDS = 0.2
+WAIT_SECONDS, STOP_SECONDS = 0.2, 5.0
 
 
 def run(work: Callable[..., Any], each: Sequence[tuple[Any, ...]], jobs: int, progress: Callable[..., None]) -> None:
@@ -49,9 +49,9 @@ def run(work: Callable[..., Any], each: Sequence[tuple[Any, ...]], jobs: int, pr
                 )
     finally:
         for worker in workers:
-            if worker.is_alive() and worker.pid is not None:
+            while worker.is_alive() and worker.pid is not None:  # one that is still importing may miss the first
                 os.kill(worker.pid, signal.SIGINT)
-            worker.join()
+                worker.join(STOP_SECONDS)
 
 
 def _listen(told: Any, progress: Callable[..., None]) -> None:
