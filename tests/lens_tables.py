@@ -78,10 +78,9 @@ def moved(
             rows.append(row("raw_retention", j, value - 1, statistic="ratio", **own, **reason))
             if target == "label" or null == "untrained":
                 rows.append(row("transfer_penalty", j, 2.0 * abs(i - j), **own | {"target": "label"}))
-            if i == j:
-                told = (1 + j + (target == "model")) / (100 if null == "untrained" else 1)
-                rows.append(row("readable", j, told, **own))
-            elif not lost:
+            told = (1 + j + (target == "model")) / (100 if null == "untrained" else 1)
+            rows.append(row("readable", j, told if i == j else -9.0, **own))
+            if i != j and not lost:
                 cells[i, j] = value
     alike = [j for j in states if segments.count(segments[j]) > 1]
     for j in states:

@@ -176,8 +176,10 @@ def test_without_lenses_nothing_is_found():
 def test_several_untrained_networks_are_all_told():
     table, summaries = WITH
     again = [rows[rows["null"] == "untrained"].assign(null_seed=1) for rows in (table, summaries)]
+    again[0] = again[0].assign(**{c: again[0][c] + 0.1 for c in ("mean", "lo", "hi")})
     found = findings(*study(WITH, (again[0], again[1])))
-    assert [line.what for line in found[2].lines].count("with untrained, final answer") == 2
+    told = [line.said for line in found[2].lines if line.what == "with untrained, final answer"]
+    assert [said[:5] for said in told] == ["0.020", "0.120"] and all("3 of 3 steps" in said for said in told)
     assert "untrained 0.315 ± 0.020 and 0.315 ± 0.020" in found[4].lines[0].said
 
 
