@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from itinf.lenses.temper import BETAS, best_betas, expected, mixing, tempered_losses, tempered_total
+from itinf.lenses.temper import BETAS, best_betas, mixing, tempered_losses, tempered_total
 from oracles import generator, normal
 
 ONE = BETAS.index(1.0)
@@ -22,16 +22,20 @@ def direct(logits, prior, targets, betas):
     return torch.stack([-(((1 - b) * prior + b * q).log_softmax(-1) * goal).sum(-1) for b in betas])
 
 
+def expected(values, targets):
+    """Mean of values (…, R, classes) under targets (R,) or (R, classes): (…, R)."""
+    goal = torch.nn.functional.one_hot(targets, values.shape[-1]) if targets.ndim == 1 else targets
+    return (values * goal).sum(-1)
+
+
 def every(logits, prior, targets):
-    return tempered_losses(
-        logits, prior, expected(logits, targets), expected(prior.expand(1, len(targets), -1), targets)[0]
-    )
+    return tempered_losses(logits, prior, expected(logits, targets), expected(prior.expand(len(targets), -1), targets))
 
 
 def at_one(logits, prior, betas, targets):
     beta = betas[:, None]
     total = tempered_total(logits, *mixing(prior.to(logits), betas.to(logits)))
-    prior_at = expected(prior.expand(1, len(targets), -1), targets)[0]
+    prior_at = expected(prior.expand(len(targets), -1), targets)
     return total - beta * expected(logits, targets) - (1 - beta) * prior_at
 
 

@@ -197,9 +197,14 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
     halves.merge(tiny.grid(slice(20, 30), slice(11, 20)))
     torch.testing.assert_close(numbers(halves), numbers(whole), rtol=1e-9, atol=1e-9)
     assert halves.units == whole.units and halves.clusters == 30
-    for cells, slab in ((speaking.CELLS, 3 * len(tiny.lens.prior)), (5000, 10**6), (1, 200)):
-        monkeypatch.setattr(speaking, "CELLS", cells)
-        monkeypatch.setattr(speaking, "SLAB", slab)
+    classes = len(tiny.lens.prior)
+    for rows, cells, least, slab in (
+        (640, (1, 2**25), 64, 3 * classes),
+        (40, (1, 2**25), 1, 2**18),
+        (1, (1, 1), 7, 5 * classes),
+    ):
+        for name, value in (("ROWS", rows), ("CELLS", cells), ("LEAST", least), ("SLAB", slab)):
+            monkeypatch.setattr(speaking, name, value)
         torch.testing.assert_close(numbers(tiny.grid()), numbers(whole), rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="11 clusters are in both"):
         halves.merge(tiny.grid(slice(0, 11)))

@@ -14,7 +14,7 @@ from ..tracing import Target, Trace
 from .collect import Place
 from .reads import Read
 from .speaking import Spoken
-from .temper import expected, mixing, tempered_total
+from .temper import exp_, mixing, tempered_total
 
 TARGETS: tuple[Target, ...] = ("label", "model")
 """What is read is compared with: the labels, and the network's own final distribution."""
@@ -41,11 +41,17 @@ class Units:
         self.labels = labels[self.index]
         self.cluster = self.index // seen.targets.shape[1]
 
-    def means(self, said: Spoken, priors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """For each target, under it, the mean logit (M, R) and the mean of its log-prior (R,)."""
-        labels, (label, model) = self.labels[said.units], (prior.to(said.goal) for prior in priors)
-        logits = [expected(said.logits, labels), expected(said.logits, said.goal)]
-        return logits, [label[labels], said.goal @ model]
+    def logits(self, said: Spoken, *others: Tensor) -> list[Tensor]:
+        """Mean logits (M, R) under the label, the final distribution, and other distributions (R, classes)."""
+        labels = self.labels[said.units][:, None].expand(*said.logits.shape[:2], 1)
+        weights = torch.stack([said.goal, *others], 1)
+        soft = torch.bmm(said.logits.transpose(0, 1), weights.mT)  # (R, M, 1 + others)
+        return [said.logits.gather(2, labels)[..., 0], *soft.permute(2, 1, 0)]
+
+    def log_priors(self, said: Spoken, priors: Sequence[Tensor]) -> list[Tensor]:
+        """For each target, the mean under it of its own log-prior, (R,)."""
+        label, model = (prior.to(said.goal) for prior in priors)
+        return [label[self.labels[said.units]], said.goal @ model]
 
 
 class Columns:
@@ -87,38 +93,22 @@ class Columns:
         reads = [self.reads[number] for number in said.reads]
         full = [self.place[read] for read in reads if read.judged]
         (mine,) = (k for k, read in enumerate(reads) if read.own)
-        at_target, at_prior = self.units.means(said, self.priors)
         log = said.logits[mine].log_softmax(1)
-        own = log.exp()
-        at_own, betas = expected(said.logits, own), self.betas[:, said.reads].to(own)
-        mixes = [mixing(prior.to(own), beta) for prior, beta in zip(self.priors, betas, strict=True)]
-        total, told = torch.empty_like(at_own), [torch.empty_like(at_own) for _ in TARGETS]
-        entropy, sure = (total.new_empty(len(full), total.shape[1]) for _ in range(2))
-        answer = torch.empty_like(entropy, dtype=torch.int64)
-        for some, units in said.slabs():
-            z = said.logits[some, units]
-            for (shift, scale), found in zip(mixes, told, strict=True):
-                found[some, units] = tempered_total(z, shift[some], scale[some])
-            top = z.amax(2, keepdim=True)
-            p = (z - top).exp_()
-            size = p.sum(2, keepdim=True)
-            total[some, units] = (size.log() + top)[..., 0]
-            if judged := len(full[some]):
-                z, top, size, p = (x[:judged] for x in (z, top, size, p.div_(size)))
-                self._mark(full[some], p, slice(said.units.start + units.start, said.units.start + units.stop))
-                sure[some, units], answer[some, units] = p.max(2)
-                entropy[some, units] = size.log()[..., 0] - p.mul_(z - top).sum(2)
+        own = exp_(log.clone())
+        *at_target, at_own = self.units.logits(said, own)
+        at_prior, betas = self.units.log_priors(said, self.priors), self.betas[:, said.reads].to(own)
+        total, tempered, entropy, sure, answer = self._totals(said, betas, full)
         # for a distribution the loss is KL: its own entropy is nothing that a reading could take away
         least = -(said.goal * said.final).sum(1)
         from_own = (total - at_own + (own * log).sum(1)).clamp_min_(0)
         from_own[mine] = 0
         label, model = (
-            found - beta[:, None] * logit - (1 - beta[:, None]) * prior
-            for found, beta, logit, prior in zip(told, betas, at_target, at_prior, strict=True)
+            one - beta[:, None] * logit - (1 - beta[:, None]) * prior
+            for one, beta, logit, prior in zip(tempered, betas, at_target, at_prior, strict=True)
         )
         losses = total - at_target[0], total - at_target[1] - least, from_own, label, model - least
         self._add(self.every, said, said.reads, *losses)
-        agrees, right = answer == said.final.argmax(1), answer == self.units.labels[said.units]
+        agrees, right = answer == said.answer, answer == self.units.labels[said.units]
         self._add(self.full, said, full, entropy, agrees, right)
         self._add(self.binned, said, full, sure, right, bins=(sure * BINS).long().clamp_max(BINS - 1))
         self.agrees.setdefault(reads[mine].at, []).append(agrees[mine])
@@ -126,6 +116,35 @@ class Columns:
             rows = torch.ones_like(least), -at_prior[0], -at_prior[1] - least
             self._add(self.once, said, [0], *(row[None] for row in rows))
             self._mark([-1], said.goal[None], said.units)
+
+    def _totals(self, said: Spoken, betas: Tensor, full: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """All that takes passes over the logits, which are spoilt; the distributions of reads judged in full are marked.
+
+        Returns:
+            log Σ exp of the logits (M, R), the same tempered (targets, M, R), and of the reads judged in
+            full (J, R) entropy, confidence and top-1.
+        """
+        reads, units, _ = said.logits.shape
+        mixes = [mixing(prior.to(betas), beta) for prior, beta in zip(self.priors, betas, strict=True)]
+        total, tempered = betas.new_empty(reads, units), betas.new_empty(len(betas), reads, units)
+        entropy, sure = (betas.new_empty(len(full), units) for _ in range(2))
+        answer = torch.empty_like(entropy, dtype=torch.int64)
+        room = torch.empty_like(said.logits[next(said.slabs())])
+        for some, here in said.slabs():
+            z = said.logits[some, here]
+            p = room[: z.shape[0], : z.shape[1]]
+            for (shift, scale), found in zip(mixes, tempered, strict=True):
+                found[some, here] = tempered_total(z, shift[some], scale[some], p)
+            top = z.amax(2, keepdim=True)
+            size = exp_(torch.sub(z, top, out=p)).sum(2, keepdim=True)
+            total[some, here] = (size.log() + top)[..., 0]
+            if judged := full[some]:
+                z, top, size, p = (x[: len(judged)] for x in (z, top, size, p))
+                p.div_(size)
+                self._mark(judged, p, slice(said.units.start + here.start, said.units.start + here.stop))
+                sure[some, here], answer[some, here] = p.max(2)
+                entropy[some, here] = size.log()[..., 0] - p.mul_(z.sub_(top)).sum(2)
+        return total, tempered, entropy, sure, answer
 
     def _add(
         self, sums: Tensor, said: Spoken, rows: Sequence[int], *values: Tensor, bins: Tensor | None = None

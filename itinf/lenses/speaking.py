@@ -16,9 +16,14 @@ from ..tracing import Trace
 from .collect import Place
 from .reading import logits, require_finite, vectors
 from .reads import Read
+from .temper import exp_
 
-CELLS = 2**24
-"""Logits that exist at once, about: so many that the product runs at full speed."""
+ROWS = 640
+"""Vectors that go through the head at once: with fewer, the product is slower."""
+CELLS = 2**22, 2**25
+"""Logits that exist at once, at least and at most; the same of what a neck and a pool have to read."""
+LEAST = 128
+"""Vectors that go through a translator at once, about: fewer take as long."""
 SLAB = 2**18
 """Logits that are worked on at once, at most: few enough to stay in a cache."""
 
@@ -31,7 +36,8 @@ class Spoken:
         units: which of the units asked for, R of them.
         reads: numbers of the M reads; those that are judged come first.
         logits: (M, R, classes), gone when the next ones are asked for.
-        final: (R, classes) log-probabilities, the network's own end; ``goal``: its probabilities.
+        final: (R, classes) log-probabilities, the network's own end; ``goal``: its probabilities;
+            ``answer``: (R,) its top-1.
     """
 
     units: slice
@@ -39,12 +45,14 @@ class Spoken:
     logits: Tensor
     final: Tensor
     goal: Tensor
+    answer: Tensor
 
     def slabs(self) -> Iterator[tuple[slice, slice]]:
-        """Slices of reads and of units that part the logits into pieces of about ``SLAB``."""
+        """Slices of reads and of units that part the logits into pieces of about ``SLAB``; one on an accelerator."""
         reads, units, classes = self.logits.shape
-        tall = min(units, max(1, SLAB // classes))
-        deep = max(1, SLAB // (classes * units))
+        most = SLAB if self.logits.device.type == "cpu" else self.logits.numel()
+        tall = min(units, max(1, most // classes))
+        deep = max(1, most // (classes * units))
         for first in range(0, reads, deep):
             for start in range(0, units, tall):
                 yield slice(first, min(first + deep, reads)), slice(start, min(start + tall, units))
@@ -75,18 +83,28 @@ def speak(
         t: t if t.weight.device == last.device else deepcopy(t).to(last.device) for t in {r.translator for r in reads}
     }
     through = replace(network, head=_Same(network.head)) if type(network.head) is nn.Linear else network
-    classes = logits(network, last[:1]).shape[1]
-    widest = max(classes, *(last.shape[-1] * state[0].numel() // state.shape[-1] for state in states.values()))
-    size = max(1, CELLS // (widest * max(map(len, at.values()))))
-    for start in range(0, len(units), size):
-        part = slice(start, min(start + size, len(units)))
+    classes, most = logits(network, last[:1]).shape[1], max(map(len, at.values()))
+    positions = max(state[0].numel() // state.shape[-1] for state in states.values())
+    low, high = (cells // (most * max(classes, positions * last.shape[-1])) for cells in CELLS)
+    size = max(1, min(max(low, ROWS // most), high))
+    for part, tiles in _parts(len(units), size, max(1, LEAST // (size * positions))):
         here = units[part]
         final = logits(network, last[here]).log_softmax(1)
-        goal = final.exp()
+        goal, answer = exp_(final.clone()), final.argmax(1)
         for k, some in at.items():
             x = states[k][here]
-            moved = torch.cat([maps[reads[number].translator](x) for number in some])
-            yield Spoken(part, some, logits(through, moved).reshape(len(some), len(here), -1), final, goal)
+            moved = torch.stack([maps[reads[number].translator](x) for number in some])
+            for tile in tiles:
+                z = logits(through, moved[:, tile].flatten(0, 1)).reshape(len(some), -1, classes)
+                whole = slice(part.start + tile.start, part.start + tile.stop)
+                yield Spoken(whole, some, z, final[tile], goal[tile], answer[tile])
+
+
+def _parts(total: int, size: int, several: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of units that go through the translators together, and in each of them those that are read together."""
+    for start in range(0, total, size * several):
+        count = min(size * several, total - start)
+        yield slice(start, start + count), [slice(k, min(k + size, count)) for k in range(0, count, size)]
 
 
 class _Same:

@@ -11,6 +11,14 @@ BETAS = (0.0, *(2.0**k for k in range(-7, 6)))
 """β of π^{1−β} · q^β: 0 is the prior alone, 1 the reading as it is."""
 FINE = 501
 """Points at which the losses between these are looked for the lowest; about 2 % apart."""
+TINY = 1e-18
+LOWEST = -70.0
+"""Logarithms below it count as it beside others near 0: exp is a hundred times slower where it underflows."""
+
+
+def exp_(logs: Tensor) -> Tensor:
+    """Of logarithms up to about 0, in place."""
+    return logs.clamp_min_(LOWEST).exp_()
 
 
 def tempered_losses(logits: Tensor, prior: Tensor, at_target: Tensor, prior_at_target: Tensor) -> Tensor:
@@ -19,7 +27,7 @@ def tempered_losses(logits: Tensor, prior: Tensor, at_target: Tensor, prior_at_t
     Args:
         logits: (M, R, classes), of q, which M readings give for R units.
         prior: (classes,) log π, none −∞.
-        at_target: (M, R) ``expected`` of the logits; ``prior_at_target``: (R,) of log π.
+        at_target: (M, R) the logits' mean under the target; ``prior_at_target``: (R,) that of log π.
 
     Returns:
         (len(BETAS), M, R) float64, nats.
@@ -28,12 +36,12 @@ def tempered_losses(logits: Tensor, prior: Tensor, at_target: Tensor, prior_at_t
     share = log_prior.exp()
     excess = logits - log_prior
     top = excess.amax(-1, keepdim=True)
-    power = excess.sub_(top).mul_(BETAS[1]).exp_()
+    power = exp_(excess.sub_(top).mul_(BETAS[1]))
     below = at_target.double() - prior_at_target.double() - top[..., 0].double()  # ≤ 0
     losses = torch.zeros(len(BETAS), *at_target.shape, dtype=torch.float64, device=logits.device)
     for place, beta in enumerate(BETAS[1:], 1):  # β doubles: a square instead of an exponential
         losses[place] = (power @ share).double().log() - beta * below
-        power.square_()
+        torch.threshold_(power.square_(), TINY, 0.0)  # products of numbers that underflow are slow, too
     return losses - prior_at_target.double()
 
 
@@ -43,22 +51,19 @@ def mixing(prior: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - beta) * prior, beta
 
 
-def tempered_total(logits: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """log Σ π^{1−β} · exp(logits)^β over classes, at one β for each reading: (M, R)."""
-    return log_total(torch.addcmul(shift, logits, scale))
+def tempered_total(logits: Tensor, shift: Tensor, scale: Tensor, room: Tensor | None = None) -> Tensor:
+    """log Σ π^{1−β} · exp(logits)^β over classes, at one β for each reading.
 
+    Args:
+        logits: (M, R, classes); ``shift``, ``scale``: see ``mixing``.
+        room: of the shape of the logits, to be written over.
 
-def log_total(values: Tensor) -> Tensor:
-    """log Σ exp over the last axis; the values are written over."""
-    top = values.amax(-1, keepdim=True)
-    return values.sub_(top).exp_().sum(-1).log_().add_(top[..., 0])
-
-
-def expected(values: Tensor, targets: Tensor) -> Tensor:
-    """Mean of values (M, R, classes) under targets (R,) or (R, classes): (M, R)."""
-    if targets.ndim == 1:
-        return values.gather(2, targets[:, None].expand(*values.shape[:2], 1))[..., 0]
-    return torch.bmm(values.transpose(0, 1), targets.to(values)[..., None])[..., 0].T
+    Returns:
+        (M, R).
+    """
+    mixed = torch.addcmul(shift, logits, scale, out=room)
+    top = mixed.amax(-1, keepdim=True)
+    return exp_(mixed.sub_(top)).sum(-1).log_().add_(top[..., 0])
 
 
 def best_betas(losses: Tensor) -> Tensor:

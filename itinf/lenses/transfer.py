@@ -34,7 +34,7 @@ def temperatures(network: Network, lens: Lens, reads: Sequence[Read], batches: I
         seen = trace(network, batch, gradients=False)
         known = Units(seen)
         for said in speak(network, seen, lens.places, reads, known.index):
-            at_target, at_prior = known.means(said, priors)
+            at_target, at_prior = known.logits(said), known.log_priors(said, priors)
             for some, units in said.slabs():
                 z = said.logits[some, units]
                 for row, prior in enumerate(priors):

@@ -1,0 +1,262 @@
+"""What a lens transfer costs here, beside the pairwise loop of the public tuned-lens package.
+
+    python benchmarks/transfer.py             the gpt2 specimen and GPT-2 small at random weights; some minutes
+    python benchmarks/transfer.py --only small --turns 1
+    python benchmarks/transfer.py --quick     small shapes, seconds; a smoke test, its ratios say little
+
+All rows of a table come from one process and take turns; a ratio is the median, over turns, of a row's time by
+that of ours. Processor time is the steadier one on a machine that others use.
+
+* peer: the package's evaluation with its layer transfer: one sequence at a time, every translator at the input of
+  every block, a whole log-softmax for each pair, cross-entropy and KL; entropy and KL from the final distribution
+  for the diagonal. Its own class is used where ``tuned_lens`` is installed, else one of the same formula.
+* peer, our losses: for each pair also the KL from the final distribution and the two calibrated losses.
+* ours, same pairs: these reads by ``Grid``, everything that it measures of them: these losses, calibration and marginal
+  bias of the diagonal, bootstrap. What both measure is compared.
+* ours, whole: the last state, the logit lens and, where the lens is fitted here, shared lenses beside them.
+* temperatures: what choosing them costs, on as many units; a study does so on 512.
+
+The share of the peak is that of the unembedding products alone, by the best large float32 product of the same run.
+Memory: the peak of a process that transfers so many units, and with twice the blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lens_fit import peer_lens
+from torch import Tensor
+
+import itinf
+from itinf import Batch
+from itinf.data import Data, as_data, keyed_order, load_batch
+from itinf.lenses.collect import places
+from itinf.lenses.fit import fit, readout_fingerprint
+from itinf.lenses.lens import Lens
+from itinf.lenses.reads import Read, reads_of
+from itinf.lenses.study import transfer
+from itinf.lenses.transfer import Grid, temperatures
+from itinf.lenses.translator import Translator
+from itinf.tracing import trace
+
+REPLICATES = 400
+BETA = 0.5
+"""At which calibrated losses are measured here; a study chooses them."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A GPT-2 at one shape, and how many sequences of it are read; fitted on ``fitted`` tokens, 0 for a random lens."""
+
+    name: str
+    sequences: int
+    length: int
+    fitted: int = 0
+    weights: str = "random:0"
+    shape: dict[str, Any] = field(default_factory=dict)
+
+
+FULL = [Case("specimen", 8, 256, 2**14, "specimen"), Case("small", 1, 256)]
+TINY = {"n_layer": 3, "n_embd": 64, "n_head": 2, "vocab_size": 1000, "n_positions": 64}
+QUICK = [Case("quick", 8, 64, shape=TINY)]
+
+
+@dataclass
+class Bench:
+    """One case, opened: each method below is one row's work."""
+
+    case: Case
+
+    def __post_init__(self) -> None:
+        case = self.case
+        self.network = itinf.network("gpt2", weights=case.weights, **case.shape)
+        if case.fitted:
+            train, test = (itinf.dataset("stdlib", self.network, split=split) for split in ("train", "test"))
+            self.lens = fit(self.network, train, units=case.fitted)
+        else:
+            test = noise(self.network, case.sequences, case.length)
+            self.lens = random_lens(self.network, test)
+        order = keyed_order(test, case.sequences, 0)
+        self.batch = load_batch(test, order.indices, order.keys)
+        count = len(self.network.blocks)
+        made = reads_of(self.lens)
+        self.pairs = [r for r in made if r.lens == "affine" and max(r.at, r.fitted_at) < count]
+        self.every = made
+        self.peer_lens, self.peer_name = peer_lens(self.network.model)
+        for layer, translator in zip(self.peer_lens.layer_translators, self.lens.translators[:-1], strict=True):
+            layer.load_state_dict(translator.state_dict())
+
+    @torch.no_grad()
+    def peer(self, ours: bool = False) -> Tensor:
+        """(2, L, L): mean cross-entropy and KL from the own lens, (fitted at, read at); all our losses if so."""
+        model, lens = self.network.model, self.peer_lens
+        priors = self.lens.prior.float(), self.lens.final.float()
+        found: Any = 0
+        for ids, labels in zip(self.batch.inputs, self.batch.targets, strict=True):
+            output = model(ids[None], output_hidden_states=True)
+            final_lps = output.logits.log_softmax(-1)
+            final_probs, here = final_lps.exp(), []
+            for j, h in enumerate(output.hidden_states[:-1]):
+                lens_lps = lens(h, idx=j).log_softmax(-1)
+                lens_probs = lens_lps.exp()
+                F.cross_entropy(lens_lps.flatten(0, 1), labels, reduction="none")
+                torch.sum(-lens_probs * lens_lps, dim=-1)
+                torch.sum(final_probs * (final_lps - lens_lps), dim=-1)
+                for i in range(len(lens.layer_translators)):
+                    transfer_lps = lens(h, idx=i).log_softmax(-1)
+                    here.append(F.cross_entropy(transfer_lps.flatten(0, 1), labels))
+                    here.append(torch.sum(lens_probs * (lens_lps - transfer_lps), dim=-1).mean())
+                    if ours:
+                        torch.sum(final_probs * (final_lps - transfer_lps), dim=-1)
+                        label, model_lps = (((1 - BETA) * p + BETA * transfer_lps).log_softmax(-1) for p in priors)
+                        F.cross_entropy(label.flatten(0, 1), labels, reduction="none")
+                        torch.sum(final_probs * (final_lps - model_lps), dim=-1)
+            found += torch.stack(here)
+        count = len(lens.layer_translators)
+        return (found / len(self.batch)).reshape(count, count, 2).permute(2, 1, 0)
+
+    def ours(self, reads: Sequence[Read]) -> Grid:
+        betas = torch.full((2, len(reads)), BETA, dtype=torch.float64)
+        grid = Grid(self.network, self.lens, reads, betas, 0, REPLICATES)
+        grid.add(self.network, self.batch)
+        grid.sums.flush()
+        return grid
+
+    def temperatures(self) -> None:
+        temperatures(self.network, self.lens, self.pairs, [self.batch])
+
+    def apart(self, grid: Grid, peer: Tensor) -> float:
+        """Largest difference of what both measure, nats."""
+        measured = torch.zeros_like(peer)
+        for read in self.pairs:
+            cell = torch.tensor([grid.mean(read, what)[0] for what in ("loss", "from_own")])
+            measured[:, read.fitted_at, read.at] = cell
+        return float((measured - peer).abs().max())
+
+    @property
+    def flops(self) -> int:
+        """Of one read of every unit: its unembedding."""
+        return 2 * self.batch.targets.numel() * self.lens.places[-1].width * len(self.lens.prior)
+
+
+def noise(network: itinf.Network, count: int, length: int) -> Data:
+    """Random tokens."""
+    random = torch.Generator().manual_seed(0)
+    classes = network.model.config.vocab_size
+    return as_data(list(torch.randint(classes, (count, length + 1), generator=random)), "token")
+
+
+def random_lens(network: itinf.Network, data: Data) -> Lens:
+    """As a lens read from a file, without moments."""
+    batch = load_batch(data, [0])
+    found = places(
+        network, trace(network, Batch(batch.inputs[:, :2], batch.targets[:, :2], batch.keys), gradients=False)
+    )
+    width, classes = found[-1].width, network.model.config.vocab_size
+    random = torch.Generator().manual_seed(1)
+    made = [Translator(*(torch.randn(s, generator=random) / 100 for s in ((width, width), (width,)))) for _ in found]
+    flat = torch.full((classes,), 1 / classes, dtype=torch.float64).log()
+    return Lens("affine", found, made, flat, flat, {"readout": readout_fingerprint(network)})
+
+
+def peak() -> float:
+    """GFLOP/s of the best large float32 product."""
+    best = 0.0
+    for rows, inner, columns in ((4096, 768, 8192), (4096, 4096, 4096)):
+        a, b, out = torch.randn(rows, inner), torch.randn(columns, inner), torch.empty(rows, columns)
+        for _ in range(3):
+            seconds, _ = timed(lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out))
+            best = max(best, 2 * rows * inner * columns / seconds / 1e9)
+    return best
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the processors by the number of threads, and on the wall."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return (time.process_time() - cpu) / torch.get_num_threads(), time.perf_counter() - wall
+
+
+def compare(case: Case, turns: int) -> None:
+    """Runs a case's rows in turns and prints its table."""
+    bench = Bench(case)
+    pairs, every = len(bench.pairs), len(bench.every)
+    peer, own = f"peer ({bench.peer_name})", "ours, same pairs"
+    rows: dict[str, tuple[int, Callable[[], Any]]] = {
+        peer: (pairs + len(bench.network.blocks), bench.peer),
+        "peer, our losses": (pairs + len(bench.network.blocks), lambda: bench.peer(ours=True)),
+        own: (pairs, lambda: bench.ours(bench.pairs)),
+        "ours, whole": (every, lambda: bench.ours(bench.every)),
+        "temperatures, same pairs": (pairs, bench.temperatures),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
+    found: dict[str, Any] = {}
+    best = peak()
+    for _ in range(turns):
+        for name, (_, work) in rows.items():
+            times[name].append(timed(lambda name=name, work=work: found.__setitem__(name, work())))
+        best = max(best, peak())
+    print(f"\n{case.name}: {len(bench.network.blocks)} blocks, width {bench.lens.places[-1].width}, ", end="")
+    print(f"{len(bench.lens.prior)} classes, {bench.batch.targets.numel()} units; ", end="")
+    print(f"{torch.get_num_threads()} threads, {turns} turns; peak {best:.0f} GFLOP/s of processor time")
+    print(f"  largest difference of what both measure: {bench.apart(found[own], found[peer]):.1e} nats")
+    print(f"  {'':44s} {'reads':>5s} {'processor':>10s} {'wall':>9s}", end="")
+    print(f" {'× ours':>14s} {'GFLOP/s':>8s} {'of the peak':>11s}")
+    for name, (reads, _) in rows.items():
+        cpu, wall = (statistics.median(x) for x in zip(*times[name], strict=True))
+        ratios = (statistics.median(a[k] / b[k] for a, b in zip(times[name], times[own], strict=True)) for k in (0, 1))
+        rate = reads * bench.flops / cpu / 1e9
+        print(f"  {name:44s} {reads:5d} {cpu:8.2f} s {wall:7.2f} s", end="")
+        print(" {:7.2f} {:6.2f} {:8.1f} {:10.0f} %".format(*ratios, rate, 100 * rate / best), flush=True)
+
+
+def memory(sequences: int, blocks: int) -> float:
+    """Peak memory in MiB of a process that transfers so many sequences of a network of so many blocks."""
+    command = [sys.executable, __file__, "--study", str(sequences), str(blocks)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def study(sequences: int, blocks: int) -> None:
+    """Transfers a random lens and prints this process's peak memory in MiB."""
+    shape = {"n_layer": blocks, "n_embd": 64, "n_head": 2, "vocab_size": 2048, "n_positions": 64}
+    network = itinf.network("gpt2", weights="random:0", **shape)
+    data = noise(network, sequences, 64)
+    transfer(network, random_lens(network, data), data, precision=0.0, batch=16, replicates=50)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(used / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small shapes")
+    parser.add_argument("--only", choices=["specimen", "small", "memory"], help="one table")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--study", type=int, nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if given.study:
+        study(*given.study)
+        return
+    if given.only in (None, "memory"):  # first: a process is said to need no less than the one that starts it
+        few = 32 if given.quick else 128
+        small, large, deep = memory(few, 4), memory(4 * few, 4), memory(few, 8)
+        print(f"peak memory, {64 * few} and {4 * 64 * few} units: {small:.0f} and {large:.0f} MiB, ", end="")
+        print(f"{large / small:.3f} ×; of 8 blocks instead of 4: {deep:.0f} MiB")
+    for case in QUICK if given.quick else FULL:
+        if given.quick or given.only in (None, case.name):
+            compare(case, given.turns)
+
+
+if __name__ == "__main__":
+    main()
