@@ -30,6 +30,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -228,12 +229,23 @@ def memory(sequences: int, blocks: int) -> float:
 
 def study(sequences: int, blocks: int) -> None:
     """Transfers a random lens and prints this process's peak memory in MiB."""
-    shape = {"n_layer": blocks, "n_embd": 64, "n_head": 2, "vocab_size": 2048, "n_positions": 64}
+    shape = {"n_layer": blocks, "n_embd": 128, "n_head": 2, "vocab_size": 4096, "n_positions": 64}
     network = itinf.network("gpt2", weights="random:0", **shape)
-    data = noise(network, sequences, 64)
-    transfer(network, random_lens(network, data), data, precision=0.0, batch=16, replicates=50)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(used / (2**20 if sys.platform == "darwin" else 2**10))
+    data = noise(network, max(1, sequences), 64)
+    lens = random_lens(network, data)
+    if sequences:
+        transfer(network, lens, data, precision=0.0, batch=16, replicates=50)
+    print(own_peak())
+
+
+def own_peak() -> float:
+    """Of this process, MiB; ``getrusage`` on Linux counts that of the process which started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return (
+            int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
@@ -248,11 +260,11 @@ def main() -> None:
     if given.study:
         study(*given.study)
         return
-    if given.only in (None, "memory"):  # first: a process is said to need no less than the one that starts it
-        few = 32 if given.quick else 128
-        small, large, deep = memory(few, 4), memory(4 * few, 4), memory(few, 8)
+    if given.only in (None, "memory"):
+        few = 32 if given.quick else 64
+        none, small, large, deep = memory(0, 4), memory(few, 4), memory(4 * few, 4), memory(few, 8)
         print(f"peak memory, {64 * few} and {4 * 64 * few} units: {small:.0f} and {large:.0f} MiB, ", end="")
-        print(f"{large / small:.3f} ×; of 8 blocks instead of 4: {deep:.0f} MiB")
+        print(f"{large / small:.3f} ×; of 8 blocks instead of 4: {deep:.0f} MiB; before any: {none:.0f} MiB")
     for case in QUICK if given.quick else FULL:
         if given.quick or given.only in (None, case.name):
             compare(case, given.turns)

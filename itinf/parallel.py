@@ -69,6 +69,7 @@ def _listen(told: Any, progress: Callable[..., None]) -> None:
 def _work(work: Callable[..., Any], tasks: Any, told: Any, threads: int) -> None:
     import torch
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
     torch.set_num_threads(threads)
     try:
         for arguments in iter(tasks.get, None):

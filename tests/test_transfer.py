@@ -210,6 +210,13 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
         halves.merge(tiny.grid(slice(0, 11)))
 
 
+def test_clusters_without_a_target_add_nothing(tiny):
+    grid, rest = tiny.grid(slice(0, 20)), tiny.batch.part(20, 30)
+    before = numbers(grid)
+    grid.add(tiny.network, replace(rest, targets=torch.full_like(rest.targets, IGNORED)))
+    assert torch.equal(numbers(grid), before) and grid.clusters == 30
+
+
 def test_grids_of_other_temperatures_do_not_merge(tiny):
     other = Grid(tiny.network, tiny.lens, tiny.reads, tiny.betas + 0.1, 0, REPLICATES)
     with pytest.raises(ItinfError, match="read at different temperatures"):
