@@ -37,12 +37,13 @@ import torch
 from torch import Tensor, nn
 
 import itinf
-from itinf.data import Data, as_data, keyed_order, load_batch
+from itinf.data.clusters import keyed_order, load_batch
+from itinf.data.dataset import Data, as_data
 from itinf.lenses.fit import fit
-from itinf.lenses.reading import logits, vectors
 from itinf.lenses.tuned import Recipe
-from itinf.readouts import state_at
-from itinf.tracing import trace
+from itinf.networks.readout import logits, vectors
+from itinf.networks.states import state_at
+from itinf.networks.trace import trace
 
 
 @dataclass(frozen=True)

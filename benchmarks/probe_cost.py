@@ -35,16 +35,16 @@ from captum.attr import LayerGradientXActivation
 from torch import Tensor
 
 import itinf
-from itinf.accumulator import Accumulator
-from itinf.data import as_data, keyed_order, load_batch
-from itinf.measurement import Measurement
+from itinf.data.clusters import keyed_order, load_batch, silent
+from itinf.data.dataset import as_data
+from itinf.networks.hooks import frozen
+from itinf.networks.states import part_input, readable, state_at
+from itinf.networks.trace import Target
 from itinf.probes import Probe
-from itinf.progress import silent
-from itinf.readouts import part_input, readable, state_at
-from itinf.statistics import Sums
-from itinf.tap import frozen
-from itinf.tracing import Target
-from itinf.vectors import GradientName
+from itinf.probes.gradients import GradientName
+from itinf.results.sums import StudySums
+from itinf.statistics.bootstrap import Sums
+from itinf.studies.probe_pass import ProbePass
 
 WITHOUT: tuple[GradientName, ...] = ("input", "output")
 WITH: tuple[GradientName, ...] = ("input", "output", "readout")
@@ -153,12 +153,12 @@ class Bench:
             itinf.UpdateNorm(),
             itinf.Gain(gradients, targets),
         ]
-        measurement = Measurement(self.data, chosen, GROUP, GROUP, seed=0)
+        measurement = ProbePass(self.data, chosen, GROUP, GROUP, seed=0)
         order = keyed_order(self.data, None, seed=0)
         means = measurement.calibrate(self.network, order, silent)
 
         def measure() -> None:
-            into = Accumulator(Sums(0, REPLICATES))
+            into = StudySums(Sums(0, REPLICATES))
             measurement.measure(self.network, order, slice(0, max(1, self.case.clusters // share)), means, into)
             into.sums.flush()
 

@@ -40,15 +40,17 @@ from torch import Tensor
 
 import itinf
 from itinf import Batch
-from itinf.data import Data, as_data, keyed_order, load_batch
-from itinf.lenses.collect import places
-from itinf.lenses.fit import fit, readout_fingerprint
+from itinf.data.clusters import keyed_order, load_batch
+from itinf.data.dataset import Data, as_data
+from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
-from itinf.lenses.reads import Read, reads_of
-from itinf.lenses.study import transfer
-from itinf.lenses.transfer import Grid, temperatures
+from itinf.lenses.transfer.cells import Cell, cells_of
+from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
+from itinf.lenses.transfer.transfer import transfer
 from itinf.lenses.translator import Translator
-from itinf.tracing import trace
+from itinf.networks.states import sites
+from itinf.networks.trace import trace
+from itinf.networks.weights import readout_fingerprint
 
 REPLICATES = 400
 BETA = 0.5
@@ -90,7 +92,7 @@ class Bench:
         order = keyed_order(test, case.sequences, 0)
         self.batch = load_batch(test, order.indices, order.keys)
         count = len(self.network.blocks)
-        made = reads_of(self.lens)
+        made = cells_of(self.lens)
         self.pairs = [r for r in made if r.lens == "affine" and max(r.at, r.fitted_at) < count]
         self.every = made
         self.peer_lens, self.peer_name = peer_lens(self.network.model)
@@ -126,9 +128,9 @@ class Bench:
         count = len(lens.layer_translators)
         return (found / len(self.batch)).reshape(count, count, 2).permute(2, 1, 0)
 
-    def ours(self, reads: Sequence[Read]) -> Grid:
+    def ours(self, reads: Sequence[Cell]) -> TransferMatrix:
         betas = torch.full((2, len(reads)), BETA, dtype=torch.float64)
-        grid = Grid(self.network, self.lens, reads, betas, 0, REPLICATES)
+        grid = TransferMatrix(self.network, self.lens, reads, betas, 0, REPLICATES)
         grid.add(self.network, self.batch)
         grid.sums.flush()
         return grid
@@ -136,7 +138,7 @@ class Bench:
     def temperatures(self) -> None:
         temperatures(self.network, self.lens, self.pairs, [self.batch])
 
-    def apart(self, grid: Grid, peer: Tensor) -> float:
+    def apart(self, grid: TransferMatrix, peer: Tensor) -> float:
         """Largest difference of what both measure, nats."""
         measured = torch.zeros_like(peer)
         for read in self.pairs:
@@ -160,7 +162,7 @@ def noise(network: itinf.Network, count: int, length: int) -> Data:
 def random_lens(network: itinf.Network, data: Data) -> Lens:
     """As a lens read from a file, without moments."""
     batch = load_batch(data, [0])
-    found = places(
+    found = sites(
         network, trace(network, Batch(batch.inputs[:, :2], batch.targets[:, :2], batch.keys), gradients=False)
     )
     width, classes = found[-1].width, network.model.config.vocab_size

@@ -7,22 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .architecture import Block as Block
-    from .architecture import Network as Network
-    from .architecture import image as image
-    from .architecture import modules as modules
-    from .architecture import token as token
-    from .checking import check as check
-    from .comparison import Comparison as Comparison
-    from .comparison import compare as compare
-    from .data import IGNORED as IGNORED
-    from .data import Batch as Batch
-    from .data import Data as Data
+    from .data.dataset import IGNORED as IGNORED
+    from .data.dataset import Batch as Batch
+    from .data.dataset import Data as Data
     from .errors import ItinfError as ItinfError
     from .lenses.fit import fit as fit
     from .lenses.lens import Lens as Lens
-    from .lenses.study import Transfer as Transfer
-    from .lenses.study import transfer as transfer
+    from .lenses.transfer.transfer import transfer as transfer
+    from .networks.check import check as check
+    from .networks.network import Block as Block
+    from .networks.network import Network as Network
+    from .networks.network import image as image
+    from .networks.network import modules as modules
+    from .networks.network import token as token
+    from .networks.trace import trace as trace
+    from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
     from .probes import Performance as Performance
@@ -31,30 +30,32 @@ if TYPE_CHECKING:
     from .registry import dataset as dataset
     from .registry import network as network
     from .registry import register as register
-    from .run import Run as Run
-    from .run import merge as merge
-    from .study import default_probes as default_probes
-    from .study import probe as probe
-    from .tracing import trace as trace
-    from .weights import load as load
+    from .results.comparison import Comparison as Comparison
+    from .results.comparison import compare as compare
+    from .results.probe_result import ProbeResult as ProbeResult
+    from .results.probe_result import merge as merge
+    from .results.transfer_result import TransferResult as TransferResult
+    from .studies.probe import default_probes as default_probes
+    from .studies.probe import probe as probe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "architecture": ("Block", "Network", "image", "modules", "token"),
-    "checking": ("check",),
-    "comparison": ("Comparison", "compare"),
-    "data": ("IGNORED", "Batch", "Data"),
+    "data.dataset": ("IGNORED", "Batch", "Data"),
     "errors": ("ItinfError",),
     "lenses.fit": ("fit",),
     "lenses.lens": ("Lens",),
-    "lenses.study": ("Transfer", "transfer"),
+    "lenses.transfer.transfer": ("transfer",),
+    "networks.check": ("check",),
+    "networks.network": ("Block", "Network", "image", "modules", "token"),
+    "networks.trace": ("trace",),
+    "networks.weights": ("load",),
     "probes": ("Alignment", "Gain", "Performance", "Prediction", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
-    "run": ("Run", "merge"),
-    "study": ("default_probes", "probe"),
-    "tracing": ("trace",),
-    "weights": ("load",),
+    "results.comparison": ("Comparison", "compare"),
+    "results.probe_result": ("ProbeResult", "merge"),
+    "results.transfer_result": ("TransferResult",),
+    "studies.probe": ("default_probes", "probe"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,6 +7,6 @@ from pathlib import Path
 if sys.path and sys.path[0] in ("", str(Path.cwd())) and Path.cwd() != Path(__file__).resolve().parents[1]:
     del sys.path[0]
 
-from itinf.cli import main
+from .cli.app import main
 
 main()

@@ -9,15 +9,18 @@ import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from .errors import ItinfError, nearest
 
 if TYPE_CHECKING:
-    from .architecture import Network
-    from .data import Data
-    from .specimen import Specimen
+    from .data.dataset import Data
+    from .networks.network import Network
+    from .training.specimen import Specimen
 
 _session: dict[str, Callable[..., Network]] = {}
 
@@ -113,6 +116,14 @@ def figure(name: str) -> Callable[..., Any]:
     return _open("figures", name)
 
 
+def page(name: str) -> Callable[..., str]:
+    """Opens a registered page: a function from results to the text of an HTML file."""
+    known = names("pages")
+    if name not in known:
+        raise ItinfError(f"There is no page {name!r}. {_help('pages', name, known)}")
+    return _open("pages", name)
+
+
 def _open(group: str, name: str) -> Any:
     if group == "networks" and name in _session:
         return _session[name]
@@ -128,3 +139,11 @@ def _help(group: str, given: str, known: dict[str, str]) -> str:
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(p)) if p.isdigit() else (1, p) for p in re.split(r"(\d+)", name) if p]
+
+
+def draw(kind: str, table: pd.DataFrame, summaries: pd.DataFrame, options: dict[str, Any]) -> Any:
+    """A registered figure of a table, and of its summaries where the figure takes them."""
+    made = figure(kind)
+    if "summaries" in signature(made).parameters:
+        options = {"summaries": summaries} | options
+    return made(table, **options)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from itinf import ItinfError, Network
-from itinf.progress import Progress, silent
+from itinf.data.clusters import Progress, silent
 
 
 def bits_per_byte(network: Network, text: str, *, progress: Progress = silent) -> tuple[float, int]:

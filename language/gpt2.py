@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from itinf import Block, ItinfError, Network, token
-from itinf.weights import random_seed
+from itinf.networks.weights import random_seed
 
-from . import specimens
 from .encoder import Encoder, encoder
 from .huggingface import Family, config, folder, load, random_model, require_no_options
+from .specimens import FOLDER
 
 FAMILY = Family("GPT-2", GPT2LMHeadModel)
 PUBLISHED = {
@@ -118,9 +118,9 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
 
 
 def _specimen(name: str) -> tuple[Path, str]:
-    if not (specimens.FOLDER / name).is_dir():
+    if not (FOLDER / name).is_dir():
         raise ItinfError(f"{name} has no specimen; the network gpt2 has one.")
-    return specimens.FOLDER / name, "specimen"
+    return FOLDER / name, "specimen"
 
 
 def _random(name: str, made: GPT2Config, weights: str | None, prepare: Encoder) -> Network:

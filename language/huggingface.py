@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from itinf import ItinfError
 from itinf.errors import nearest
-from itinf.weights import build
+from itinf.networks.weights import build
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
 
@@ -61,7 +61,7 @@ def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, 
 
 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:
-    """A model at random, see ``itinf.weights.build``."""
+    """A model at random, see ``itinf.networks.weights.build``."""
     try:
         return build(lambda: family.model(config), weights)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:

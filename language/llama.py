@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from itinf import Block, ItinfError, Network, token
-from itinf.weights import random_seed
+from itinf.networks.weights import random_seed
 
-from . import gguf_file
 from .encoder import Encoder, encoder
+from .gguf_file import read
 from .huggingface import Family, config, folder, load, random_model, require_no_options
 
 FAMILY = Family("Llama", LlamaForCausalLM)
@@ -54,7 +54,7 @@ def llama(weights: str | None = None, **options: Any) -> Network:
     assert weights is not None
     require_no_options("llama", weights, options)
     if Path(weights).suffix == ".gguf":
-        model, prepare = gguf_file.read(FAMILY, Path(weights))
+        model, prepare = read(FAMILY, Path(weights))
         return _network(model, weights, prepare)
     where, source = folder("llama", weights, "a .gguf file, or random[:SEED]")
     model = load(FAMILY, where)

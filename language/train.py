@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from itinf import ItinfError
+from itinf.data.clusters import Progress
 from itinf.files import write_bytes
-from itinf.progress import Progress
-from itinf.specimen import Score, write_card
-from itinf.training import finish, train
+from itinf.training.loop import finish, train
+from itinf.training.specimen import Score, write_card
 
-from . import bpe, specimens
+from .bpe import END_OF_TEXT, learn, wrapped
 from .compression import bits_per_byte, xz_bits_per_byte
 from .gpt2 import gpt2
 from .huggingface import quiet
+from .specimens import FOLDER
 from .stdlib import modules
 
 SCORED = 40
@@ -70,14 +71,14 @@ class LanguageSpecimen:
 
     @property
     def folder(self) -> Path:
-        return specimens.FOLDER / self.name
+        return FOLDER / self.name
 
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-        """See ``itinf.specimen.Specimen``; what is written is a standard Hugging Face folder."""
+        """See ``itinf.training.specimen.Specimen``; what is written is a standard Hugging Face folder."""
         self._require_train(split)
         recipe, config = self.recipe, _config(self.sizes)
         texts = modules(split)
-        tokenizer = bpe.learn(texts.values(), config.vocab_size)
+        tokenizer = learn(texts.values(), config.vocab_size)
         ids = _stream(tokenizer, list(texts.values()))
         data = {
             "name": f"stdlib/{split}",
@@ -110,7 +111,7 @@ class LanguageSpecimen:
         return scores
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Bits per byte of held-out modules, beside xz's, see ``itinf.specimen.Specimen``."""
+        """Bits per byte of held-out modules, beside xz's, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
         names = list(modules("test").items())[:SCORED]
         text = "".join(source for _, source in names)
@@ -131,7 +132,7 @@ def _config(sizes: tuple[tuple[str, int], ...]) -> GPT2Config:
 
 def _stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """All texts as one stream of int64 ids, each behind an end-of-text token."""
-    end = tokenizer.token_to_id(bpe.END_OF_TEXT)
+    end = tokenizer.token_to_id(END_OF_TEXT)
     return torch.tensor([i for encoded in tokenizer.encode_batch(texts) for i in (end, *encoded.ids)])
 
 
@@ -152,7 +153,7 @@ def _save(model: Any, tokenizer: Tokenizer, out: Path) -> None:
     with TemporaryDirectory() as scratch, quiet():
         model.half().save_pretrained(scratch)
         model.float()
-        bpe.wrapped(tokenizer, model.config.n_positions).save_pretrained(scratch)
+        wrapped(tokenizer, model.config.n_positions).save_pretrained(scratch)
         for path in sorted(Path(scratch).iterdir()):
             write_bytes(out / path.name, path.read_bytes())
 

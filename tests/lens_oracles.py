@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from itinf import IGNORED, Batch, Network
-from itinf.data import as_data
-from itinf.lenses.fit import batches, fit
-from itinf.lenses.grid_table import grid_table
-from itinf.lenses.judging import BINS
+from itinf.data.clusters import batches
+from itinf.data.dataset import as_data
+from itinf.lenses.fit import fit
 from itinf.lenses.lens import Kind, Lens
-from itinf.lenses.reads import reads_of
-from itinf.lenses.shared import rotation
-from itinf.lenses.transfer import Grid, temperatures
+from itinf.lenses.transfer.cells import cells_of
+from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
+from itinf.lenses.transfer.scores import BINS
+from itinf.lenses.transfer.table import transfer_table
 from itinf.lenses.translator import Translator
-from itinf.readouts import StateId, state_at
-from itinf.statistics import Array, poisson_weights
-from itinf.tracing import Target, trace
+from itinf.networks.gauge import rotation
+from itinf.networks.states import SiteId, state_at
+from itinf.networks.trace import Target, trace
+from itinf.statistics.bootstrap import Array, poisson_weights
 from oracles import Chain, generator, normal, opened
 
 CLASSES, COUNT = 4, 1000
@@ -152,7 +153,7 @@ class Judged:
 
     network: Network
     lens: Lens
-    grid: Grid
+    grid: TransferMatrix
     table: pd.DataFrame
 
     def row(self, measure: str, lens: str, at: int, fitted_at: int | None = None, **where: object) -> pd.Series:
@@ -188,11 +189,13 @@ def judged(
 ) -> Judged:
     """Fits on ``fitted``, sets temperatures on ``pilot`` (the same if none are given), reads ``read``."""
     lens = fit(network, fitted, kind, batch=500)
-    reads, chosen = reads_of(lens), as_data(pilot or fitted, network.unit)
-    grid = Grid(network, lens, reads, temperatures(network, lens, reads, batches(chosen, None, 0, 500)), 0, replicates)
+    reads, chosen = cells_of(lens), as_data(pilot or fitted, network.unit)
+    grid = TransferMatrix(
+        network, lens, reads, temperatures(network, lens, reads, batches(chosen, None, 0, 500)), 0, replicates
+    )
     for batch in batches(as_data(read, network.unit), None, 0, 500):
         grid.add(network, batch)
-    return Judged(network, lens, grid, grid_table(network, grid))
+    return Judged(network, lens, grid, transfer_table(network, grid))
 
 
 @cache
@@ -227,7 +230,7 @@ class Brute:
         self.weights = np.vstack([np.ones(len(batch)), poisson_weights(batch.keys, 0, replicates).T])
         self.final = self.log(len(self.seen.states) - 1, None)
 
-    def log(self, where: StateId, translator: Translator | None) -> Tensor:
+    def log(self, where: SiteId, translator: Translator | None) -> Tensor:
         """(N, P, classes) log-probabilities, every position translated before the network's own readout."""
         h = state_at(self.network, self.seen, where)
         if translator is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from itinf.table import COLUMNS
+from itinf.results.table import COLUMNS
 
 NAN = float("nan")
 LITTLE = "its own lens tells less than 5 % of what the last state's tells"

@@ -9,15 +9,20 @@ import torch
 from torch import Tensor
 
 from itinf import Batch, Network, trace
-from itinf.calibration import Calibration, calibrate
-from itinf.partners import groups, neighbours, same_target
+from itinf.data.clusters import groups
+from itinf.networks.states import SiteId
+from itinf.networks.trace import Target, Trace, updates
 from itinf.probes import Alignment, Probe
-from itinf.readouts import Readout, StateId, read
-from itinf.recorder import Recorder, Row, estimate
-from itinf.statistics import Sums
-from itinf.tracing import Target, Trace
-from itinf.vectors import GradientName, Key, updates
-from itinf.view import BatchView, BlockView
+from itinf.probes.batch import ProbeBatch
+from itinf.probes.block import BlockProducts
+from itinf.probes.calibration import Calibration, calibrate
+from itinf.probes.gradients import GradientName, Key
+from itinf.probes.readouts import Readout, read
+from itinf.results.estimators import estimate
+from itinf.results.recorder import Recorder
+from itinf.results.row import Row
+from itinf.statistics.bootstrap import Sums
+from itinf.statistics.nulls import neighbours, same_target
 
 GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
 
@@ -34,7 +39,7 @@ class Measured:
 
     values: dict[Row, float]
     units: dict[Row, Tensor]
-    blocks: list[BlockView]
+    blocks: list[BlockProducts]
 
 
 def view(
@@ -43,8 +48,8 @@ def view(
     calibration: Calibration | None = None,
     size: int = 32,
     targets: Sequence[Target] = ("label",),
-    readouts: dict[StateId, Readout] | None = None,
-) -> BatchView:
+    readouts: dict[SiteId, Readout] | None = None,
+) -> ProbeBatch:
     """A trace as probes see it; by default calibrated on itself."""
     readouts = read(network, seen, targets) if readouts is None else readouts
     members = groups(len(seen), size)
@@ -57,29 +62,29 @@ def view(
         ),
         "pairing": torch.from_numpy(neighbours(labels.shape, size)),
     }
-    empty = BatchView(network, seen, readouts, Calibration(), members, partners, 0)
+    empty = ProbeBatch(network, seen, readouts, Calibration(), members, partners, 0)
     if calibration is None:
         calibration = calibrate(network, [(seen, vectors(empty, targets))])
-    return BatchView(network, seen, readouts, calibration, members, partners, 0)
+    return ProbeBatch(network, seen, readouts, calibration, members, partners, 0)
 
 
-def vectors(batch: BatchView, targets: Sequence[Target] = ("label",)) -> dict[Key, Tensor]:
+def vectors(batch: ProbeBatch, targets: Sequence[Target] = ("label",)) -> dict[Key, Tensor]:
     """Every update and gradient direction by key, in the state's layout."""
     found: dict[Key, Tensor] = {}
     for block in range(len(batch.network.blocks)):
-        each = BlockView(batch, block, GRADIENTS, targets)
+        each = BlockProducts(batch, block, GRADIENTS, targets)
         found |= {each.update_key(k): v for k, v in updates(batch.trace, block).items()}
         found |= {g.key: g.direction for g in each.gradients.values()}
     return found
 
 
 def measure(
-    batch: BatchView, probes: Sequence[Probe] = (Alignment(),), targets: Sequence[Target] = ("label",)
+    batch: ProbeBatch, probes: Sequence[Probe] = (Alignment(),), targets: Sequence[Target] = ("label",)
 ) -> Measured:
     """Runs probes over a view."""
     record = Recorder()
     record.count("n|known", batch.trace.known)
-    blocks = [BlockView(batch, b, GRADIENTS, targets) for b in range(len(batch.network.blocks))]
+    blocks = [BlockProducts(batch, b, GRADIENTS, targets) for b in range(len(batch.network.blocks))]
     for probe in probes:
         probe.whole(batch, record)
         for block in blocks:

@@ -18,13 +18,7 @@ from itinf import IGNORED, Batch, Network
 from language.gpt2 import gpt2
 from language.llama import llama
 from vision.cifar_model import PostBlock, PreBlock
-from vision.cifar_resnet import (
-    cifar_isotropic,
-    cifar_isotropic_plain,
-    cifar_plain,
-    cifar_preresnet,
-    cifar_resnet20,
-)
+from vision.cifar_resnet import cifar_isotropic, cifar_isotropic_plain, cifar_plain, cifar_preresnet, cifar_resnet20
 from vision.inception import googlenet
 from vision.resnet import resnet18, resnet50
 

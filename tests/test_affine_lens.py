@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from itinf import ItinfError
 from itinf.lenses.affine import FLOOR, RIDGES, best, error, require_units, solutions, solve
-from itinf.lenses.collect import collect, is_held_out
 from itinf.lenses.fit import fit
+from itinf.lenses.fit_statistics import fit_statistics, is_held_out
 from itinf.lenses.moments import Moments
 from itinf.lenses.translator import Translator
 from oracles import normal
@@ -163,7 +163,7 @@ def test_all_ridges_share_one_decomposition(monkeypatch):
 
 def test_a_network_s_lens_is_least_squares_on_its_states():
     network, _ = shipped("cifar-resnet20")
-    found = collect(network, parts(images(150, 8), 50))
+    found = fit_statistics(network, parts(images(150, 8), 50))
     batch = images(150, 8)
     with torch.no_grad():
         states = Images(network.model, batch.inputs, batch.targets).states

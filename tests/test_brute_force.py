@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import itinf
-from itinf.data import keyed_order
+from itinf.data.clusters import keyed_order
 from reference import IGNORED, Images, Tokens, alignment, dots, flattened, gauge_free, mean, prediction
 from tiny import GROUP, gpt2, images, resnet, tokens, with_partners
 

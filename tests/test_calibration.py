@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from itinf import IGNORED, ItinfError, trace
-from itinf.calibration import Calibration, calibrate
-from itinf.readouts import read
-from itinf.vectors import segments
+from itinf.networks.states import segments
+from itinf.probes.calibration import Calibration, calibrate
+from itinf.probes.readouts import read
 from measured import vectors, view
 from oracles import batch as make_batch
 from oracles import normal

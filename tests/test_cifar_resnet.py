@@ -17,13 +17,7 @@ import itinf
 from itinf import ItinfError, Network
 from test_resnet import assert_gauge, close, images, look, norm, scaled, unsettle
 from vision.cifar_model import PadShortcut
-from vision.cifar_resnet import (
-    cifar_isotropic,
-    cifar_isotropic_plain,
-    cifar_plain,
-    cifar_preresnet,
-    cifar_resnet,
-)
+from vision.cifar_resnet import cifar_isotropic, cifar_isotropic_plain, cifar_plain, cifar_preresnet, cifar_resnet
 from vision.transforms import MEAN, STD
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"

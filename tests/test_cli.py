@@ -16,7 +16,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf import cli, console, keeper, measurement
+from itinf.cli import app, console
+from itinf.results.report import FIGURES
+from itinf.studies import checkpoint, probe_pass
 
 CLASSES = 10
 
@@ -30,7 +32,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def run(*words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
             raise SystemExit(0)
         printed = capsys.readouterr()
         return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
@@ -62,12 +64,12 @@ def test_probe_writes_a_results_folder(command: Command, small: list[object], tm
     assert code == 0, printed
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {"manifest.json", "measures.parquet", "sums.safetensors", "figures"}
-    assert {p.stem for p in (out / "figures").iterdir()} == set(console.FIGURES)
+    assert {p.stem for p in (out / "figures").iterdir()} == set(FIGURES)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"] and manifest["settings"]["clusters"] == 48
     table = pd.read_parquet(out / "measures.parquet")
     assert {"observed", "pairing", "same-target", "untrained", "isotropic"} == set(table.null)
-    pd.testing.assert_frame_equal(table, itinf.Run.load(out).table)
+    pd.testing.assert_frame_equal(table, itinf.ProbeResult.load(out).table)
 
 
 def test_the_same_study_is_read_and_another_refused(command: Command, small: list[object], tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_shards_merge(command: Command, small: list[object], tmp_path: Path) -> 
         assert command(*small[:-1], halves[-1], "--batch", 8, "--shard", f"{n}/2")[0] == 0
     assert command("merge", *halves, "--out", tmp_path / "both")[0] == 0
     assert command(*small, "--batch", 8)[0] == 0
-    both, whole = (itinf.Run.load(tmp_path / name).table for name in ("both", "out"))
+    both, whole = (itinf.ProbeResult.load(tmp_path / name).table for name in ("both", "out"))
     np.testing.assert_allclose(both["mean"], whole["mean"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(both["lo"], whole["lo"], rtol=1e-7, atol=1e-9)
     code, printed = command("merge", halves[0], halves[0], "--out", tmp_path / "twice")
@@ -224,7 +226,7 @@ def test_out_of_memory_says_which_batch_to_try(
     def full(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(measurement.Measurement, "measure", full)
+    monkeypatch.setattr(probe_pass.ProbePass, "measure", full)
     code, printed = command(*small, "--batch", 40)
     assert code == 2 and "--batch 20" in printed and not (tmp_path / "out").exists()
 
@@ -232,7 +234,7 @@ def test_out_of_memory_says_which_batch_to_try(
 def test_ctrl_c_leaves_nothing_broken(
     command: Command, small: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = measurement.Measurement.measure
+    measure = probe_pass.ProbePass.measure
     calls = []
 
     def interrupted(*args: object) -> None:
@@ -241,13 +243,13 @@ def test_ctrl_c_leaves_nothing_broken(
             raise KeyboardInterrupt
         measure(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(measurement.Measurement, "measure", interrupted)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(probe_pass.ProbePass, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
     assert code == console.INTERRUPTED and "goes on from the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0
     assert command(*small[:-1], tmp_path / "whole", "--batch", 8)[0] == 0
-    resumed, whole = (itinf.Run.load(tmp_path / name).table for name in ("out", "whole"))
+    resumed, whole = (itinf.ProbeResult.load(tmp_path / name).table for name in ("out", "whole"))
     pd.testing.assert_frame_equal(resumed, whole, rtol=1e-9, atol=1e-12)
 
 
@@ -265,7 +267,7 @@ def test_check_passes_and_fails(command: Command, monkeypatch: pytest.MonkeyPatc
 
 
 def test_help_and_list_are_quick_and_import_no_torch() -> None:
-    code = "import sys, itinf.cli as c; sys.argv = ['itinf', 'list']\ntry: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    code = "import sys, itinf.cli.app as c; sys.argv = ['itinf', 'list']\ntry: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "False"
     for name in ("resnet50", "googlenet", "gpt2", "glyphs"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import itinf
-from itinf.recorder import estimate
-from itinf.statistics import interval
+from itinf.results.estimators import estimate
+from itinf.statistics.intervals import interval
 from tiny import images, probed, resnet
 
 PICK = {"measure": "descent_share", "gradient": "output", "update": "branch"}

@@ -14,15 +14,17 @@ from safetensors import safe_open
 import itinf
 import language.train
 import vision.train
-from itinf import cli, demo, entrants, studyfile
-from itinf.progress import silent
+from itinf.cli import app
+from itinf.data.clusters import silent
 from itinf.registry import specimen
-from itinf.specimen import read_card
+from itinf.studies import compare, study_file
+from itinf.studies.study_file import SPECIMENS, specimens_study
+from itinf.training.specimen import read_card
 
 MEGABYTES = 12
 
 
-@pytest.mark.parametrize("name", demo.SPECIMENS)
+@pytest.mark.parametrize("name", SPECIMENS)
 def test_shipped_weights(name):
     found = specimen(name)
     (weights,) = found.folder.glob("*.safetensors")
@@ -36,7 +38,7 @@ def test_shipped_weights(name):
     assert report.ok, report
 
 
-@pytest.mark.parametrize("name", demo.SPECIMENS)
+@pytest.mark.parametrize("name", SPECIMENS)
 def test_cards(name):
     card = read_card(specimen(name).folder)
     assert card["specimen"] == name and card["split"] == "train"
@@ -60,7 +62,7 @@ def test_fonts_never_seen(name):
     assert card["scores"][what] >= card["bounds"][what] == 0.85
 
 
-@pytest.mark.parametrize("name", [name for name in demo.SPECIMENS if name != "gpt2"])
+@pytest.mark.parametrize("name", [name for name in SPECIMENS if name != "gpt2"])
 def test_image_gates_on_fewer_images(name, monkeypatch):
     monkeypatch.setattr(vision.train, "SCORED", 200)
     found = specimen(name)
@@ -80,10 +82,10 @@ def test_text_gate_on_fewer_modules(monkeypatch):
 
 
 def test_the_default_study_is_a_study_file(tmp_path):
-    plan = demo.study()
+    plan = specimens_study()
     path = tmp_path / "study.toml"
-    path.write_text(studyfile.write(plan))
-    assert studyfile.read(path) == plan
+    path.write_text(study_file.study_toml(plan))
+    assert study_file.read_study(path) == plan
     assert plan.untrained == 3 and [e.units for e in plan.networks] == [2000] * 4 + [20_000]
     small = plan.changed(units=64, untrained=1)
     assert small.units == 64 and {e.units for e in small.networks} == {None}
@@ -92,7 +94,7 @@ def test_the_default_study_is_a_study_file(tmp_path):
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
         raise SystemExit(0)
     return int(end.value.code or 0)
 
@@ -100,12 +102,12 @@ def run(monkeypatch, *words):
 @pytest.fixture
 def small(monkeypatch):
     """The default study on a few units."""
-    plan = demo.study().changed(untrained=1, replicates=20, group=8)
+    plan = specimens_study().changed(untrained=1, replicates=20, group=8)
     networks = [
         replace(e, units=40, fit_units=160) for e in plan.networks[:-1]
     ]  # too few for the widest state of Inception
     few = replace(plan, networks=[*networks, replace(plan.networks[-1], units=512, fit_units=512, length=32)])
-    monkeypatch.setattr(demo, "study", lambda: few)
+    monkeypatch.setattr(study_file, "specimens_study", lambda: few)
     return few
 
 
@@ -116,28 +118,28 @@ def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
     printed = capsys.readouterr().out.replace("\n", "")
     assert f"Report: {out / 'report.html'}" in printed and "inception has no lenses" in printed
     table = pd.read_parquet(out / "measures.parquet")
-    assert list(table["model"].unique()) == list(demo.SPECIMENS)
+    assert list(table["model"].unique()) == list(SPECIMENS)
     assert set(table["modality"]) == {"image", "language"}
     page = (out / "report.html").read_text()
-    assert all(name in page for name in demo.SPECIMENS)
+    assert all(name in page for name in SPECIMENS)
     sums = {path: path.stat().st_mtime_ns for path in out.glob("networks/*/sums.safetensors")}
-    assert len(sums) == len(demo.SPECIMENS)
+    assert len(sums) == len(SPECIMENS)
     assert run(monkeypatch, "demo", "--out", out) == 0
     assert sums == {path: path.stat().st_mtime_ns for path in sums}
     assert (out / "report.html").read_text() == page and "inception has no lenses" in page
     lensed = set(table.loc[table["measure"] == "retention", "model"])
-    assert lensed == set(demo.SPECIMENS) - {"inception"}
+    assert lensed == set(SPECIMENS) - {"inception"}
 
 
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, capsys):
     """Ctrl-C in the third network, then again: what one run without it would have found."""
-    monkeypatch.setattr(demo, "study", lambda: replace(small, lens="none"))
+    monkeypatch.setattr(study_file, "specimens_study", lambda: replace(small, lens="none"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    monkeypatch.setattr(cli, "pictures", lambda *_: None)
-    monkeypatch.setattr(cli, "report", lambda *_: None)
+    monkeypatch.setattr(app, "pictures", lambda *_: None)
+    monkeypatch.setattr(app, "report", lambda *_: None)
     assert run(monkeypatch, "compare", "--out", whole) == 0
-    real, calls = entrants.probe, []
+    real, calls = compare.probe, []
 
     def interrupted(*words, **options):
         calls.append(words[0].name)
@@ -145,11 +147,11 @@ def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, c
             raise KeyboardInterrupt
         return real(*words, **options)
 
-    monkeypatch.setattr(entrants, "probe", interrupted)
+    monkeypatch.setattr(compare, "probe", interrupted)
     assert run(monkeypatch, "compare", "--out", broken) == 130
     assert "goes on" in capsys.readouterr().err
     assert not (broken / "measures.parquet").exists() and len(list(broken.glob("networks/*"))) == 2
-    monkeypatch.setattr(entrants, "probe", real)
+    monkeypatch.setattr(compare, "probe", real)
     assert run(monkeypatch, "compare", "--out", broken) == 0
     tables = [pd.read_parquet(folder / "measures.parquet") for folder in (whole, broken)]
     pd.testing.assert_frame_equal(*tables)

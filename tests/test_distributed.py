@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from itinf import accumulator
-from itinf.distributed import World, reduce, world
+from itinf.results import sums as accumulator
+from itinf.studies.distributed import ProcessGroup, all_reduce, process_group
 from tiny import GROUP, gpt2, images, probed, resnet, study, tokens
 
 SCRIPT = """
@@ -18,7 +18,8 @@ import os, sys, torch
 sys.path.insert(0, {tests!r})
 torch.set_num_threads(1)
 import itinf
-from itinf import accumulator, files
+from itinf import files
+from itinf.results import sums as accumulator
 from tiny import gpt2, images, resnet, tokens
 
 written = []
@@ -63,7 +64,7 @@ def test_two_processes_give_the_sums_of_one(kind, count, tmp_path):
     one = probed(network.to("cpu", torch.float64), data, untrained=1, batch=GROUP)
     torch.set_num_threads(threads)
     for folder in ("run", "run-0", "run-1"):
-        stages = accumulator.load(tmp_path / folder / "sums.safetensors")
+        stages = accumulator.load_sums(tmp_path / folder / "sums.safetensors")
         assert stages.keys() == one.stages.keys()
         for name, stage in stages.items():
             wanted = one.stages[name]
@@ -81,8 +82,8 @@ def test_two_processes_give_the_sums_of_one(kind, count, tmp_path):
 
 def test_one_process_is_a_world_of_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with world() as here:
-        assert here == World(0, 1) and here.first
+    with process_group() as here:
+        assert here == ProcessGroup(0, 1) and here.first
     part = study("token", 16).stages["observed"]
-    assert reduce(part, here) is part
-    assert not World(1, 2).first
+    assert all_reduce(part, here) is part
+    assert not ProcessGroup(1, 2).first

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from reports.figures import alignment, gain, update_norm
+from reports.figures.alignment import alignment
+from reports.figures.gain import gain
+from reports.figures.update_norm import update_norm
 
 NAN = float("nan")
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lens_tables import HALF, moved, read
-from reports.findings import findings
+from reports.html.findings import findings
+from reports.html.retention_table import HEADINGS, retention_rows
 from reports.numbers import Estimate, average
-from reports.transfer_table import HEADINGS, kept
 from test_prediction_figure import walked
 
 NAN = float("nan")
@@ -189,7 +189,8 @@ def test_the_table_of_networks_has_the_same_numbers():
                 "settings": {"precision": 0.05}}  # fmt: skip
     other = manifest | {"network": {"name": "words"}, "data": {"unit": "token"}, "reached": 0.0712, "stopped": False}
     rows = {
-        row.network: dict(zip(HEADINGS, row.cells, strict=True)) for row in kept(table, summaries, [manifest, other])
+        row.network: dict(zip(HEADINGS, row.cells, strict=True))
+        for row in retention_rows(table, summaries, [manifest, other])
     }
     assert list(rows) == ["with", "without", "words"]
     assert list(rows["with"].values()) == [

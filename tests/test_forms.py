@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import oracles
 from itinf import Batch, Block, Network, modules, trace
-from itinf.forms import gauge_fixed
-from itinf.pairs import squares
-from itinf.vectors import segments
-from itinf.view import BlockView
+from itinf.networks.states import segments
+from itinf.probes.block import BlockProducts
+from itinf.probes.dot_products import squares
+from itinf.probes.forms import gauge_fixed
 from measured import GRADIENTS, Measured, alignment, measure, view
 from oracles import normal
 from shipped import shipped
@@ -47,7 +47,7 @@ def photographs() -> tuple[Network, Batch]:
     return network, oracles.batch(torch.stack(inputs).double(), torch.tensor(labels))
 
 
-def rewritten(block: BlockView, form: str, c) -> tuple[Tensor, Tensor]:
+def rewritten(block: BlockProducts, form: str, c) -> tuple[Tensor, Tensor]:
     """(N, P, K) update and gradient of a form, vector by vector."""
     network, seen = block.batch.network, block.batch.trace
     d, g = block.updates[c.update, c.part], block.directions[block.gradients[c].key]
@@ -132,7 +132,7 @@ def test_forms_by_rewriting_the_vectors(case, form):
     opened = view(network, seen)
     checked = 0
     for b in range(len(network.blocks)):
-        block = BlockView(opened, b, GRADIENTS, ("label",))
+        block = BlockProducts(opened, b, GRADIENTS, ("label",))
         for c in block.gradients:
             found = block.form(form, c)
             d, g = rewritten(block, form, c)
@@ -153,7 +153,7 @@ def test_channels_left_out_matter_to_a_branch():
     network, batch = CASES["dead channels"]()
     opened = view(network, trace(network, batch))
     assert (opened.calibration.scales[0][:2] == 0).all() and (opened.calibration.scales[0][2:] > 0).any()
-    block = BlockView(opened, 1, ("output",), ("label",))
+    block = BlockProducts(opened, 1, ("output",), ("label",))
     assert (block.updates["branch", ""][:, :, :2] != 0).all()
 
 

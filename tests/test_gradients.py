@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import oracles
 from itinf import IGNORED, Batch, Network, trace
-from itinf.readouts import read
-from itinf.tracing import concatenate
-from itinf.vectors import gradient, updates
+from itinf.networks.trace import concatenate, updates
+from itinf.probes.gradients import gradient
+from itinf.probes.readouts import read
 from shipped import NAMES, RESIDUAL, out_of_place, shipped
 
 

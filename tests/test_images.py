@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from itinf import Block, Data, ItinfError, Network
-from itinf.data import keyed_order, load_batch
+from itinf.data.clusters import keyed_order, load_batch
 from vision.images import cifar10, head_indices, images
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

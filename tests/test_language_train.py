@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
 import itinf
-from itinf import ItinfError, training
-from itinf.progress import silent
+from itinf import ItinfError
+from itinf.data.clusters import silent
+from itinf.training import loop
 from language import bpe, train
 from language.compression import bits_per_byte, xz_bits_per_byte
 from language.train import GPT2, LanguageSpecimen, Recipe
@@ -23,7 +24,7 @@ TEXTS = {
     "train": {f"m{i}": f"def plus{i}(value, other={i}):\n    return value + other * {i * i}\n" for i in range(30)},
     "test": {f"n{i}": f"def minus{i}(value):\n    return value - {i}  # naïve, 日本\n" for i in range(5)},
 }
-CHECKPOINT = training.CHECKPOINT
+CHECKPOINT = loop.CHECKPOINT
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,7 +130,7 @@ def interrupted(tmp_path_factory):
     """A folder whose training was interrupted at its third step, resumed, and interrupted again while scored."""
     out, again = tmp_path_factory.mktemp("interrupted"), Stop("compressing", 17)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr(loop, "SAVE_SECONDS", -1)
         with pytest.raises(KeyboardInterrupt):
             TINY.train(out, seed=0, split="train", progress=Stop("training", 3))
     assert [path.name for path in out.iterdir()] == [CHECKPOINT]

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import itinf
-from itinf import cli, console
-from itinf.lenses.study import Transfer
+from itinf.cli import app
+from itinf.results.report import FIGURES, LENS_FIGURES
+from itinf.results.transfer_result import TransferResult
 
 TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size=256", "-O", "n_positions=16"]
 
@@ -21,7 +22,7 @@ def command(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
             raise SystemExit(0)
         printed = capsys.readouterr()
         return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
@@ -51,7 +52,7 @@ def test_a_lens_is_fitted_kept_and_moved(command, text, tmp_path):
         "summaries.parquet",
         "figures",
     }
-    found = Transfer.load(out)
+    found = TransferResult.load(out)
     assert set(found.table["lens"]) == {"affine", "logit"}  # a file holds no moments for the shared lens
     network = itinf.network("gpt2", "random:1", n_layer=2, n_embd=8, n_head=2, vocab_size=256, n_positions=16)
     assert itinf.Lens.load(lens, network).record["units"] == 1024
@@ -74,7 +75,7 @@ def test_probes_read_through_a_lens(command, text, tmp_path):
     words = ["--units", 512, "--replicates", 20, "--group", 8, "--untrained", 1, "--lens", lens, "--out", out]
     code, printed = command("probe", *text, *words)
     assert code == 0, printed
-    table = itinf.Run.load(out).table
+    table = itinf.ProbeResult.load(out).table
     read = table[(table["lens"] == "affine") & table["mean"].notna() & (table["null"] == "observed")]
     assert {"alignment", "descent_share", "realised_gain", "efficiency"} <= set(read["measure"])
     assert set(read.loc[read["measure"] == "alignment", "gradient"]) == {"readout"}
@@ -130,8 +131,8 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     }
     assert set(pd.read_parquet(out / "summaries.parquet")["model"]) == {"random:1", "random:2"}
     assert {path.stem for path in (out / "figures").iterdir()} == {
-        *console.FIGURES,
-        *console.LENS_FIGURES,
+        *FIGURES,
+        *LENS_FIGURES,
         "prediction",
     }
     alone = tmp_path / "alone"

@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 import tiny
-from itinf.data import load_batch
+from itinf.data.clusters import load_batch
 from itinf.errors import ItinfError
-from itinf.lenses import package
-from itinf.lenses.fit import fit, readout_fingerprint
+from itinf.lenses import tuned_lens_format
+from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
 from itinf.lenses.tuned import Recipe
-from itinf.tracing import trace
+from itinf.networks.trace import trace
+from itinf.networks.weights import readout_fingerprint
 
 KINDS = ("logit", "affine", "tuned", "shared")
 
@@ -211,7 +212,7 @@ def made_by_hand(folder, network, config=(), bias=True):
 @pytest.mark.parametrize("bias", [True, False])
 def test_each_layer_reads_the_hidden_state_that_the_package_gives_it(network, data, lens, tmp_path, bias):
     layers = made_by_hand(tmp_path / "lens", network, bias=bias)
-    read = package.read(tmp_path / "lens", network, lens)
+    read = tuned_lens_format.read_tuned_lens_folder(tmp_path / "lens", network, lens)
     batch = load_batch(data, range(5))
     seen = trace(network, batch, gradients=False)
     names = ["before transformer.h.0", "transformer.h.0"]
@@ -230,13 +231,13 @@ def test_each_layer_reads_the_hidden_state_that_the_package_gives_it(network, da
 
 
 def test_a_folder_written_is_the_packages_and_comes_back(network, lens, tmp_path):
-    package.write(lens, tmp_path, network)
+    tuned_lens_format.write_tuned_lens_folder(lens, tmp_path, network)
     given = torch.load(tmp_path / "params.pt", weights_only=True)
     nn.ModuleList(nn.Linear(32, 32) for _ in range(2)).load_state_dict(given)  # strict
     assert torch.equal(given["1.weight"], lens["transformer.h.0"].weight)
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["d_model"], config["num_hidden_layers"], config["bias"]) == (32, 2, True)
-    back = package.read(tmp_path, network, lens)
+    back = tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     for name in ("before transformer.h.0", "transformer.h.0"):
         assert torch.equal(back[name].weight, lens[name].weight) and torch.equal(back[name].bias, lens[name].bias)
     assert not back["transformer.h.1"].weight.any()
@@ -250,7 +251,7 @@ def test_the_hash_is_that_of_the_matrix_as_printed():
     with torch.no_grad():
         head.weight.copy_(torch.arange(2400.0).reshape(60, 40) / 7 - 100)
     network = dataclasses.replace(tiny.gpt2(), head=head)
-    assert package.unembed_hash(network) == "3a6b6940d1905d4d23d7849020dd335b2cdce81c1e0487fc540307cf0d5de9f0"
+    assert tuned_lens_format.unembed_hash(network) == "3a6b6940d1905d4d23d7849020dd335b2cdce81c1e0487fc540307cf0d5de9f0"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_the_hash_is_that_of_the_matrix_as_printed():
 def test_a_folder_of_another_model_is_refused(network, lens, tmp_path, config, message):
     made_by_hand(tmp_path, network, config)
     with pytest.raises(ItinfError) as refused:
-        package.read(tmp_path, network, lens)
+        tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     assert message in str(refused.value)
 
 
@@ -280,33 +281,33 @@ def test_no_pickle_runs(network, lens, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.pt").write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(ItinfError, match="cannot be read as weights"):
-        package.read(tmp_path, network, lens)
+        tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     assert not (tmp_path / "harm").exists()
 
 
 def test_folders_that_cannot_be_read_are_explained(network, lens, tmp_path):
     with pytest.raises(ItinfError, match=r"There is no .*config.json; a folder of the tuned-lens package holds"):
-        package.read(tmp_path, network, lens)
+        tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     made_by_hand(tmp_path, network)
     whole = (tmp_path / "params.pt").read_bytes()
     (tmp_path / "params.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ItinfError, match="Is the file complete"):
-        package.read(tmp_path, network, lens)
+        tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     (tmp_path / "params.pt").write_bytes(whole)
     for text, message in (("{", "cannot be read"), ("[]", "expected an object")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ItinfError, match=message):
-            package.read(tmp_path, network, lens)
+            tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
 
 
 def test_only_what_the_package_knows_is_written(network, lens, tmp_path):
     images = tiny.resnet()
     other = fit(images, tiny.images(200), "affine")
     with pytest.raises(ItinfError, match="reads transformers of one width with a linear unembedding"):
-        package.write(other, tmp_path, images)
+        tuned_lens_format.write_tuned_lens_folder(other, tmp_path, images)
     with pytest.raises(ItinfError, match="is of another network"):
-        package.write(lens, tmp_path, tiny.gpt2(seed=2))
+        tuned_lens_format.write_tuned_lens_folder(lens, tmp_path, tiny.gpt2(seed=2))
     missing = dataclasses.replace(lens, translators=[None, *lens.translators[1:]])
     with pytest.raises(ItinfError, match=r"no translator for 'before transformer.h.0'"):
-        package.write(missing, tmp_path, network)
+        tuned_lens_format.write_tuned_lens_folder(missing, tmp_path, network)
     assert not list(tmp_path.iterdir())

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 import oracles
 from itinf import Alignment, Batch, Gain, ItinfError, Network, Prediction, trace
-from itinf.lenses.collect import collect, places
-from itinf.lenses.fit import lens as made
-from itinf.lenses.fit import readout_fingerprint
-from itinf.lenses.lens import Lens
+from itinf.lenses.fit import closed_form_lens
+from itinf.lenses.fit_statistics import fit_statistics
+from itinf.lenses.lens import Lens, readers
 from itinf.lenses.translator import Translator
-from itinf.partners import neighbours, same_target
-from itinf.readouts import read, readers
-from itinf.steps import Step, each, gain_and_movement, merged, steps, walk
-from itinf.tracing import Trace
+from itinf.networks.states import sites
+from itinf.networks.trace import Trace
+from itinf.networks.weights import readout_fingerprint
+from itinf.probes.prediction_space import Step, block_steps, gain_and_movement, merged_steps, prediction_steps, steps
+from itinf.probes.readouts import read
+from itinf.statistics.nulls import neighbours, same_target
 from oracles import normal
 from shipped import shipped
 from tiny import gpt2, images, probed, resnet, tokens
@@ -31,7 +32,7 @@ FIELDS = ["gain", "movement", "known"]
 
 def lens_of(network: Network, seen: Trace, kind: str = "affine", inside: bool = False) -> Lens:
     """Random translators, or identities where the width allows."""
-    found = places(network, seen, inside)
+    found = sites(network, seen, inside)
     width = found[-1].width
 
     def translator(place: int) -> Translator | None:
@@ -143,7 +144,9 @@ def test_identity_translators_are_the_own_readout_bit_for_bit(name):
 
 def ways(network: Network, seen: Trace, lens: Lens, number: int) -> dict[tuple[str, int], Step]:
     through = readers(network, seen, lens)
-    found = walk(network, seen, through, {"": each(seen, through), "merged": merged(seen, through, number)})
+    found = prediction_steps(
+        network, seen, through, {"": block_steps(seen, through), "merged": merged_steps(seen, through, number)}
+    )
     return {(form, block): step for (form, block, _, null), step in found.items() if null == "observed"}
 
 
@@ -183,7 +186,7 @@ def test_a_first_answer_carried_along_neither_moves_nor_gains_under_one_lens():
     network, n = oracles.opened(model), 400
     x = normal(n, 5, 1, 1)
     batch = Batch(x, model.head(x.mean((2, 3))).argmax(1), np.arange(1, n + 1, dtype=np.uint64) << np.uint64(8))
-    found = made(network, collect(network, [batch]), "shared", {})
+    found = closed_form_lens(network, fit_statistics(network, [batch]), "shared", {})
     seen = trace(network, batch, gradients=False)
     for step in steps(network, seen, shuffled=False, lens=found).values():
         assert step.gain.abs().max() < 1e-4 and step.movement.max() < 1e-8

@@ -1,156 +1,110 @@
-"""Transfer as a study: it stops at the asked precision, is read again, and refuses what does not belong to it."""
+"""The lenses of a results folder and their transfer: fitted once, read again, and never another study's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from itinf import ItinfError
-from itinf.data import as_data, keyed_order
-from itinf.lenses.fit import fit
-from itinf.lenses.fitting_data import Rest, clusters_of, fitting_data
-from itinf.lenses.grid_table import settled
-from itinf.lenses.reads import Read
-from itinf.lenses.study import CHECK, PILOT_UNITS, Transfer, transfer
-from itinf.lenses.transfer import Grid
-from itinf.lenses.translator import Translator
-from lens_oracles import descending, labelled, starts
-
-WIDTH = 6
+from itinf.data.clusters import load_batch, silent
+from itinf.errors import TooFewError
+from itinf.lenses.transfer.transfer import PILOT_UNITS
+from itinf.networks.trace import trace
+from itinf.studies import lens_study
+from itinf.studies.lens_study import LensStudy
+from oracles import generator
+from tiny import Items, gpt2, images, resnet, tokens
 
 
-@pytest.fixture(scope="module")
-def net():
-    return descending(WIDTH)
+@pytest.fixture
+def lensing(tmp_path):
+    network = resnet()
+    fitting, data = answered(network, images(400, seed=1), "fitting"), answered(network, images(160, seed=2), "data")
+    return LensStudy(network, data, fitting, tmp_path, "tiny", replicates=20, untrained=1, precision=0.0)
 
 
-@pytest.fixture(scope="module")
-def lens(net):
-    return fit(net, labelled(net, starts(400, WIDTH, 0), 0))
+def answered(network, items, name):
+    """The same inputs with labels drawn from the network's own predictions, so that something is readable."""
+    with torch.no_grad():
+        p = (3 * network.model(items.inputs)).softmax(1)
+    return Items("image", items.inputs, torch.multinomial(p, 1, generator=generator(1)).squeeze(1), name)
 
 
-@pytest.fixture(scope="module")
-def data(net):
-    return labelled(net, starts(600, WIDTH, 1), 1)
+def test_lenses_are_fitted_once(lensing, monkeypatch):
+    own, one = lensing.fitted(silent)
+    assert (own.kind, one.kind) == ("affine", "shared") and own.record["units"] == 400
+    monkeypatch.setattr(lens_study, "fit", None)  # nothing is fitted a second time
+    again = replace(lensing)
+    for made, read in zip((own, one), again.fitted(silent), strict=True):
+        assert read.record == made.record and read.found is None
+        for a, b in zip(made.translators, read.translators, strict=True):
+            assert (a is None and b is None) or (a.weight.equal(b.weight) and a.bias.equal(b.bias))
 
 
-def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
-    loose = transfer(net, lens, data, precision=0.5, replicates=40)
-    assert loose.manifest["stopped"] and loose.manifest["clusters"] in (CHECK["image"], 2 * CHECK["image"])
-    assert loose.manifest["reached"] <= 0.5
-    again = transfer(net, lens, data, precision=0.5, replicates=40, batch=7)
-    pd.testing.assert_frame_equal(again.table, loose.table, rtol=1e-5, atol=1e-6)
-    never = transfer(net, lens, data, precision=0.0, replicates=40)
-    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600 - 150  # a quarter sets temperatures
-    assert never.manifest["reached"] < loose.manifest["reached"]
-    few = transfer(net, lens, data, units=100, precision=0.0, replicates=40)
-    assert few.manifest["units"] == 75 and "all the units asked for" in repr(few)
+def test_lenses_of_another_study_are_refused_and_stay(lensing):
+    lensing.fitted(silent)
+    files = {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
+    assert len(files) == 2
+    for change, what in (({"seed": 3}, "seed is 0 there and 3 here"), ({"fit_units": 200}, "asked is 400 there")):
+        with pytest.raises(ItinfError, match=what):
+            replace(lensing, **change).fitted(silent)
+    assert files == {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
 
 
-def test_clusters_that_set_temperatures_are_not_scored(net, lens, data, monkeypatch):
-    seen = {"pilot": [], "scored": []}
-
-    def temperatures(network, lens, reads, batches):
-        seen["pilot"] += [key for batch in batches for key in batch.keys]
-        return torch.ones(2, len(reads), dtype=torch.float64)
-
-    class Watched(Grid):
-        def add(self, network, batch):
-            seen["scored"] += list(batch.keys)
-            super().add(network, batch)
-
-    monkeypatch.setattr("itinf.lenses.study.temperatures", temperatures)
-    monkeypatch.setattr("itinf.lenses.study.Grid", Watched)
-    for units in (200, None):
-        seen["pilot"], seen["scored"] = [], []
-        made = transfer(net, lens, data, units=units, precision=0.0, replicates=20, batch=30)
-        pilot, scored = set(seen["pilot"]), set(seen["scored"])
-        count = units or 600
-        assert len(pilot) == len(seen["pilot"]) == min(PILOT_UNITS, count // 4)
-        assert not pilot & scored and len(scored) == len(seen["scored"]) == made.manifest["clusters"]
-        assert len(pilot | scored) == count
+def test_transfers_are_read_again(lensing, monkeypatch):
+    trained, fresh = lensing.transfers(silent)
+    assert trained.manifest["units"] == 160 - min(PILOT_UNITS, 160 // 4)
+    assert set(trained.table["null"]) == {"observed", "rotated"}
+    assert set(fresh.table["null"]) == set(fresh.summaries["null"]) == {"untrained"}
+    assert set(fresh.table["null_seed"]) == {0} and set(fresh.table["model"]) == set(trained.table["model"])
+    assert fresh.manifest["network"]["weights"] == "random:0"
+    # labels of its own predictions are nothing to an untrained network
+    kept = fresh.table[fresh.table["measure"] == "retention"].groupby("target")["mean"].count()
+    assert kept.get("label", 0) < kept["model"]
+    monkeypatch.setattr("itinf.lenses.transfer.transfer.TransferMatrix", None)
+    for made, read in zip((trained, fresh), replace(lensing).transfers(silent), strict=True):
+        pd.testing.assert_frame_equal(read.table, made.table)
+        pd.testing.assert_frame_equal(read.summaries, made.summaries)
 
 
-def test_too_few_clusters_to_part(net, lens, data):
-    with pytest.raises(ItinfError, match=r"3 clusters .* cannot be parted"):
-        transfer(net, lens, data, units=3)
+def test_an_interrupted_transfer_fits_again_what_no_file_holds(lensing):
+    lensing.fitted(silent)
+    (again,) = replace(lensing, untrained=0).transfers(silent)
+    (whole,) = replace(lensing, untrained=0, folder=lensing.folder / "whole").transfers(silent)
+    pd.testing.assert_frame_equal(again.table, whole.table)
+    assert {"shared", "shared, left out"} <= set(again.table["lens"])
 
 
-def test_the_folder_is_read_again_and_another_refused(net, lens, data, tmp_path, monkeypatch):
-    made = transfer(net, lens, data, units=64, replicates=20, out=tmp_path / "out")
-    monkeypatch.setattr("itinf.lenses.study.Grid", None)  # nothing is measured a second time
-    read = transfer(net, lens, data, units=64, replicates=20, out=tmp_path / "out")
-    pd.testing.assert_frame_equal(read.table, made.table)
-    pd.testing.assert_frame_equal(Transfer.load(tmp_path / "out").summaries, made.summaries)
-    with pytest.raises(ItinfError, match=r"another transfer: settings\.units is 65 here and 64 there"):
-        transfer(net, lens, data, units=65, replicates=20, out=tmp_path / "out")
-    other = replace(lens, record={**lens.record, "units": 7})
-    with pytest.raises(ItinfError, match=r"lens\.units is 7 here"):
-        transfer(net, other, data, units=64, replicates=20, out=tmp_path / "out")
+def test_too_few_units_name_the_number_needed(lensing):
+    with pytest.raises(TooFewError, match="it takes at least 130"):
+        replace(lensing, fit_units=60).fitted(silent)
+    assert not list(lensing.folder.rglob("*.safetensors"))
+    assert lens_study.default_fit_units(lensing.network, lensing.fitting) == lens_study.FIT_UNITS["image"]
+    network = gpt2()
+    width = network.model.config.n_embd
+    assert lens_study.default_fit_units(network, tokens(4)) == max(16384, 3 * width)
 
 
-def test_lenses_that_cannot_be_transferred(net, lens, data):
-    with pytest.raises(ItinfError, match="one map for many states"):
-        transfer(net, replace(lens, kind="shared"), data)
-    stranger = descending(WIDTH)
-    stranger.head.weight.data.mul_(2)
-    with pytest.raises(ItinfError, match="fitted on another readout"):
-        transfer(stranger, lens, data)
+def test_kinds(lensing):
+    with pytest.raises(ItinfError, match="lens is 'logit'; expected affine or tuned"):
+        replace(lensing, kind="logit").fitted(silent)
+    own, _ = replace(lensing, kind="tuned").fitted(silent)
+    assert own.kind == "tuned" and (lensing.folder / "lenses/tiny/trained/tuned.safetensors").is_file()
+    assert own.record["kl"] and own.record["asked"] == 400
 
 
-def test_what_is_not_measured_is_left_to_fit_on(net, data):
-    source = as_data(data, "image")
-    rest = Rest(source, 150, seed=3)
-    measured = {source.key(int(i)) for i in keyed_order(source, 150, seed=3).indices}
-    left = {rest.key(i) for i in range(len(rest))}
-    assert len(rest) == 450 and not left & measured and len(left | measured) == 600
-    place = int(rest.indices[5])
-    assert all((a == b).all() for a, b in zip(rest[5], source[place], strict=True))
-    assert clusters_of(source, None) == 600 and clusters_of(source, 10_000) == 600 and clusters_of(source, 8) == 8
-
-
-def test_the_training_split_where_there_is_one(net, tmp_path):
-    import itinf
-
-    glyphs = itinf.network("cifar-resnet8", classes=46)
-    measured = itinf.dataset("glyphs", glyphs)
-    assert fitting_data("glyphs", glyphs, measured, 100, 0, None).name == "glyphs:32/train"
-    tiny = itinf.network("gpt2", n_layer=1, n_embd=8, n_head=1, vocab_size=256, n_positions=16)
-    path = tmp_path / "one.txt"
-    path.write_text("a text of one split only. " * 40)
-    text = itinf.dataset(f"text:{path}", tiny)
-    assert len(fitting_data(f"text:{path}", tiny, text, 10, 0, None)) == len(text) - 10
-    with pytest.raises(ItinfError, match="left to fit a lens on"):
-        fitting_data(f"text:{path}", tiny, text, len(text), 0, None)
-
-
-class Known:
-    """A grid of two states, of which it is said how well is known what their own lenses tell."""
-
-    clusters = 50
-
-    def __init__(self, first, last):
-        self.told = {0: first, 1: last}
-        self.reads = [Read("affine", j, i, Translator.identity(2)) for j in range(2) for i in range(2)]
-
-    def readable(self, read, target, raw=False):
-        mean, error = self.told[read.at]
-        return np.r_[mean, mean + error * np.random.default_rng(read.at).standard_normal(200)]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "holds"),
-    [
-        ((0.5, 0.01), (1.0, 0.01), True),
-        ((0.5, 0.2), (1.0, 0.01), False),  # more units would give the first state a retention
-        ((0.01, 0.2), (1.0, 0.01), True),  # too little is told there, however well it is known
-        ((0.5, 0.01), (1.0, 0.4), False),  # not even the last is known
-        ((0.5, 0.01), (-0.1, 0.4), True),  # nothing to retain
-    ],
-)
-def test_it_goes_on_while_more_units_would_tell_more(first, last, holds):
-    assert settled(Known(first, last), precision=1.0) == holds
+def test_a_lens_moved_by_hand(lensing):
+    own, _ = lensing.fitted(silent)
+    network = lensing.network
+    seen = trace(network, load_batch(lensing.data, range(3)), gradients=False)
+    first, second, third = own.places[0].name, own.places[1].name, own.places[3].name
+    read = own.read(network, seen, second, fitted_at=first)
+    vectors = network.pool(seen.states[own.places[1].where])
+    with torch.no_grad():
+        torch.testing.assert_close(read, network.head(own[first](vectors)))
+    assert not read.equal(own.read(network, seen, second))
+    with pytest.raises(ItinfError, match="reads vectors of width 32, and these are 16 wide"):
+        own.read(network, seen, first, fitted_at=third)

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import itinf
 from itinf import ItinfError
-from itinf.checking import random_change
+from itinf.networks.gauge import random_change
 from language import bpe, gguf_file
 from language.llama import llama
 

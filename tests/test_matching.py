@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from itinf.data import as_data
-from itinf.lenses.collect import collect
-from itinf.lenses.fit import batches
-from itinf.lenses.matching import matched, spans
+from itinf.data.clusters import batches
+from itinf.data.dataset import as_data
+from itinf.lenses.fit_statistics import fit_statistics, spans
 from itinf.lenses.moments import Moments
-from itinf.lenses.reading import vectors
-from itinf.lenses.reads import MATCHED
-from itinf.readouts import state_at
-from itinf.tracing import trace
+from itinf.lenses.transfer.cells import MATCHED
+from itinf.lenses.transfer.matching import matched
+from itinf.networks.readout import vectors
+from itinf.networks.states import state_at
+from itinf.networks.trace import trace
 from lens_oracles import judged, labelled, pixels
 from oracles import Chain, generator, normal, opened
 from tiny import gpt2, images, resnet, tokens
@@ -64,8 +64,8 @@ def test_segments_of_several_states_that_are_small_enough():
 def test_products_merged_in_one_pass_and_direct():
     network, data = resnet().to("cpu", torch.float64), as_data(images(40), "image")
     pieces = list(batches(data, None, 0, 7))
-    whole = collect(network, batches(data, None, 0, 40))
-    merged = collect(network, pieces[:2]) + collect(network, pieces[2:])
+    whole = fit_statistics(network, batches(data, None, 0, 40))
+    merged = fit_statistics(network, pieces[:2]) + fit_statistics(network, pieces[2:])
     assert whole.products.keys() == merged.products.keys() and len(whole.products) == 3
     (batch,) = batches(data, None, 0, 40)
     seen = trace(network, batch, gradients=False)
@@ -80,7 +80,7 @@ def test_products_merged_in_one_pass_and_direct():
 
 def test_nothing_is_matched_where_there_is_a_common_order_already():
     network = gpt2()
-    assert collect(network, batches(as_data(tokens(40), "token"), None, 0, 40)).products == {}
+    assert fit_statistics(network, batches(as_data(tokens(40), "token"), None, 0, 40)).products == {}
 
 
 # a network without skips, and the same one with its channels renamed at every depth (MEASURES.md, section 7)

@@ -10,8 +10,8 @@ from torch import nn
 
 import itinf
 from itinf import IGNORED, Batch, ItinfError
-from itinf.data import cluster_key
-from itinf.lenses.collect import HELD_OUT, collect, is_held_out
+from itinf.data.clusters import cluster_key
+from itinf.lenses.fit_statistics import HELD_OUT, fit_statistics, is_held_out
 from itinf.lenses.moments import Moments
 from oracles import Chain, normal, opened
 from reference import Images, Tokens
@@ -126,16 +126,18 @@ def test_gpt2_also_inside_its_blocks():
     reference = Tokens(network.model, batch.inputs, targets)
     last, middles = reference.states[-1], [h + a for h, a in zip(reference.states, reference.attention, strict=False)]
     check = by_hand(batch, reference.states, last, reference.final)
-    check(collect(network, [batch]))
+    check(fit_statistics(network, [batch]))
     inside = [x for pair in zip(reference.states, middles, strict=False) for x in pair] + [last]
-    found = collect(network, [batch], inside=True)
+    found = fit_statistics(network, [batch], inside=True)
     by_hand(batch, inside, last, reference.final)(found)
     assert [p.name for p in found.places][:3] == ["before transformer.h.0", "transformer.h.0.mlp", "transformer.h.0"]
     assert [p.depth for p in found.places] == pytest.approx([k / 6 for k in range(7)])
     # neither batch size nor order matters, and halves add up
     for size, order in ((7, range(20)), (4, reversed(range(20)))):
-        check(collect(network, parts(batch, size, order)))
-    check(collect(network, parts(batch, 20, range(11))) + collect(network, parts(batch, 20, range(11, 20))))
+        check(fit_statistics(network, parts(batch, size, order)))
+    check(
+        fit_statistics(network, parts(batch, 20, range(11))) + fit_statistics(network, parts(batch, 20, range(11, 20)))
+    )
 
 
 def test_a_residual_network_that_pools_first():
@@ -143,7 +145,7 @@ def test_a_residual_network_that_pools_first():
     batch = images(20, 8)
     reference = Images(network.model, batch.inputs, batch.targets)
     pooled = [h.mean((2, 3)).unsqueeze(1) for h in reference.states]
-    found = collect(network, parts(batch, 6))
+    found = fit_statistics(network, parts(batch, 6))
     by_hand(batch, pooled, pooled[-1], reference.final)(found)
     assert [p.segment for p in found.places] == [0] * 4 + [1] * 3 + [2] * 3
 
@@ -163,7 +165,7 @@ def test_a_pre_activation_network_at_every_position():
     def positions(h):  # those of the last state's resolution; the mean of others
         return h.flatten(2).transpose(1, 2) if h.shape[2:] == last.shape[2:] else h.mean((2, 3)).unsqueeze(1)
 
-    found = collect(network, parts(batch, 6))
+    found = fit_statistics(network, parts(batch, 6))
     by_hand(batch, [positions(h) for h in states], positions(last), prediction)(found)
     assert found.fitted[-1].n == 4 * found.fitted[0].n  # 2 × 2 positions
 
@@ -179,7 +181,7 @@ def test_inception_with_its_bridges():
         states.append(getattr(model, f"inception{name}")(states[-1]))
     pooled = [h.mean((2, 3)).unsqueeze(1) for h in states]
     prediction = model.fc(pooled[-1][:, 0]).unsqueeze(1)
-    found = collect(network, parts(batch, 5))
+    found = fit_statistics(network, parts(batch, 5))
     by_hand(batch, pooled, pooled[-1], prediction)(found)
     assert [p.name for p in found.places][:5] == [
         "before inception3a",
@@ -195,12 +197,12 @@ def test_inception_with_its_bridges():
 def test_collections_of_other_states_do_not_add():
     network, batch = shipped("gpt2")
     with pytest.raises(ItinfError, match="different states"):
-        collect(network, [batch]) + collect(network, [batch], inside=True)
+        fit_statistics(network, [batch]) + fit_statistics(network, [batch], inside=True)
 
 
 def test_no_data_says_so():
     with pytest.raises(ItinfError, match="no data"):
-        collect(shipped("gpt2")[0], [])
+        fit_statistics(shipped("gpt2")[0], [])
 
 
 class Overflow(nn.Module):
@@ -214,7 +216,7 @@ def test_a_state_that_is_not_finite_is_named():
     # the next block squashes it, so that neither logits nor losses show it
     network = opened(Chain([nn.Tanh(), Overflow(), nn.Tanh()], nn.Linear(4, 3)))
     with pytest.raises(ItinfError, match=r"'blocks\.1' holds numbers that are not finite"):
-        collect(network, [keyed(normal(6, 4, 1, 1), torch.zeros(6, dtype=torch.int64))])
+        fit_statistics(network, [keyed(normal(6, 4, 1, 1), torch.zeros(6, dtype=torch.int64))])
 
 
 def test_a_share_of_the_clusters_is_held_out():

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from itinf.table import COLUMNS
-from reports.overview import comparison, overview
+from itinf.results.table import COLUMNS
+from reports.figures.overview import comparison, overview
 
 NAN = float("nan")
 SHAPE, WIDTH = "the block changes the state's shape", "the readout does not fit the state's width; it takes a lens"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from itinf import ItinfError
 from lens_tables import moved
-from reports.page import page
+from reports.html.page import page
 from test_overview import made
 from test_prediction_figure import walked
 

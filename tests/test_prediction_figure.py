@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from itinf.table import COLUMNS
-from reports.figures import gain
-from reports.prediction import prediction
+from itinf.results.table import COLUMNS
+from reports.figures.gain import gain
+from reports.figures.prediction import prediction
 from test_overview import ends, intervals, lines, made
 
 NAN = float("nan")

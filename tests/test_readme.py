@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import itinf
-from itinf import studyfile
+from itinf.studies import study_file
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -44,10 +44,10 @@ def test_the_study_file_is_one(tmp_path: Path) -> None:
     (block,) = _blocks("toml")
     path = tmp_path / "study.toml"
     path.write_text(block)
-    study = studyfile.read(path)
+    study = study_file.read_study(path)
     assert [e.label for e in study.networks] == ["", "skips removed", ""]
-    path.write_text(studyfile.write(study))
-    assert studyfile.read(path) == study
+    path.write_text(study_file.study_toml(study))
+    assert study_file.read_study(path) == study
 
 
 def test_names_in_the_readme_exist() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from itinf import IGNORED
-from itinf.residual import label_residual, soft_residual
+from itinf.networks.residual import label_residual, soft_residual
 from oracles import normal
 
 mpmath.mp.dps = 500

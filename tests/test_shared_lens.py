@@ -5,11 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itinf.lenses.collect import Collected, Place
 from itinf.lenses.fit import shared_maps
+from itinf.lenses.fit_statistics import FitStatistics
 from itinf.lenses.moments import Moments
-from itinf.lenses.reads import LEFT_OUT, ROTATED, SHARED
-from itinf.lenses.shared import rotation, shared
+from itinf.lenses.shared import shared
+from itinf.lenses.transfer.cells import LEFT_OUT, ROTATED, SHARED
+from itinf.networks.gauge import rotation
+from itinf.networks.states import Site
 from lens_oracles import CLASSES, case, evidence, labelled, starts
 from oracles import generator, normal
 
@@ -108,8 +110,8 @@ def test_a_rotation_turns_and_nothing_else():
 
 def test_a_segment_of_its_own_has_nothing_left_to_be_fitted_on():
     pairs = [*depths(3), (normal(60, 4, seed=3), depths(3)[-1][1])]
-    found = Collected(
-        [Place(str(k), k, x.shape[1], int(k == 3), k / 3) for k, (x, _) in enumerate(pairs)],
+    found = FitStatistics(
+        [Site(str(k), k, x.shape[1], int(k == 3), k / 3) for k, (x, _) in enumerate(pairs)],
         moments(pairs),
         nothing(pairs),
     )

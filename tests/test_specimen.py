@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itinf import ItinfError, registry
-from itinf.progress import silent
-from itinf.specimen import CARD, Score, Specimen, finished, read_card, write_card
+from itinf.data.clusters import silent
+from itinf.training.specimen import CARD, Score, Specimen, finished, read_card, write_card
 
 SPECIMENS = list(registry.names("specimens"))
 SCORES = [

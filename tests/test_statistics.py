@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from itinf.statistics import (
+from itinf.statistics.bootstrap import Sums, poisson_weights
+from itinf.statistics.intervals import (
     BAND_CLUSTERS,
     MIN_CLUSTERS,
     PERCENTILE_CLUSTERS,
-    Sums,
     interval,
     mean_error,
     percentile_interval,
-    poisson_weights,
     simultaneous_band,
 )
 

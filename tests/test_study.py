@@ -8,9 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 import itinf
-from itinf import accumulator, keeper, measurement
-from itinf.data import IGNORED
-from itinf.run import read_manifest
+from itinf.data.dataset import IGNORED
+from itinf.results import sums as accumulator
+from itinf.results.manifest import read_manifest
+from itinf.studies import checkpoint, probe_pass
 from tiny import GROUP, NAMES, Items, gpt2, images, opened, probed, resnet, study, tokens
 
 NUMBERS = ["mean", "lo", "hi", "band_lo", "band_hi", "n_units", "n_missing", "n_clusters"]
@@ -109,20 +110,20 @@ def killed_after(calls):
 @pytest.mark.parametrize("calls", [2, 4])
 def test_a_killed_study_goes_on_with_another_batch(kind, calls, tmp_path, monkeypatch):
     """Killed in the first or the second stage; out of memory, one goes on with a smaller batch."""
-    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
     network, data = opened(kind)
     out = tmp_path / "run"
     with pytest.raises(KilledError):
         probed(network, data, untrained=1, batch=8, out=out, progress=killed_after(calls))
     with pytest.raises(itinf.ItinfError, match="no finished results"):
-        itinf.Run.load(out)
+        itinf.ProbeResult.load(out)
     done = []
     run = probed(network, data, untrained=1, batch=16, out=out, progress=lambda *seen: done.append(seen))
     measured = [seen for seen in done if seen[0] != "calibration"]
     stages = [seen[:2] for seen in measured]
     assert stages[:2] == [("observed", 8), ("observed", 24)] if calls == 2 else stages[0][0] == "untrained:0"
     agree(run, study(kind, untrained=1))
-    agree(itinf.Run.load(out), run, 1e-12)
+    agree(itinf.ProbeResult.load(out), run, 1e-12)
 
 
 def test_a_complete_folder_is_read(tmp_path, monkeypatch):
@@ -134,14 +135,14 @@ def test_a_complete_folder_is_read(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(measurement, "trace", never)
+    monkeypatch.setattr(probe_pass, "trace", never)
     agree(probed(network, data, out=tmp_path / "run", batch=8), run, 1e-12)
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
     """A reader beside the writer: every file is whole, and sums never stand without a manifest."""
-    monkeypatch.setattr(keeper, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
     network, data = opened("token")
     out, stop, faults = tmp_path / "run", threading.Event(), []
 
@@ -152,9 +153,9 @@ def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
                 assert "sums.safetensors" not in files or "manifest.json" in files
                 manifest = read_manifest(out)
                 if "sums.safetensors" in files:
-                    accumulator.load(out / "sums.safetensors")
+                    accumulator.load_sums(out / "sums.safetensors")
                 if manifest is not None and manifest["complete"]:
-                    itinf.Run.load(out)
+                    itinf.ProbeResult.load(out)
             except Exception as fault:
                 faults.append(fault)
 
@@ -172,7 +173,7 @@ def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
 def test_an_interrupted_write_leaves_a_folder_that_resumes(tmp_path, monkeypatch):
     """The disk is full at the first sums: the manifest alone is there, and the study begins again."""
     network, data = opened("token")
-    save = accumulator.save
+    save = accumulator.save_sums
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -247,7 +248,7 @@ def test_padding_changes_nothing():
 def test_images_without_a_target_enter_no_number():
     """Left out by target or by not being there: the same, but for the pairs' groups."""
     network, data = resnet(), images(32)
-    order = itinf.data.keyed_order(data, None, 0).indices
+    order = itinf.data.clusters.keyed_order(data, None, 0).indices
     data.targets[order[24:]] = IGNORED
     probes = [
         itinf.Performance(),

@@ -32,7 +32,7 @@ def forbidden(file):
     """What a file of a package may not import."""
     package = file.relative_to(ROOT).parts[0]
     if package == "itinf":
-        return set() if file.name == "cli.py" else {"vision", "language", "reports"}
+        return {"vision", "language", "reports"}
     others = set(PACKAGES) - {package, "itinf"}
     return others | {"torch"} if package == "reports" else others
 

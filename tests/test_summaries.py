@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from itinf.lenses.grid_table import Retention
-from itinf.lenses.judging import TARGETS
-from itinf.lenses.reads import LEFT_OUT, MATCHED, ROTATED
-from itinf.lenses.summaries import COLUMNS, summaries
-from itinf.statistics import interval
+from itinf.lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED
+from itinf.lenses.transfer.retention import Retention
+from itinf.lenses.transfer.scores import TARGETS
+from itinf.lenses.transfer.summaries import COLUMNS, summaries
+from itinf.statistics.intervals import interval
 from lens_oracles import case, judged, labelled
 from oracles import normal
 from test_matching import plain

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import itinf
-from itinf.recorder import Row, estimate
+from itinf.results.estimators import estimate
+from itinf.results.row import Row
 from tiny import GROUP, NAMES, opened, probed, study, with_partners
 
 KINDS = pytest.mark.parametrize("kind", ["image", "token"])

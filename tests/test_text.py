@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from itinf import Block, Data, ItinfError, Network
-from itinf.data import keyed_order, load_batch
+from itinf.data.clusters import keyed_order, load_batch
 from language.text import TokenSequences, split_documents, text
 
 WIKITEXT = Path(__file__).parents[2] / "shared" / "data" / "wikitext2_test.txt"

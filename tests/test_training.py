@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from itinf import ItinfError, training
-from itinf.training import CHECKPOINT, WARMUP, finish, schedule, train
+from itinf import ItinfError
+from itinf.training import loop
+from itinf.training.loop import CHECKPOINT, WARMUP, finish, schedule, train
 
 STEPS, STUDY = 9, {"seed": 0, "recipe": {"rate": 0.1, "precision": "float32"}}
 
@@ -104,7 +105,7 @@ def same(one, two):
 
 @pytest.fixture
 def save_every_step(monkeypatch):
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize("make", [muon_and_adamw, sgd, plain_sgd])
@@ -142,7 +143,7 @@ def test_an_interruption_before_any_save_starts_afresh(tmp_path):
 
 
 def test_an_interruption_while_saving_leaves_the_checkpoint_before(tmp_path, save_every_step, monkeypatch):
-    folder, replace, count = tmp_path / "parts", training.Path.replace, iter(range(9))
+    folder, replace, count = tmp_path / "parts", loop.Path.replace, iter(range(9))
 
     def interrupted(self, target):
         if next(count) == 3:
@@ -150,7 +151,7 @@ def test_an_interruption_while_saving_leaves_the_checkpoint_before(tmp_path, sav
         return replace(self, target)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.Path, "replace", interrupted)
+        patch.setattr(loop.Path, "replace", interrupted)
         Session(folder).train()
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]
     again = Session(folder).train()
@@ -165,7 +166,7 @@ def test_seconds_add_up_and_saves_are_half_a_minute_apart(tmp_path, monkeypatch)
     def tick():
         now[0] += 10
 
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for stop, start in (6, 0), (7, 4):
         assert Session(tmp_path, stop=stop, tick=tick).train().asked == list(range(start, stop + 1))
     now[0] -= 500  # a clock that starts anew with the machine

@@ -14,19 +14,21 @@ from torch import nn
 
 import itinf
 from itinf import IGNORED, ItinfError
-from itinf.data import as_data, keyed_order, load_batch
-from itinf.lenses import speaking
+from itinf.data.clusters import keyed_order, load_batch
+from itinf.data.dataset import as_data
 from itinf.lenses.fit import fit
-from itinf.lenses.grid_table import grid_table, widest
-from itinf.lenses.judging import GROUPS, TARGETS
-from itinf.lenses.reading import logits, vectors
-from itinf.lenses.reads import LEFT_OUT, MATCHED, ROTATED, SHARED, Read, reads_of
-from itinf.lenses.speaking import speak
-from itinf.lenses.temper import BETAS, best_betas
-from itinf.lenses.transfer import Grid, temperatures
-from itinf.readouts import state_at
-from itinf.statistics import interval
-from itinf.tracing import trace
+from itinf.lenses.transfer import logits as speaking
+from itinf.lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED, SHARED, Cell, cells_of
+from itinf.lenses.transfer.logits import cell_logits
+from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
+from itinf.lenses.transfer.retention import widest_half_width
+from itinf.lenses.transfer.scores import GROUPS, TARGETS
+from itinf.lenses.transfer.table import transfer_table
+from itinf.lenses.transfer.temperature import BETAS, best_betas
+from itinf.networks.readout import logits, vectors
+from itinf.networks.states import state_at
+from itinf.networks.trace import trace
+from itinf.statistics.intervals import interval
 from lens_oracles import COUNT, Brute, carrying, case, judged, labelled
 from oracles import Chain, generator, normal, opened
 from shipped import settle
@@ -69,7 +71,7 @@ class Case:
         self.network = OPENED[kind]().to("cpu", torch.float64)
         make = images if self.network.unit == "image" else tokens
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), inside=True)
-        self.reads = reads_of(self.lens, rotations=2)
+        self.reads = cells_of(self.lens, rotations=2)
         draw = torch.rand(2, len(self.reads), generator=generator(3), dtype=torch.float64)
         own = torch.tensor([read.own for read in self.reads])
         self.betas = torch.where(own, 0.5 + draw, (4 * draw - 1).clamp_min(0))  # of others a quarter 0, half above 1
@@ -80,7 +82,7 @@ class Case:
     def grid(self, *pieces, order=None):
         order = list(range(len(self.reads))) if order is None else order
         reads = [self.reads[k] for k in order]
-        grid = Grid(self.network, self.lens, reads, self.betas[:, order], 0, REPLICATES)
+        grid = TransferMatrix(self.network, self.lens, reads, self.betas[:, order], 0, REPLICATES)
         for piece in pieces or [slice(0, 30)]:
             grid.add(self.network, self.batch.part(piece.start, piece.stop))
         return grid
@@ -146,7 +148,7 @@ def own_read(reads, at):
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_every_number_by_brute_force(tiny):
     grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
-    found = {tuple(r[k] for k in KEY): r for _, r in grid_table(tiny.network, grid).iterrows()}
+    found = {tuple(r[k] for k in KEY): r for _, r in transfer_table(tiny.network, grid).iterrows()}
     own = [brute.log(p.where, t) for p, t in zip(tiny.lens.places, tiny.lens.translators, strict=True)]
     betas = {read: tiny.betas[:, k].tolist() for k, read in enumerate(tiny.reads)}
     end = betas[own_read(betas, len(own) - 1)]
@@ -175,7 +177,7 @@ def test_every_number_by_brute_force(tiny):
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
     grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, 0)
-    table = grid_table(tiny.network, grid)
+    table = transfer_table(tiny.network, grid)
     rows = table[table.measure == "lens_marginal_bias"].set_index(["lens", "index"])
     group = (tiny.batch.keys % np.uint64(GROUPS)).astype(int)
     present = np.unique(group)
@@ -218,7 +220,7 @@ def test_clusters_without_a_target_add_nothing(tiny):
 
 
 def test_grids_of_other_temperatures_do_not_merge(tiny):
-    other = Grid(tiny.network, tiny.lens, tiny.reads, tiny.betas + 0.1, 0, REPLICATES)
+    other = TransferMatrix(tiny.network, tiny.lens, tiny.reads, tiny.betas + 0.1, 0, REPLICATES)
     with pytest.raises(ItinfError, match="read at different temperatures"):
         tiny.grid(slice(0, 5)).merge(other)
 
@@ -236,7 +238,7 @@ def test_temperatures_are_chosen_by_the_losses_of_all_units(tiny):
 
 
 def test_the_diagonal_is_exactly_nothing(tiny):
-    table = grid_table(tiny.network, tiny.grid(slice(0, 5), slice(5, 30)))
+    table = transfer_table(tiny.network, tiny.grid(slice(0, 5), slice(5, 30)))
     own = table[table.fitted_at == table["index"].astype(str)]
     assert (own[own.measure == "transfer_kl"]["mean"] == 0).all()
     assert (own[own.measure == "transfer_penalty"]["mean"] == 0).all()
@@ -247,7 +249,7 @@ def test_the_diagonal_is_exactly_nothing(tiny):
 
 def test_permuting_lenses_permutes_rows(tiny):
     orders = [list(range(len(tiny.reads))), list(range(len(tiny.reads)))[::-1]]
-    tables = [grid_table(tiny.network, tiny.grid(order=order)) for order in orders]
+    tables = [transfer_table(tiny.network, tiny.grid(order=order)) for order in orders]
     pd.testing.assert_frame_equal(*(t.sort_values(KEY, ignore_index=True) for t in tables), rtol=1e-9, atol=1e-12)
     # the first two states' translators exchanged: rows 0 and 1 change places, and no other
     exchanged = {0: 1, 1: 0}
@@ -257,8 +259,8 @@ def test_permuting_lenses_permutes_rows(tiny):
         row = exchanged.get(read.fitted_at, read.fitted_at)
         twin = next(k for k in plain if (tiny.reads[k].at, tiny.reads[k].fitted_at) == (read.at, row))
         twins.append(twin)
-        reads.append(Read("affine", read.at, read.fitted_at, tiny.reads[twin].translator))
-    there = Grid(tiny.network, tiny.lens, reads, tiny.betas[:, twins], 0, REPLICATES)
+        reads.append(Cell("affine", read.at, read.fitted_at, tiny.reads[twin].translator))
+    there = TransferMatrix(tiny.network, tiny.lens, reads, tiny.betas[:, twins], 0, REPLICATES)
     there.add(tiny.network, tiny.batch)
     here = tiny.grid()
     assert any(r.fitted_at in exchanged for r in reads)
@@ -287,10 +289,10 @@ def test_the_identity_translator_is_the_logit_lens_bit_for_bit(tiny):
 
 def test_the_widest_interval_is_that_of_a_retention_which_more_units_make_narrower(tiny):
     grid = tiny.grid()
-    table = grid_table(tiny.network, grid)
+    table = transfer_table(tiny.network, grid)
     kept = table[(table.measure == "retention") & table["mean"].notna()]
     kept = kept[kept.fitted_at != kept["index"].astype(str)]
-    assert len(kept) and widest(grid) == pytest.approx(((kept.hi - kept.lo) / 2).max())
+    assert len(kept) and widest_half_width(grid) == pytest.approx(((kept.hi - kept.lo) / 2).max())
 
 
 def test_a_linear_head_says_the_same_in_the_same_memory(tiny):
@@ -299,7 +301,7 @@ def test_a_linear_head_says_the_same_in_the_same_memory(tiny):
     heads = (tiny.network.head, lambda x: tiny.network.head(x))
     kept = [[], []]
     for found, head in zip(kept, heads, strict=True):
-        for said in speak(replace(tiny.network, head=head), seen, tiny.lens.places, tiny.reads, units):
+        for said in cell_logits(replace(tiny.network, head=head), seen, tiny.lens.places, tiny.reads, units):
             found.append((said.reads, said.logits.clone()))
     for (reads, here), (others, there) in zip(*kept, strict=True):
         assert reads == others and torch.equal(here, there)
@@ -329,22 +331,22 @@ def test_nothing_readable_has_no_retention_of_labels_but_one_of_the_network():
     assert "nothing" in found.row("retention", "affine", 0, 1).reason
     assert (found.matrix("retention", target="model") - 1).abs().max() < 1e-3
     assert (found.along("retention", LEFT_OUT, target="model") > 0.99).all()
-    assert 0 < widest(found.grid) < 0.01
+    assert 0 < widest_half_width(found.grid) < 0.01
 
 
 def test_few_clusters_have_numbers_without_intervals(tiny):
-    table = grid_table(tiny.network, tiny.grid(slice(0, 5)))
+    table = transfer_table(tiny.network, tiny.grid(slice(0, 5)))
     assert table["mean"].notna().mean() > 0.5 and table.lo.isna().all()
 
 
 def test_a_state_without_a_translator_is_not_read(tiny):
     lens = replace(tiny.lens, translators=[None if k == 1 else t for k, t in enumerate(tiny.lens.translators)])
     for given in (lens, replace(lens, found=None)):
-        reads = reads_of(given)
+        reads = cells_of(given)
         assert {r.at for r in reads} == {r.at for r in tiny.reads} - {1} and 1 not in {r.fitted_at for r in reads}
-        grid = Grid(tiny.network, given, reads, torch.ones(2, len(reads)), 0, REPLICATES)
+        grid = TransferMatrix(tiny.network, given, reads, torch.ones(2, len(reads)), 0, REPLICATES)
         grid.add(tiny.network, tiny.batch)
-        assert set(grid_table(tiny.network, grid)["index"]) == {r.at for r in reads}
+        assert set(transfer_table(tiny.network, grid)["index"]) == {r.at for r in reads}
     assert {r.lens for r in reads} == {"affine", "logit"}  # a lens from a file has nothing shared
 
 
@@ -356,9 +358,9 @@ def test_a_state_that_is_not_finite_is_named():
     )
     network.model.blocks[2].register_forward_pre_hook(lambda module, inputs: (inputs[0].nan_to_num(0, 0, 0),))
     batch = load_batch(as_data(labelled(network, normal(50, 12, seed=1), 1), "image"), range(50))
-    reads = reads_of(lens)
+    reads = cells_of(lens)
     with pytest.raises(ItinfError, match=r"'blocks\.1' holds numbers that are not finite"):
-        Grid(network, lens, reads, torch.ones(2, len(reads)), 0, 0).add(network, batch)
+        TransferMatrix(network, lens, reads, torch.ones(2, len(reads)), 0, 0).add(network, batch)
 
 
 def test_losses_are_not_taken_in_16_bits():
@@ -440,7 +442,7 @@ def test_lenses_are_read_within_their_segment():
     lens = fit(network, labelled(network, normal(60, 4), 1))
     assert [(p.width, p.segment) for p in lens.places] == [(4, 0), (6, 1), (6, 1), (4, 2)]
     found = {}
-    for read in reads_of(lens):
+    for read in cells_of(lens):
         found.setdefault((read.lens, read.form, read.null), set()).add((read.fitted_at, read.at))
     assert found.pop(("affine", "", "observed")) == {(0, 0), (1, 1), (1, 2), (2, 1), (2, 2), (3, 3)}
     assert found.pop(("affine", MATCHED, "observed")) == {(1, 2), (2, 1)}

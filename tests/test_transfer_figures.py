@@ -10,10 +10,12 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from itinf.comparison import Comparison
-from itinf.lenses.study import Transfer
+from itinf.results.comparison import Comparison
+from itinf.results.transfer_result import TransferResult
 from lens_tables import LITTLE, QUALITIES, moved
-from reports.transfer import lenses, retention, transfer
+from reports.figures.lenses import lenses
+from reports.figures.retention import retention
+from reports.figures.transfer import transfer
 
 NAN = float("nan")
 NET, STAGES = moved(), moved("stages", (0, 0, 1, 1, 1), missing=(1, 2))
@@ -175,7 +177,7 @@ def test_one_lens_by_depth_with_its_nulls():
 
 
 def test_a_results_own_summaries_are_drawn():
-    made = Transfer(*STAGES, {"network": {"name": "stages"}})
+    made = TransferResult(*STAGES, {"network": {"name": "stages"}})
     for result in (made, Comparison([], [made])):
         assert bars(panel(result.plot("retention"), "own lenses, moved as they are"))
         assert result.plot("transfer").axes and result.plot("lenses").axes

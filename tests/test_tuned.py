@@ -9,16 +9,17 @@ from torch import nn
 
 import itinf
 import tiny
-from itinf import tracing
-from itinf.data import IGNORED, keyed_order, load_batch
+from itinf.data.clusters import keyed_order, load_batch
+from itinf.data.dataset import IGNORED
 from itinf.errors import ItinfError
 from itinf.lenses import tuned
-from itinf.lenses.collect import is_held_out
 from itinf.lenses.fit import fit
-from itinf.lenses.polish import Polish
-from itinf.lenses.reading import vectors
+from itinf.lenses.fit_statistics import is_held_out
+from itinf.lenses.kfac import KFAC
 from itinf.lenses.tuned import Recipe, tune
-from itinf.readouts import state_at
+from itinf.networks import trace
+from itinf.networks.readout import vectors
+from itinf.networks.states import state_at
 
 SHORT = Recipe(passes=4, units=64, rate=0.1)
 
@@ -46,7 +47,7 @@ def held_out_kl(network, data, lens, clusters=None, seed=0):
     order = keyed_order(data, clusters, seed)
     held = is_held_out(order.keys)
     batch = load_batch(data, order.indices[held], order.keys[held])
-    seen = tracing.trace(network, batch, gradients=False)
+    seen = trace.trace(network, batch, gradients=False)
     known = (seen.targets != IGNORED).flatten()
     with torch.no_grad():
         final = network.readout(network.rows(seen.states[-1]))[known].double().log_softmax(1)
@@ -88,9 +89,9 @@ def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
     lens = fit(network, data, "affine")
     some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(precision=precision), 20)
     states = some.states(next(some.batches(np.arange(20))))
-    polish = Polish(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    polish = KFAC(lens.translators[1], lens.found.fitted[1].mean, network.device)
     polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
+    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
     tuned._add_gradient(some, [(1, polish)], states)
 
     weight, bias = (x.clone().requires_grad_() for x in (polish.weight, polish.bias))
@@ -109,7 +110,7 @@ def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monk
     lens = fit(network, data, "affine")
     some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(), 400)
     states = some.states(next(some.batches(np.arange(400))))
-    polish = Polish(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    polish = KFAC(lens.translators[1], lens.found.fitted[1].mean, network.device)
     monkeypatch.setattr(tuned, "CURVED", 10**6)
     tuned._bend(some, [(1, polish)], states, seed=0)
 
@@ -127,7 +128,7 @@ def test_few_logits_exist_at_once(monkeypatch):
     network, data = tiny.gpt2(), tiny.tokens(60)
     rows = []
     hook = network.head.register_forward_hook(lambda module, args, out: rows.append(len(args[0].flatten(0, -2))))
-    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)
+    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)
     tune(network, data, fit(network, data, "affine"), SHORT)
     hook.remove()
     assert max(rows) == 7
@@ -135,9 +136,9 @@ def test_few_logits_exist_at_once(monkeypatch):
 
 def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
     network, data, sizes = tiny.gpt2(), tiny.tokens(200), []
-    start, add = fit(network, data, "affine"), Polish.add
+    start, add = fit(network, data, "affine"), KFAC.add
     fitted = int((~is_held_out(keyed_order(data, None, 0).keys)).sum()) * tiny.SEQUENCE
-    monkeypatch.setattr(Polish, "add", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
+    monkeypatch.setattr(KFAC, "add", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
     for units, steps in ((10, fitted / 10), (512, tuned.LEAST)):
         sizes.clear()
         tune(network, data, start, Recipe(units=units))
@@ -148,7 +149,7 @@ def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
 def test_chunks_change_nothing(monkeypatch):
     network, data = tiny.gpt2(), tiny.tokens(60)
     whole = fit(network, data, "tuned", recipe=SHORT)
-    monkeypatch.setattr(tracing, "CHUNK_BYTES", 4 * 61 * 7)
+    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)
     parts = fit(network, data, "tuned", recipe=SHORT)
     assert parts.record["kl"] == pytest.approx(whole.record["kl"], rel=1e-3, abs=1e-6)
 
@@ -165,7 +166,7 @@ def test_the_seed_decides_everything():
 def test_no_step_leaves_the_logit_lens_bit_for_bit():
     network, data = tiny.gpt2(), tiny.tokens(60)
     lens = tune(network, data, fit(network, data, "logit"), Recipe(passes=0))
-    seen = tracing.trace(network, load_batch(data, range(10)), gradients=False)
+    seen = trace.trace(network, load_batch(data, range(10)), gradients=False)
     for place in lens.places:
         with torch.no_grad():
             logits = network.readout(vectors(network, state_at(network, seen, place.where)))
@@ -204,7 +205,7 @@ def test_a_lens_that_exists_is_found():
     network = itinf.Network(model, blocks, "n t c", model[2], "token", run=run)
     draw = torch.Generator().manual_seed(1)
     data = [(torch.randint(40, (8,), generator=draw), torch.randint(classes, (8,), generator=draw)) for _ in range(60)]
-    data = itinf.data.as_data(data, "token")
+    data = itinf.data.dataset.as_data(data, "token")
     start = fit(network, data, "logit")
     lens = tune(network, data, start, Recipe(passes=30, units=64, rate=0.1))
     assert lens.record["start_kl"][0] > 0.05

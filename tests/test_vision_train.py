@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from itinf import ItinfError, training
-from itinf.progress import silent
+from itinf import ItinfError
+from itinf.data.clusters import silent
+from itinf.training import loop
 from vision import glyphs, train
 from vision.cifar_resnet import cifar_resnet
 from vision.glyphs import TRAIN_ITEMS, Glyphs
@@ -22,7 +23,7 @@ from vision.transforms import whole
 
 STEPS = 4
 TINY = replace(RESNET, make=lambda weights: cifar_resnet(weights, 8, classes=46), recipe=Recipe(images=33, batch=8))
-WEIGHTS, CHECKPOINT = "model.safetensors", training.CHECKPOINT
+WEIGHTS, CHECKPOINT = "model.safetensors", loop.CHECKPOINT
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,7 @@ def interrupted(tmp_path_factory):
     out, again = tmp_path_factory.mktemp("interrupted"), Stop("scoring STIX", 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "SCORED", 10)
-        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr(loop, "SAVE_SECONDS", -1)
         with pytest.raises(KeyboardInterrupt):
             TINY.train(out, seed=0, split="train", progress=Stop("training", 3))
         assert [path.name for path in out.iterdir()] == [CHECKPOINT]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 import itinf
-from itinf.data import IGNORED, keyed_order
+from itinf.data.clusters import keyed_order
+from itinf.data.dataset import IGNORED
 
 GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from itinf import ItinfError
 from itinf.errors import nearest
 
-from .releases import require_counts
+from .published_weights import require_counts
 
 
 @dataclass(frozen=True)
-class Form:
+class CifarConfig:
     """One member of the family.
 
     Attributes:
@@ -107,7 +107,7 @@ class CifarResNet(nn.Module):
     ``conv1`` alone and ``bn`` is the last BatchNorm.
     """
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: CifarConfig) -> None:
         super().__init__()
         pre = form.activation == "pre"
         block = PreBlock if pre else PostBlock
@@ -141,7 +141,7 @@ def _conv(inputs: int, width: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
 
 
-def _shortcut(form: Form, inputs: int, width: int) -> nn.Module | None:
+def _shortcut(form: CifarConfig, inputs: int, width: int) -> nn.Module | None:
     if not form.residual:
         return None
     if inputs == width:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from itinf import Block, ItinfError, Network, modules
 from itinf.errors import nearest
-from itinf.weights import build
+from itinf.networks.weights import build
 
-from .cifar_model import CifarBlock, CifarResNet, Form
+from .cifar_model import CifarBlock, CifarConfig, CifarResNet
 from .gauge import Wiring
-from .releases import origin, require_counts
+from .published_weights import origin, require_counts
 from .transforms import whole
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -124,7 +124,7 @@ def regauge(model: nn.Module, states: Sequence[int], change: Tensor) -> None:
     ).rescale(states, change)
 
 
-def _open(form: Form, weights: str | None) -> Network:
+def _open(form: CifarConfig, weights: str | None) -> Network:
     if weights == "pretrained":
         raise ItinfError(
             f"{form.name} has no published weights. Give a .safetensors, .pt or .pth file, or random[:SEED]."
@@ -155,8 +155,8 @@ def _member(
     unknown = [option for option in options if option not in allowed]
     if unknown:
         raise ItinfError(f"{family} has no option {unknown[0]!r}. {nearest(unknown[0], allowed)}")
-    stages = len(fixed.get("widths", Form.widths))
-    return _open(Form(f"{family}{depth}", _blocks(family, depth, 2 * stages), **options, **fixed), weights)
+    stages = len(fixed.get("widths", CifarConfig.widths))
+    return _open(CifarConfig(f"{family}{depth}", _blocks(family, depth, 2 * stages), **options, **fixed), weights)
 
 
 def _blocks(family: str, depth: int, step: int) -> int:

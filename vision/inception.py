@@ -8,9 +8,9 @@ from torchvision.models import GoogLeNet_Weights
 from torchvision.models.googlenet import GoogLeNet, Inception
 
 from itinf import Block, Network, modules
-from itinf.weights import build, random_seed, read
+from itinf.networks.weights import build, random_seed, read_weights
 
-from .releases import download, origin, refuse_classes, require_counts
+from .published_weights import download, origin, refuse_classes, require_counts
 from .transforms import cropped, imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT
@@ -79,4 +79,4 @@ def googlenet(
 def _has_heads(weights: str | None) -> bool:
     if weights is None or random_seed(weights) is not None:
         return False
-    return any(key.startswith(("aux1.", "aux2.")) for key in read(Path(weights)))
+    return any(key.startswith(("aux1.", "aux2.")) for key in read_weights(Path(weights)))

@@ -10,10 +10,10 @@ from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from itinf import Block, Network, modules
-from itinf.weights import build
+from itinf.networks.weights import build
 
 from .gauge import Wiring
-from .releases import download, origin, refuse_classes, require_counts
+from .published_weights import download, origin, refuse_classes, require_counts
 from .transforms import cropped, imagenet
 
 

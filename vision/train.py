@@ -16,13 +16,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from itinf import ItinfError, Network
+from itinf.data.clusters import Progress
 from itinf.files import write_bytes
-from itinf.progress import Progress
-from itinf.specimen import Score, write_card
-from itinf.training import finish, train
+from itinf.training.loop import finish, train
+from itinf.training.specimen import Score, write_card
 
-from . import specimens
 from .glyphs import TRAIN_ITEMS, Glyphs
+from .specimens import FOLDER, PIXELS, WEIGHTS, inception, plain_isotropic, resnet, resnet_isotropic
 from .transforms import normalised
 
 HELD_OUT = {
@@ -83,10 +83,10 @@ class ImageSpecimen:
 
     @property
     def folder(self) -> Path:
-        return specimens.FOLDER / self.name
+        return FOLDER / self.name
 
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-        """See ``itinf.specimen.Specimen``; the weights are ``model.safetensors``."""
+        """See ``itinf.training.specimen.Specimen``; the weights are ``model.safetensors``."""
         self._held_out(split)
         recipe = self.recipe
         stream = _Stream(split, seed, self.size)
@@ -103,7 +103,7 @@ class ImageSpecimen:
         study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe)}
         optimizers = [_optimizer(model, recipe)]
         seconds = train(model, optimizers, loss_at, steps, out, study, clip=recipe.clip or None, progress=progress)
-        write_bytes(out / specimens.WEIGHTS, save(_half(model)))
+        write_bytes(out / WEIGHTS, save(_half(model)))
         scores = self.evaluate(out, split=split, progress=progress)
         how = {"command": f"itinf train {self.name} --split {split} --seed {seed}", "steps": steps, **asdict(recipe)}
         write_card(out, self.name, split, seed, seconds, scores, data=data, recipe=how)
@@ -111,9 +111,9 @@ class ImageSpecimen:
         return scores
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Top-1 accuracy in every font family held out from ``split``, see ``itinf.specimen.Specimen``."""
+        """Top-1 accuracy in every font family held out from ``split``, see ``itinf.training.specimen.Specimen``."""
         families = self._held_out(split)
-        network = self.make(str(folder / specimens.WEIGHTS))
+        network = self.make(str(folder / WEIGHTS))
         bound = dict(self.gates).get(split)
         scores = []
         for family, held_out in families.items():
@@ -181,13 +181,13 @@ def _half(model: nn.Module) -> dict[str, Tensor]:
     return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in kept.items()}
 
 
-RESNET = ImageSpecimen("resnet", specimens.resnet, Recipe(images=240_000))
-RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", specimens.resnet_isotropic, Recipe(images=320_000))
-PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", specimens.plain_isotropic, Recipe(images=320_000), gates=())
+RESNET = ImageSpecimen("resnet", resnet, Recipe(images=240_000))
+RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", resnet_isotropic, Recipe(images=320_000))
+PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", plain_isotropic, Recipe(images=320_000), gates=())
 # Without skips gradients start out many times larger in early layers, too much for one rate of SGD.
 INCEPTION = ImageSpecimen(
     "inception",
-    specimens.inception,
+    inception,
     Recipe(images=160_000, batch=64, learning_rate=1e-3, weight_decay=0.05, optimizer="AdamW", clip=0.0),
-    size=specimens.PIXELS,
+    size=PIXELS,
 )

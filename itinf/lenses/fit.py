@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..architecture import Network
-from ..data import Batch, Data, as_data, keyed_order, load_batch
+from ..data.clusters import Progress, batches, silent
+from ..data.dataset import as_data
 from ..errors import ItinfError, nearest
-from ..progress import Progress, silent
-from ..weights import fingerprint
+from ..networks.gauge import rotation
+from ..networks.network import Network
+from ..networks.weights import readout_fingerprint
 from .affine import best, require_units
-from .collect import Collected, collect
-from .lens import Kind, Lens, final, prior
-from .shared import Affine, rotation, shared
+from .fit_statistics import FitStatistics, fit_statistics
+from .lens import Kind, Lens
+from .shared import AffineMap, shared
 from .translator import Translator
 from .tuned import Recipe, tune
-
-
-def batches(
-    data: Data, clusters: int | None, seed: int, batch: int, progress: Progress = silent, stage: str = "fitting"
-) -> Iterator[Batch]:
-    """The first clusters of a data set in keyed order, in batches."""
-    order = keyed_order(data, clusters, seed)
-    total = len(order.indices)
-    progress(stage, 0, total)
-    for start in range(0, total, batch):
-        part = slice(start, start + batch)
-        yield load_batch(data, order.indices[part], order.keys[part])
-        progress(stage, min(start + batch, total), total)
 
 
 def fit(
@@ -73,15 +60,15 @@ def fit(
     source = as_data(data, network.unit)
     length = source[0][1].numel() if len(source) else 1
     clusters = None if units is None else -(-units // length)
-    found = collect(network, batches(source, clusters, seed, batch, progress), inside)
+    found = fit_statistics(network, batches(source, clusters, seed, batch, progress), inside)
     about = {"data": source.name, "note": source.note, "units": found.units, "seed": seed}
     if kind != "tuned":
-        return lens(network, found, kind, about)
-    start, recipe = lens(network, found, "affine", about), recipe or Recipe()
+        return closed_form_lens(network, found, kind, about)
+    start, recipe = closed_form_lens(network, found, "affine", about), recipe or Recipe()
     return tune(network, source, start, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress)
 
 
-def lens(network: Network, found: Collected, kind: Kind, about: dict[str, Any]) -> Lens:
+def closed_form_lens(network: Network, found: FitStatistics, kind: Kind, about: dict[str, Any]) -> Lens:
     """The lens of a kind that a collection gives, see ``fit``."""
     if kind == "logit":
         width = found.places[-1].width
@@ -102,17 +89,17 @@ def lens(network: Network, found: Collected, kind: Kind, about: dict[str, Any]) 
         "torch": version("torch"),
         **about,
     }
-    return Lens(kind, found.places, made, prior(found), final(found), record, found)
+    return Lens(kind, found.places, made, log_prior(found), mean_final(found), record, found)
 
 
-def affine_maps(network: Network, found: Collected) -> list[Affine]:
+def affine_maps(network: Network, found: FitStatistics) -> list[AffineMap]:
     """For each place the least-squares map to the last state's vectors, ridge chosen on held-out clusters."""
     for place, fitted in sorted(zip(found.places, found.fitted, strict=True), key=lambda one: -one[0].width):
         require_units(fitted, f"{network.name}, state {place.name!r}")  # the widest needs most, and says so first
     return [best(m, held_out) for m, held_out in zip(found.fitted, found.held_out, strict=True)]
 
 
-def shared_maps(found: Collected, leave_out: bool, rotated: int | None = None) -> list[Affine]:
+def shared_maps(found: FitStatistics, leave_out: bool, rotated: int | None = None) -> list[AffineMap]:
     """For each place the map of its segment's shared lens.
 
     Args:
@@ -121,7 +108,7 @@ def shared_maps(found: Collected, leave_out: bool, rotated: int | None = None) -
             nothing left, and the map says the mean.
         rotated: seed of a fresh random rotation for every place, the null without a common code.
     """
-    maps: list[Affine] = []
+    maps: list[AffineMap] = []
     for segment in dict.fromkeys(place.segment for place in found.places):
         where = [k for k, place in enumerate(found.places) if place.segment == segment]
         fitted, held_out = ([m[k] for k in where] for m in (found.fitted, found.held_out))
@@ -135,14 +122,28 @@ def shared_maps(found: Collected, leave_out: bool, rotated: int | None = None) -
     return maps
 
 
-def _mean(mean: Tensor, width: int) -> Affine:
+def _mean(mean: Tensor, width: int) -> AffineMap:
     return torch.zeros(len(mean), width, dtype=torch.float64), mean
 
 
-def readout_fingerprint(network: Network) -> str:
-    """Hash of every byte of the neck and head, by which a lens knows its readout.
+MIXES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
 
-    A head that is no module has its weights somewhere in the model, which is then hashed whole.
+
+def log_prior(collected: FitStatistics) -> Tensor:
+    """Log-frequencies of the targets mixed with the uniform distribution, so that none is impossible.
+
+    The weight is the one under which held-out targets are likeliest.
+
+    Returns:
+        (classes,) float64.
     """
-    head = network.head if isinstance(network.head, nn.Module) else network.model
-    return fingerprint(*(part for part in (network.neck, head) if isinstance(part, nn.Module)))
+    fitted, held_out = collected.targets
+    share = fitted / fitted.sum().clamp_min(1)
+    mixed = [(w * share + (1 - w) / len(share)).log() for w in MIXES]
+    return max(mixed, key=lambda log: float((held_out * log).sum()))
+
+
+def mean_final(collected: FitStatistics) -> Tensor:
+    """Log of the mean final distribution over fitted units, (classes,) float64."""
+    mean = collected.final / collected.final.sum()
+    return mean.clamp_min(torch.finfo(torch.float32).tiny).log()

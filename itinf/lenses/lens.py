@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..architecture import Network
 from ..errors import ItinfError, nearest
-from ..readouts import state_at
-from ..tracing import Trace
-from .collect import Collected, Place
-from .reading import logits, vectors
+from ..files import write_bytes
+from ..networks.network import Network
+from ..networks.readout import logits, vectors
+from ..networks.states import Site, SiteId, readable, state_at
+from ..networks.trace import Trace
+from ..networks.weights import readout_fingerprint
+from .fit_statistics import FitStatistics
 from .translator import Translator
 
 Kind = Literal["logit", "affine", "tuned", "shared"]
@@ -36,12 +42,12 @@ class Lens:
     """
 
     kind: Kind
-    places: list[Place]
+    places: list[Site]
     translators: Sequence[Translator | None]
     prior: Tensor
     final: Tensor
     record: dict[str, Any]
-    found: Collected | None = None
+    found: FitStatistics | None = None
 
     def __getitem__(self, name: str) -> Translator:
         """The translator of the state of that name.
@@ -69,7 +75,7 @@ class Lens:
         with torch.no_grad():
             return logits(network, translator(vectors(network, state_at(network, seen, place.where))))
 
-    def _known(self, name: str) -> tuple[Place, Translator]:
+    def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.places, self.translators, strict=True))
         known = {p.name: (p, t) for p, t in reversed(pairs) if t is not None}  # the first of one name
         if name not in known:
@@ -77,17 +83,13 @@ class Lens:
         return known[name]
 
     def save(self, path: str | Path) -> None:
-        """Writes it to a ``.safetensors`` file, its moments left out; see ``itinf.lenses.files``."""
-        from .files import save
-
-        save(self, path)
+        """Writes it to a ``.safetensors`` file, its moments left out; see ``itinf.lenses.lens``."""
+        _save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, network: Network) -> Lens:
-        """Reads one from a file; a lens of another readout is refused, see ``itinf.lenses.files``."""
-        from .files import load
-
-        return load(path, network)
+        """Reads one from a file; a lens of another readout is refused, see ``itinf.lenses.lens``."""
+        return _load(path, network)
 
     def __repr__(self) -> str:
         known = [p for p, t in zip(self.places, self.translators, strict=True) if t is not None]
@@ -96,24 +98,163 @@ class Lens:
         return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {where}; {size / 1e6:.2f} M parameters"
 
 
-MIXES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
+def readers(network: Network, trace: Trace, lens: Lens | None = None) -> dict[SiteId, Translator | None]:
+    """The states that can be read, each with the translator it is read through.
 
+    Args:
+        network: the network; ``trace``: any trace of it.
+        lens: None for the network's own readout, which has no translators.
 
-def prior(collected: Collected) -> Tensor:
-    """Log-frequencies of the targets mixed with the uniform distribution, so that none is impossible.
-
-    The weight is the one under which held-out targets are likeliest.
-
-    Returns:
-        (classes,) float64.
+    Raises:
+        ItinfError: a lens of a network with other states.
     """
-    fitted, held_out = collected.targets
-    share = fitted / fitted.sum().clamp_min(1)
-    mixed = [(w * share + (1 - w) / len(share)).log() for w in MIXES]
-    return max(mixed, key=lambda log: float((held_out * log).sum()))
+    if lens is None:
+        return {place: None for place, fit in enumerate(readable(network, trace)) if fit}
+    found: dict[SiteId, Translator | None] = {}
+    for place, translator in zip(lens.places, lens.translators, strict=True):
+        if not _there(trace, place.where):
+            raise ItinfError(f"{_foreign(network, lens)} there is no state {place.name!r}. Fit a lens on this network.")
+        width = vectors(network, state_at(network, trace, place.where)[:1]).shape[-1]
+        if width != place.width:
+            what = f"the state {place.name!r} is {width} wide, not {place.width}"
+            raise ItinfError(f"{_foreign(network, lens)} {what}. Fit a lens on this network.")
+        if translator is not None:
+            found[place.where] = _on(translator, network.device)
+    return found
 
 
-def final(collected: Collected) -> Tensor:
-    """Log of the mean final distribution over fitted units, (classes,) float64."""
-    mean = collected.final / collected.final.sum()
-    return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+def _there(trace: Trace, where: SiteId) -> bool:
+    if isinstance(where, int):
+        return 0 <= where < len(trace.states)
+    block, part = where
+    return 0 <= block < len(trace.parts) and part in trace.parts[block]
+
+
+def _foreign(network: Network, lens: Lens) -> str:
+    return f"The {lens.kind} lens of {lens.record.get('network', 'another network')} does not fit {network.name}:"
+
+
+def _on(translator: Translator, device: torch.device) -> Translator:
+    """On that device, the lens's own left where it is."""
+    return translator if translator.weight.device == device else copy.deepcopy(translator).to(device)
+
+
+FORMAT = 1
+
+
+def _save(lens: Lens, path: str | Path) -> None:
+    """Writes a lens to a safetensors file in one step; its moments are left out.
+
+    Raises:
+        ItinfError: a name that does not end in ``.safetensors``.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
+    tensors = {"prior": lens.prior, "final": lens.final}
+    for k, translator in enumerate(lens.translators):
+        if translator is not None:
+            tensors |= {f"{k}/{key}": value for key, value in translator.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "kind": lens.kind,
+        "places": [asdict(place) for place in lens.places],
+        "record": lens.record,
+    }
+    own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    write_bytes(path, to_bytes(own, metadata={"lens": json.dumps(header)}))
+
+
+def _load(path: str | Path, network: Network) -> Lens:
+    """Reads a lens for a network.
+
+    Args:
+        path: a file that ``save`` wrote.
+        network: the one it was fitted on, or another with the same states and the same readout.
+
+    Raises:
+        ItinfError: a file that is missing, cut short or no lens; a lens of another readout (both
+            fingerprints are named), or of states that the network does not have.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    try:
+        if header["format"] != FORMAT:
+            raise ItinfError(f"{path} is of format {header['format']}; this itinf reads {FORMAT}. Fit the lens again.")
+        kind, record = header["kind"], dict(header["record"])
+        places = [_place(item) for item in header["places"]]
+        made = [_translator(tensors, k, place, places[-1]) for k, place in enumerate(places)]
+        lens = Lens(kind, places, made, *_priors(tensors), record)
+        there = str(record["readout"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ItinfError):
+            raise
+        raise _strange(path, f"{type(error).__name__}: {error}") from error
+    if kind not in get_args(Kind):
+        raise _strange(path, f"its kind is {kind!r}")
+    here = readout_fingerprint(network)
+    if there != here:
+        raise ItinfError(
+            f"{path} is a lens of {record.get('network')} ({record.get('weights')}), whose readout has fingerprint "
+            f"{there}; the readout of {network.name} ({network.weights}) has {here}. "
+            "A lens reads by the readout it was fitted with: give that network, or fit a lens for this one."
+        )
+    _require_places(path, lens, network)
+    return lens
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+        raise ItinfError(f"There is no lens file {str(path)!r}. {nearest(path.name, siblings)}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["lens"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except KeyError:
+        raise _strange(path, "its header describes no lens") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _strange(path, str(error)) from error
+
+
+def _strange(path: Path, why: str) -> ItinfError:
+    return ItinfError(f"{path} cannot be read as a lens ({why}). Is the file complete? Lens.save writes one.")
+
+
+def _place(item: dict[str, Any]) -> Site:
+    where = item["where"]
+    if not isinstance(where, int):
+        block, part = where
+        where = (int(block), str(part))
+    return Site(str(item["name"]), where, int(item["width"]), int(item["segment"]), float(item["depth"]))
+
+
+def _translator(tensors: dict[str, Tensor], k: int, place: Site, last: Site) -> Translator | None:
+    if f"{k}/weight" not in tensors:
+        return None
+    weight, bias = tensors[f"{k}/weight"], tensors[f"{k}/bias"]
+    if weight.shape != (last.width, place.width) or bias.shape != (last.width,):
+        raise ValueError(f"the translator of {place.name!r} is {tuple(weight.shape)}, not {(last.width, place.width)}")
+    return Translator(weight, bias)
+
+
+def _priors(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    prior, final = tensors["prior"], tensors["final"]
+    if prior.dtype != torch.float64 or prior.ndim != 1 or prior.shape != final.shape:
+        raise ValueError(f"the prior is {tuple(prior.shape)} {prior.dtype}")
+    return prior, final
+
+
+def _require_places(path: Path, lens: Lens, network: Network) -> None:
+    known = {name for b in network.blocks for name in (b.name, f"before {b.name}", *(f"{b.name}.{p}" for p in b.parts))}
+    for place in lens.places:
+        if place.name not in known:
+            raise ItinfError(
+                f"{path} reads the state {place.name!r}, which {network.name} does not have. {nearest(place.name, known)}"
+            )
+    after = {(place.name, place.depth) for place in lens.places}
+    for number, block in enumerate(network.blocks):
+        if (block.name, (number + 1) / len(network.blocks)) not in after:
+            raise ItinfError(
+                f"{path} was fitted with other blocks than the {len(network.blocks)} that {network.name} is opened at; "
+                f"block {block.name!r} stands elsewhere in it or nowhere. Open the same blocks, or fit a lens for these."
+            )

@@ -13,7 +13,7 @@ from torch import Tensor
 from .affine import best
 from .moments import Moments
 
-Affine = tuple[Tensor, Tensor]
+AffineMap = tuple[Tensor, Tensor]
 """W (E, D) and b (E,), float64."""
 
 
@@ -34,7 +34,7 @@ class Standard:
         return cls(moments.mean, variance**0.5 or 1.0)
 
     @property
-    def map(self) -> Affine:
+    def map(self) -> AffineMap:
         eye = torch.eye(len(self.mean), dtype=torch.float64)
         return eye / self.scale, -self.mean / self.scale
 
@@ -44,7 +44,7 @@ def shared(
     held_out: Sequence[Moments],
     leave_out: bool,
     rotations: Sequence[Tensor] | None = None,
-) -> list[Affine]:
+) -> list[AffineMap]:
     """One map for all depths of a segment, written out for each: from its own vectors to those of the last state.
 
     Every depth weighs the same after its vectors are standardised by one mean and one scalar. The
@@ -68,8 +68,8 @@ def shared(
     turns = [torch.eye(len(s.mean), dtype=torch.float64) for s in first] if rotations is None else list(rotations)
     maps = [(turn @ s.map[0], turn @ s.map[1]) for turn, s in zip(turns, first, strict=True)]
     pools = [[_equal(m, own, target) for m, own in zip(some, maps, strict=True)] for some in (fitted, held_out)]
-    found: list[Affine] = []
-    common: Affine | None = None
+    found: list[AffineMap] = []
+    common: AffineMap | None = None
     for place, (matrix, bias) in enumerate(maps):
         if common is None or leave_out:
             some, others = (
@@ -81,14 +81,7 @@ def shared(
     return found
 
 
-def rotation(width: int, seed: int) -> Tensor:
-    """A random (D, D) rotation or reflection, uniform over the orthogonal group."""
-    random = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=random))
-    return q * r.diagonal().sign()
-
-
-def _equal(moments: Moments, own: Affine, target: Standard) -> Moments:
+def _equal(moments: Moments, own: AffineMap, target: Standard) -> Moments:
     """Standardised on both sides, as if of one unit, or of none."""
     moved = moments.times(1 / max(moments.n, 1.0)).mapped(*own)
     shift, scale = target.mean, target.scale

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ItinfError
+from ..networks.network import Network
+from ..networks.readout import logits, vectors
 
 
 class Translator(nn.Module):
@@ -56,3 +58,10 @@ class Translator(nn.Module):
             )
         change = F.linear(vectors, self.weight.to(vectors.dtype), self.bias.to(vectors.dtype))
         return vectors + change if self.square else change
+
+
+def translated_logits(network: Network, rows: Tensor, translator: Translator | None = None) -> Tensor:
+    """Logits (R, classes) of ``network.rows`` of a state, or a slice of them, read through a translator."""
+    if translator is None:
+        return network.readout(rows)
+    return logits(network, translator(rows if network.unit == "token" else vectors(network, rows)))

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..architecture import Network
-from ..data import IGNORED, Batch, Data, Order, keyed_order, load_batch
+from ..data.clusters import Order, Progress, keyed_order, load_batch, silent
+from ..data.dataset import IGNORED, Batch, Data
 from ..errors import ItinfError
-from ..progress import Progress, silent
-from ..readouts import state_at
-from ..tap import frozen
-from ..tracing import chunks, trace
-from .collect import Place, is_held_out
+from ..networks.hooks import frozen
+from ..networks.network import Network
+from ..networks.readout import chunks, logits, vectors
+from ..networks.states import Site, state_at
+from ..networks.trace import trace
+from .fit_statistics import is_held_out
+from .kfac import KFAC
 from .lens import Lens
-from .polish import Polish
-from .reading import logits, vectors
 
 PRECISIONS = ("float32", "bfloat16")
 SHARES = (0.0, 0.5, 1.0)
@@ -101,7 +101,7 @@ def tune(
             "some to fit on and some to be scored on. Give more units."
         )
     polishes = [
-        None if translator is None else Polish(translator, moments.mean, network.device)
+        None if translator is None else KFAC(translator, moments.mean, network.device)
         for translator, moments in zip(start.translators, start.found.fitted, strict=True)
     ]
     some = _Clusters(network, data, order, start.places, recipe, batch)
@@ -126,7 +126,7 @@ class _Clusters:
     network: Network
     data: Data
     order: Order
-    places: Sequence[Place]
+    places: Sequence[Site]
     recipe: Recipe
     batch: int
 
@@ -161,7 +161,7 @@ class _Clusters:
             return torch.autograd.grad(z, translated, z.detach().softmax(1).sub_(target))[0]
 
 
-def _fit(some: _Clusters, polishes: Sequence[Polish | None], fitted: np.ndarray, seed: int, progress: Progress) -> None:
+def _fit(some: _Clusters, polishes: Sequence[KFAC | None], fitted: np.ndarray, seed: int, progress: Progress) -> None:
     """Takes every step; the last place needs none, for it reads the final distribution itself."""
     learn = [(k, polish) for k, polish in enumerate(polishes[:-1]) if polish is not None]
     if not learn:
@@ -200,7 +200,7 @@ def _rows(states: Sequence[Tensor], chosen: np.ndarray) -> list[Tensor]:
     return [x[torch.from_numpy(chosen).to(x.device)] for x in states]
 
 
-def _bend(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: Sequence[Tensor], seed: int) -> None:
+def _bend(some: _Clusters, learn: Sequence[tuple[int, KFAC]], states: Sequence[Tensor], seed: int) -> None:
     """Measures curvature, from targets drawn from the network's final distribution.
 
     Where the lens is right that is the Fisher information; where it is sure and wrong, it is more, not nothing.
@@ -216,7 +216,7 @@ def _bend(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: Sequence
             polish.bend(x, some.slope(polish(x), drawn), len(states[-1]))
 
 
-def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: Sequence[Tensor]) -> None:
+def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, KFAC]], states: Sequence[Tensor]) -> None:
     """Adds the gradient of the mean KL(final ‖ lens) of every place."""
     count = len(states[-1])
     for part in chunks(count, _classes(some, states[-1])):
@@ -227,7 +227,7 @@ def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, Polish]], states: 
             polish.add(x, some.slope(polish(x), final) / count)
 
 
-def _scores(some: _Clusters, polishes: Sequence[Polish | None], held_out: np.ndarray, progress: Progress) -> Tensor:
+def _scores(some: _Clusters, polishes: Sequence[KFAC | None], held_out: np.ndarray, progress: Progress) -> Tensor:
     """Mean KL(final ‖ lens) of the held-out clusters at every place for every share, nats, float64; float32 products."""
     exact = replace(some, recipe=replace(some.recipe, precision="float32"))
     readers = [[] if p is None else [p.translator(share).to(some.network.device) for share in SHARES] for p in polishes]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..pairs import both_known, off_diagonal
-from ..recorder import Recorder, Row
-from ..tracing import Target
-from ..vectors import GradientName
-from ..view import BatchView, BlockView, Combination, asked, lens_name
-from .through_lens import ThroughLens
+from ..networks.trace import Target
+from ..results.recorder import Recorder
+from ..results.row import Row
+from .batch import Combination, ProbeBatch, lens_name
+from .block import BlockProducts, requested
+from .dot_products import both_known, off_diagonal
+from .gradients import GradientName
+from .probe import ThroughLens
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -33,7 +35,7 @@ class Alignment(ThroughLens):
     pairs. No change of basis of the state changes either.
 
     Attributes:
-        gradients: of "input", "output", "readout"; see ``itinf.vectors.gradient``.
+        gradients: of "input", "output", "readout"; see ``itinf.probes.gradients.gradient``.
         targets: of "label", "answer" (the network's own top-1), "model" (its final distribution).
         forms: of "raw", "centred", "gauge-fixed", "gauge-free".
         nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group)
@@ -55,11 +57,11 @@ class Alignment(ThroughLens):
     def readouts(self) -> bool:
         return "readout" in self.gradients
 
-    def whole(self, view: BatchView, record: Recorder) -> None:
+    def whole(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockView, record: Recorder) -> None:
-        present, absent = asked(view, self.gradients, self.targets, lens_name(self))
+    def block(self, view: BlockProducts, record: Recorder) -> None:
+        present, absent = requested(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             self._absent(view, record, combination, reason)
         for combination in present:
@@ -69,14 +71,14 @@ class Alignment(ThroughLens):
                 else:
                     self._cosine(view, record, combination, name)
 
-    def _absent(self, view: BlockView, record: Recorder, combination: Combination, reason: str) -> None:
+    def _absent(self, view: BlockProducts, record: Recorder, combination: Combination, reason: str) -> None:
         for name in self.forms:
             statistic = "ratio" if name == "gauge-free" else "mean"
             record.absent(_row("alignment", view, combination, name, statistic), reason)
             if name == "gauge-free":
                 record.absent(_row("descent_share", view, combination, name), reason)
 
-    def _cosine(self, view: BlockView, record: Recorder, combination: Combination, name: str) -> None:
+    def _cosine(self, view: BlockProducts, record: Recorder, combination: Combination, name: str) -> None:
         row = _row("alignment", view, combination, name)
         form = view.form(name, combination)
         if isinstance(form, str):
@@ -130,7 +132,7 @@ class Alignment(ThroughLens):
             self._subsets(view, record, combination, own, fits, tag)
 
     def _flattened(
-        self, view: BlockView, record: Recorder, c: Combination, name: str, own: Tensor, pairs: Tensor, fits: Tensor
+        self, view: BlockProducts, record: Recorder, c: Combination, name: str, own: Tensor, pairs: Tensor, fits: Tensor
     ) -> None:
         tag = f"flat|{_tag(view, c, name)}"
         row = _row("alignment", view, c, name, statistic="flattened", unit="sequence")
@@ -140,13 +142,15 @@ class Alignment(ThroughLens):
             number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in view.batch.groups])
             record.pairs(null, pairs, number.to(pairs), f"pairs|{tag}")
 
-    def _subsets(self, view: BlockView, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str) -> None:
+    def _subsets(
+        self, view: BlockProducts, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str
+    ) -> None:
         for subset, chosen in view.split(c.part, c.lens).items():
             row = _row("alignment", view, c, "raw", subset=subset)
             record.mean(row, own, fits & chosen, f"n|{tag}|{subset}")
 
 
-def _gauge_free(view: BlockView, record: Recorder, c: Combination, nulls: Sequence[str]) -> None:
+def _gauge_free(view: BlockProducts, record: Recorder, c: Combination, nulls: Sequence[str]) -> None:
     known = view.batch.trace.known
     share, scaled, usable, squares_, numbers = [], [], [], [], []
     share_pairs, scaled_pairs, scaled_numbers = [], [], []
@@ -200,7 +204,7 @@ def _gauge_free(view: BlockView, record: Recorder, c: Combination, nulls: Sequen
 
 def _row(
     measure: str,
-    view: BlockView,
+    view: BlockProducts,
     c: Combination,
     form: str,
     statistic: str = "mean",
@@ -224,7 +228,7 @@ def _row(
     )
 
 
-def _tag(view: BlockView, c: Combination, form: str) -> str:
+def _tag(view: BlockProducts, c: Combination, form: str) -> str:
     """Of columns that the rows of one combination and form share."""
     tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|{form}|{view.block + 1}"
     return f"{c.lens}|{tag}" if c.lens else tag

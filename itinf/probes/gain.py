@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..pairs import both_known, off_diagonal
-from ..readouts import read_state, readers
-from ..recorder import Recorder, Row
-from ..tracing import Target
-from ..vectors import GradientName
-from ..view import NO_TRANSLATOR, BatchView, BlockView, Combination, asked, lens_name
-from .through_lens import ThroughLens
+from ..lenses.lens import readers
+from ..networks.trace import Target
+from ..results.recorder import Recorder
+from ..results.row import Row
+from .batch import NO_TRANSLATOR, Combination, ProbeBatch, lens_name
+from .block import BlockProducts, requested
+from .dot_products import both_known, off_diagonal
+from .gradients import GradientName
+from .probe import ThroughLens
+from .readouts import read_state
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,18 +47,18 @@ class Gain(ThroughLens):
     def readouts(self) -> bool:
         return "readout" in self.gradients
 
-    def whole(self, view: BatchView, record: Recorder) -> None:
+    def whole(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockView, record: Recorder) -> None:
-        present, absent = asked(view, self.gradients, self.targets, lens_name(self))
+    def block(self, view: BlockProducts, record: Recorder) -> None:
+        present, absent = requested(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             record.absent(self._row("first_order_gain", view, combination), reason)
         for combination in present:
             self._first_order(view, record, combination)
         self._realised(view, record)
 
-    def _first_order(self, view: BlockView, record: Recorder, c: Combination) -> None:
+    def _first_order(self, view: BlockProducts, record: Recorder, c: Combination) -> None:
         known = view.batch.trace.known
         scale = view.gradients[c].scale
         own, pairs, numbers = [], [], []
@@ -74,7 +77,7 @@ class Gain(ThroughLens):
             part = replace(row, subset=subset)
             record.mean(part, torch.cat(own), known & chosen, _tag(c, subset, view.block))
 
-    def _realised(self, view: BlockView, record: Recorder) -> None:
+    def _realised(self, view: BlockProducts, record: Recorder) -> None:
         trace = view.batch.trace
         if "readout" not in self.gradients:
             return
@@ -91,7 +94,7 @@ class Gain(ThroughLens):
             first = -torch.cat(own) * view.gradients[combination].scale
             record.mean(self._row("unexplained_gain", view, combination), realised - first, trace.known, "n|known")
 
-    def _taken(self, view: BlockView) -> Tensor | str:
+    def _taken(self, view: BlockProducts) -> Tensor | str:
         """(N, P): what the block takes off the loss of the readout of its start, in nats; or why there is none."""
         network, trace = view.batch.network, view.batch.trace
         read = view.batch.readouts_of(lens_name(self))
@@ -107,7 +110,7 @@ class Gain(ThroughLens):
         translator = readers(network, trace, self.lens)[before]
         return read[before].loss - read_state(network, trace, after, (), translator).loss
 
-    def _row(self, measure: str, view: BlockView, c: Combination) -> Row:
+    def _row(self, measure: str, view: BlockProducts, c: Combination) -> Row:
         unit = view.batch.network.unit
         return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target, lens=c.lens)
 

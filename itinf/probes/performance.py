@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..recorder import Recorder, Row
-from ..tracing import Target
-from ..vectors import GradientName
-from ..view import BatchView, BlockView
+from ..networks.trace import Target
+from ..results.recorder import Recorder
+from ..results.row import Row
+from .batch import ProbeBatch
+from .block import BlockProducts
+from .gradients import GradientName
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,10 @@ class Performance:
     targets: Sequence[Target] = ()
     readouts: bool = False
 
-    def block(self, view: BlockView, record: Recorder) -> None:
+    def block(self, view: BlockProducts, record: Recorder) -> None:
         return None
 
-    def whole(self, view: BatchView, record: Recorder) -> None:
+    def whole(self, view: ProbeBatch, record: Recorder) -> None:
         trace, last = view.trace, len(view.network.blocks)
         unit = view.network.unit
         right = (trace.answer == trace.targets).double()

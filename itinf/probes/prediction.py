@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from ..errors import ItinfError
-from ..readouts import readers
-from ..recorder import Recorder, Row, row_and_column
-from ..steps import Step, each, merged, walk
-from ..tracing import Target
-from ..vectors import GradientName
-from ..view import BatchView, BlockView, lens_name
-from .through_lens import ThroughLens
+from ..lenses.lens import readers
+from ..networks.trace import Target
+from ..results.recorder import Recorder, row_and_column
+from ..results.row import Row
+from .batch import ProbeBatch, lens_name
+from .block import BlockProducts
+from .gradients import GradientName
+from .prediction_space import Step, block_steps, merged_steps, prediction_steps
+from .probe import ThroughLens
 
 NO_TRANSLATORS = "the lens has no translator for both states"
 OTHER_WIDTH = "the lens of the step's end does not fit the width of its start"
@@ -27,7 +29,7 @@ class Prediction(ThroughLens):
 
     Efficiency 0 is movement without gain, about ½ calibrated new evidence, towards 1 descent that
     knows the target, negative harm. A positive cosine in logit space says nothing: it is implied
-    by movement (``itinf.steps.gain_and_movement``).
+    by movement (``itinf.probes.prediction_space.gain_and_movement``).
 
     The network's own readout fits only states of the last one's width; a lens reads the others,
     too. With a lens the gain is also split into ``block_gain``, what the block does under the lens
@@ -62,21 +64,23 @@ class Prediction(ThroughLens):
         if self.merge is not None and self.merge < 1:
             raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
 
-    def block(self, view: BlockView, record: Recorder) -> None:
+    def block(self, view: BlockProducts, record: Recorder) -> None:
         return None
 
-    def whole(self, view: BatchView, record: Recorder) -> None:
+    def whole(self, view: ProbeBatch, record: Recorder) -> None:
         lens = lens_name(self)
         partners = {name: view.partners[name] for name in ("pairing", "same-target") if name in self.nulls}
         nulls = {name: p.cpu().numpy() for name, p in partners.items()}
         through = readers(view.network, view.trace, self.lens)
-        ways = {"": each(view.trace, through)}
+        ways = {"": block_steps(view.trace, through)}
         if self.lens is not None and self.merge is not None:
-            joined = merged(view.trace, through, self.merge)
+            joined = merged_steps(view.trace, through, self.merge)
             ways |= {f"merged to {len(joined)}": joined} if joined else {}
         shuffled = "order-shuffled" in self.nulls
         bare = [""] if len(ways) > 1 else []
-        found = walk(view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed, bare)
+        found = prediction_steps(
+            view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed, bare
+        )
         for (form, block, target, null), step in found.items():
             row = Row(
                 "efficiency", block + 1, view.network.unit, "ratio", form=form, target=target, null=null, lens=lens

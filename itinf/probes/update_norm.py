@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..recorder import Recorder, Row
-from ..tracing import Target
-from ..vectors import GradientName
-from ..view import BatchView, BlockView, asked
+from ..networks.trace import Target
+from ..results.recorder import Recorder
+from ..results.row import Row
+from .batch import ProbeBatch
+from .block import BlockProducts, requested
+from .gradients import GradientName
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class UpdateNorm:
     targets: Sequence[Target] = ()
     readouts: bool = False
 
-    def whole(self, view: BatchView, record: Recorder) -> None:
+    def whole(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockView, record: Recorder) -> None:
+    def block(self, view: BlockProducts, record: Recorder) -> None:
         trace, network = view.batch.trace, view.batch.network
         before, after = trace.states[trace.before[view.block]], trace.states[trace.after[view.block]]
-        for c, reason in asked(view, ("output",), ("label",))[1].items():
+        for c, reason in requested(view, ("output",), ("label",))[1].items():
             record.absent(Row("update_norm", view.block + 1, network.unit, update=c.update, target=""), reason)
         for update, part in view.updates:
             row = Row("update_norm", view.block + 1, network.unit, update=update, part=part, target="")

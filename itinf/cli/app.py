@@ -1,0 +1,84 @@
+"""The command line: puts the parts together and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import ItinfError
+from .console import err, out
+from .lenses import fit, transfer
+from .options import (
+    Length,
+    Option,
+    Weights,
+    opened_data,
+    opened_network,
+)
+from .specimens import evaluate, train
+from .studies import compare, demo, merge, probe
+
+app = typer.Typer(
+    help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("list")
+def list_() -> None:
+    """Networks and data sets that can be named."""
+    from ..registry import describe, names
+
+    for group in ("networks", "datasets"):
+        table = Table("name", "what", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for name, value in names(group).items():
+            table.add_row(name, escape(describe(value)))
+        out.print(table)
+        out.print()
+    out.print("A family takes any size: cifar-resnet164. Options: itinf probe NETWORK --option KEY=VALUE.")
+    out.print(f"Specimens, trained and shipped (--weights specimen): {', '.join(names('specimens'))}.")
+
+
+@app.command()
+def check(
+    network: str,
+    weights: Weights = "random",
+    data: Annotated[str | None, typer.Option(help="Check on real units; made-up ones otherwise.")] = None,
+    option: Option = None,
+    length: Length = None,
+) -> None:
+    """Prove a network's description: readout, branches, gradients, gauge."""
+    from ..data.clusters import load_batch
+    from ..networks.check import check as prove
+
+    opened = opened_network(network, weights, option)
+    batch = None
+    if data is not None:
+        source = opened_data(data, opened, 0, length)
+        batch = load_batch(source, range(min(4, len(source))))
+    report = prove(opened, batch)
+    out.print(repr(report), markup=False, highlight=False, soft_wrap=True)
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+for command in (probe, compare, demo, fit, transfer, train, evaluate, merge):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message and exit code 2."""
+    # before torch loads: idle threads that spin slow whatever else runs many times over
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except ItinfError as error:
+        err.print(f"itinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)

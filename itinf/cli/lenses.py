@@ -1,0 +1,162 @@
+"""``itinf fit`` and ``itinf transfer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ItinfError
+from ..files import folder_name
+from ..networks.devices import to_device
+from ..results.report import LENS_FIGURES, save_figures
+from .console import first_process, interruptible, out, print_summaries, progress_bars
+from .options import (
+    Batch,
+    Device,
+    Dtype,
+    Group,
+    Length,
+    Option,
+    Out,
+    Replicates,
+    Seed,
+    Source,
+    Untrained,
+    Weights,
+    opened_network,
+)
+
+if TYPE_CHECKING:
+    from ..results.transfer_result import TransferResult
+
+FitUnits = Annotated[
+    int | None, typer.Option(help="Images or tokens to fit on; by default enough for the widest state.")
+]
+
+
+def fit(
+    network: str,
+    data: Source,
+    out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --package.")],
+    kind: Annotated[str, typer.Option(help="affine, tuned, shared or logit.")] = "affine",
+    weights: Weights = "random",
+    units: FitUnits = None,
+    batch: Batch = 64,
+    option: Option = None,
+    length: Length = None,
+    inside: Annotated[bool, typer.Option("--inside", help="Also the states that parts of blocks read.")] = False,
+    package: Annotated[bool, typer.Option("--package", help="Write the public tuned-lens package's folder.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+) -> None:
+    """Fit a lens for every state and keep it in a file; data with splits are taken from their training split."""
+    from ..data.clusters import clusters_of
+    from ..lenses.fit import fit as fitted
+    from ..lenses.tuned_lens_format import write_tuned_lens_folder
+    from ..studies.fitting_data import training_split
+    from ..studies.lens_study import default_fit_units
+
+    if out_.exists():
+        raise ItinfError(f"{out_} exists. Choose another --out.")
+    if not package and out_.suffix != ".safetensors":
+        raise ItinfError(f"--out {str(out_)!r}: a lens is kept in a .safetensors file, or with --package in a folder.")
+    opened = to_device(opened_network(network, weights, option), device, dtype)
+    source = training_split(data, opened, seed, length)
+    wanted = min(units or default_fit_units(opened, source), clusters_of(source, None) * source[0][1].numel())
+    with interruptible(), progress_bars(opened.name) as progress:
+        lens = fitted(
+            opened,
+            source,
+            kind,  # type: ignore[arg-type]
+            units=wanted,
+            inside=inside,
+            batch=batch,
+            seed=seed,
+            progress=progress,
+        )
+    if package:
+        write_tuned_lens_folder(lens, out_, opened)
+    else:
+        lens.save(out_)
+    out.print(f"{lens!r}\nin {out_}", markup=False, highlight=False, soft_wrap=True)
+
+
+def transfer(
+    network: str,
+    data: Source,
+    weights: Weights = "random",
+    lens: Annotated[Path | None, typer.Option(help="A file of itinf fit; by default one is fitted.")] = None,
+    kind: Annotated[str, typer.Option(help="Of the lens that is fitted: affine or tuned.")] = "affine",
+    fit_data: Annotated[
+        str | None, typer.Option(help="What it is fitted on, if not on --data's training split.")
+    ] = None,
+    fit_units: FitUnits = None,
+    units: Annotated[
+        int | None,
+        typer.Option(
+            help="Images or tokens to read at most; by default all, or half where the rest is needed to fit on."
+        ),
+    ] = None,
+    precision: Annotated[float, typer.Option(help="Stops when no retention's interval is wider than ± this.")] = 0.05,
+    batch: Batch = 64,
+    out_: Out = Path("results"),
+    option: Option = None,
+    length: Length = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+    group: Group = 32,
+    replicates: Replicates = 400,
+    untrained: Untrained = 0,
+) -> None:
+    """Read every depth by every depth's lens, and by one lens for all: what transfers?"""
+    from ..data.clusters import clusters_of
+    from ..lenses.lens import Lens
+    from ..lenses.transfer.transfer import transfer as moved
+    from ..registry import dataset
+    from ..studies.fitting_data import fitting_data, training_split
+    from ..studies.lens_study import LensStudy
+
+    opened = to_device(opened_network(network, weights, option), device, dtype)
+    source = dataset(data, opened, seed=seed, length=length)
+    with interruptible(), progress_bars(opened.name) as progress:
+        if lens is not None:
+            settings = {"units": units, "precision": precision, "batch": batch, "seed": seed, "replicates": replicates}
+            found = [moved(opened, Lens.load(lens, opened), source, out=out_, progress=progress, **settings)]  # type: ignore[arg-type]
+        else:
+            if units is None and training_split(fit_data or data, opened, seed, length).name == source.name:
+                units = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
+            fitting = fitting_data(fit_data or data, opened, source, clusters_of(source, units), seed, length)
+            lensing = LensStudy(
+                opened,
+                source,
+                fitting,
+                out_,
+                folder_name(opened.name),
+                kind=kind,
+                fit_units=fit_units,
+                units=units,
+                seed=seed,
+                group=group,
+                replicates=replicates,
+                untrained=untrained,
+                precision=precision,
+                batch=batch,
+            )
+            found = lensing.transfers(progress)
+    if first_process():
+        _say(found, out_)
+
+
+def _say(found: list[TransferResult], folder: Path) -> None:
+    from ..results.comparison import Comparison
+
+    both = Comparison([], found)
+    save_figures(both, folder, LENS_FIGURES)
+    for one in found:
+        out.print(repr(one), markup=False, highlight=False, soft_wrap=True)
+    print_summaries(both.summaries)
+    out.print(f"Results in {folder}", markup=False, soft_wrap=True)

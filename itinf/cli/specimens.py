@@ -1,0 +1,49 @@
+"""``itinf train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import interruptible, out, print_scores, progress_bars
+
+
+def train(
+    specimen: str,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder; by default trained/SPECIMEN.")] = None,
+    split: Annotated[str, typer.Option(help="What it is trained on: train; glyphs also train-without-cm.")] = "train",
+    seed: Annotated[int, typer.Option(help="Of initialisation and data.")] = 0,
+) -> None:
+    """Train a specimen by its recipe, resuming what the folder holds, and score it on held-out data."""
+    from ..registry import specimen as find
+    from ..training.specimen import finished
+
+    chosen = find(specimen)
+    folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
+    with interruptible(), progress_bars(specimen) as progress:
+        if finished(folder, specimen, split, seed):
+            scores = chosen.evaluate(folder, split=split, progress=progress)
+        else:
+            scores = chosen.train(folder, seed=seed, split=split, progress=progress)
+    print_scores(specimen, scores)
+    out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
+
+
+def evaluate(
+    specimen: str,
+    weights: Annotated[Path | None, typer.Option(help="Folder of itinf train; by default the one shipped.")] = None,
+) -> None:
+    """Score a specimen on data held out from its training, beside what it has to reach."""
+    from ..registry import specimen as find
+    from ..training.specimen import read_card
+
+    chosen = find(specimen)
+    folder = weights or chosen.folder
+    split = str(read_card(folder).get("split", "train"))
+    with interruptible(), progress_bars(specimen) as progress:
+        scores = chosen.evaluate(folder, split=split, progress=progress)
+    print_scores(specimen, scores)
+    if not all(score.reached for score in scores):
+        raise typer.Exit(1)

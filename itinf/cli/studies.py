@@ -1,0 +1,162 @@
+"""``itinf probe``, ``compare``, ``demo`` and ``merge``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ItinfError
+from ..networks.devices import to_device
+from ..results.report import FIGURES, LENS_FIGURES, REPORT, save_figures, save_page
+from .console import first_process, interruptible, out, print_blocks, progress_bars, progress_board
+from .options import (
+    RESULTS,
+    Batch,
+    Device,
+    Dtype,
+    Group,
+    Jobs,
+    Length,
+    Option,
+    Out,
+    Replicates,
+    Seed,
+    Source,
+    StudyBatch,
+    StudyLens,
+    StudyPrecision,
+    StudySeed,
+    StudyUnits,
+    StudyUntrained,
+    Target,
+    Units,
+    Untrained,
+    Weights,
+    opened_data,
+    opened_network,
+    parse_shard,
+    study_from_words,
+)
+
+if TYPE_CHECKING:
+    from ..studies.study_file import Study
+
+
+def probe(
+    network: str,
+    data: Source,
+    weights: Weights = "random",
+    units: Units = 2000,
+    batch: Batch = 64,
+    out_: Out = RESULTS,
+    option: Option = None,
+    target: Target = None,
+    length: Length = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+    group: Group = 32,
+    replicates: Replicates = 400,
+    untrained: Untrained = 0,
+    lens: Annotated[Path | None, typer.Option(help="Also read through this file of itinf fit.")] = None,
+    shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
+) -> None:
+    """Measure how each block's update aligns with the negative loss gradient."""
+    from ..lenses.lens import Lens
+    from ..studies.compare import probe_network
+
+    opened = to_device(opened_network(network, weights, option), device, dtype)
+    source = opened_data(data, opened, seed, length)
+    settings: dict[str, Any] = {
+        "units": units,
+        "seed": seed,
+        "group": group,
+        "replicates": replicates,
+        "untrained": untrained,
+    }
+    settings["shard"] = parse_shard(shard)
+    through = [] if lens is None else [Lens.load(lens, opened)]
+    with interruptible(), progress_bars(opened.name) as progress:
+        run = probe_network(opened, source, target or ["label"], batch, out_, settings, progress, through, *through)
+    if first_process():
+        save_figures(run, out_)
+        out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
+        print_blocks(run)
+        out.print(f"Results in {out_}", markup=False, soft_wrap=True)
+
+
+def compare(
+    study: Annotated[
+        list[str] | None, typer.Argument(help="STUDY.toml, or NETWORK …; none for the specimens.", show_default=False)
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
+    units: StudyUnits = None,
+    batch: StudyBatch = None,
+    out_: Out = RESULTS,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    seed: StudySeed = None,
+    untrained: StudyUntrained = None,
+    lens: StudyLens = None,
+    precision: StudyPrecision = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Measure several networks in the same way and lay them side by side; without arguments, the specimens."""
+    plan = study_from_words(study or [], data or [], weights or [])
+    changed = {
+        "units": units,
+        "batch": batch,
+        "seed": seed,
+        "untrained": untrained,
+        "lens": lens,
+        "precision": precision,
+    }
+    _compare(plan.changed(**{k: v for k, v in changed.items() if v is not None}), out_, device, dtype, jobs)
+
+
+def demo(
+    out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Networks at a time; by default one per core.")] = None,
+) -> None:
+    """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
+    from ..studies.study_file import specimens_study
+
+    _compare(specimens_study(), out_, "cpu", "float32", jobs or os.cpu_count() or 1)
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of one study, measured with --shard.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder for the merged results.")],
+) -> None:
+    """Add up results of one study over different clusters."""
+    from ..results.probe_result import ProbeResult
+    from ..results.probe_result import merge as add
+
+    if out_.exists() and any(out_.iterdir()):
+        raise ItinfError(f"{out_} is not empty. Choose another --out.")
+    run = add([ProbeResult.load(folder) for folder in folders])
+    run.save(out_)
+    save_figures(run, out_)
+    out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
+
+
+def _compare(plan: Study, folder: Path, device: str, dtype: str, jobs: int) -> None:
+    from ..registry import page
+    from ..studies.compare import is_complete, measure_networks, save, write_manifest
+
+    with interruptible(), progress_board() as told:
+        both = measure_networks(plan, folder, device, dtype, jobs, told)
+    if first_process():
+        if not is_complete(both, folder):
+            out.print("Drawing figures and the report …")
+            save(both, plan, folder)
+            save_figures(both, folder, (*FIGURES, *LENS_FIGURES, "prediction") if both.transfers else FIGURES)
+            save_page(both, folder, page("report"))
+            write_manifest(both, folder)
+        out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
+        where = f"Results in {folder}\nReport: {(folder / REPORT).resolve()}"
+        out.print(where, markup=False, highlight=False, soft_wrap=True)

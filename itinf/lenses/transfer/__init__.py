@@ -1,0 +1,1 @@
+"""Lenses read at other depths than the ones they were fitted at."""

@@ -1,0 +1,163 @@
+"""The folder format of the public tuned-lens package (AlignmentResearch/tuned-lens): config.json and params.pt.
+
+Its layer i is an ``nn.Linear`` with weight A and bias b under ``i.weight`` and ``i.bias``. It reads h, what
+block i is given (``hidden_states[i]`` of transformers, so layer 0 reads the embeddings), as h + A h + b,
+which the final norm and the unembedding then turn into logits. The last state has no layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ItinfError
+from ..files import write_bytes, write_text
+from ..networks.network import Network
+from ..networks.weights import read_weights, readout_fingerprint
+from .lens import Lens
+from .translator import Translator
+
+CONFIG, PARAMS = "config.json", "params.pt"
+LINEAR = "linear_tuned_lens"
+
+
+def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> Lens:
+    """Reads a lens that the package wrote, such as a published one.
+
+    Args:
+        folder: holds ``config.json`` and ``params.pt``, which is read with ``weights_only=True``.
+        network: a token network of one width.
+        like: any lens of this network. The folder knows neither how often tokens occur nor the states'
+            names, so prior, final distribution and places are taken from it; a logit lens will do.
+
+    Returns:
+        a lens of kind "tuned"; the last state is read as it is, other states that the package has
+        no layer for (inside a block) not at all.
+
+    Raises:
+        ItinfError: a file that is missing or cut short; another number of layers, width or
+            unembedding than the network's; ``like`` is of another network.
+    """
+    folder = Path(folder)
+    config, given = _config(folder / CONFIG), read_weights(folder / PARAMS)
+    layers, width = len(network.blocks), like.places[-1].width
+    _require(like.record.get("readout") == readout_fingerprint(network), folder, f"{like!r} is of another network")
+    _require_network(network, like)
+    kind = config.get("lens_type", LINEAR)
+    _require(kind == LINEAR, folder, f"its lens_type is {kind!r}; expected {LINEAR!r}")
+    for key, size in (("num_hidden_layers", layers), ("d_model", width)):
+        _require(config.get(key) == size, folder, f"its {key} is {config.get(key)}, and {network.name} has {size}")
+    theirs, ours = config.get("unembed_hash"), unembed_hash(network)
+    _require(
+        theirs in (None, ours),
+        folder,
+        f"its unembed_hash is {theirs}, and the unembedding of {network.name} has {ours}",
+    )
+    bias = bool(config.get("bias", True))
+    wanted = {f"{i}.{key}" for i in range(layers) for key in (("weight", "bias") if bias else ("weight",))}
+    _require(
+        set(given) == wanted,
+        folder,
+        f"its tensors differ from 0.weight … {layers - 1}.weight at {sorted(wanted ^ set(given))[:3]}",
+    )
+    made: list[Translator | None] = [None] * len(like.places)
+    made[-1] = Translator.identity(width)
+    for i, k in enumerate(_inputs(network, like)):
+        shift = given[f"{i}.bias"] if bias else torch.zeros(width)
+        fits = given[f"{i}.weight"].shape == (width, width) and shift.shape == (width,)
+        _require(fits, folder, f"layer {i} has shape {tuple(given[f'{i}.weight'].shape)}; expected {(width, width)}")
+        made[k] = Translator(given[f"{i}.weight"].float(), shift.float())
+    record = {"network": network.name, "weights": network.weights, "readout": like.record["readout"], "package": config}
+    return replace(like, kind="tuned", translators=made, record=record, found=None)
+
+
+def write_tuned_lens_folder(lens: Lens, folder: str | Path, network: Network) -> None:
+    """Writes a lens so that the package can read it: ``TunedLens.from_model_and_pretrained(model, folder)``.
+
+    What the package has no layer for is left out: the last state, and states inside a block.
+
+    Raises:
+        ItinfError: no token network of one width with a linear unembedding, a lens of another
+            network, or one without a translator for what some block reads.
+    """
+    _require_network(network, lens)
+    folder = Path(folder)
+    _require(lens.record.get("readout") == readout_fingerprint(network), folder, f"{lens!r} is of another network")
+    tensors: dict[str, Tensor] = {}
+    for i, k in enumerate(_inputs(network, lens)):
+        translator = lens.translators[k]
+        if translator is None:
+            raise ItinfError(f"The lens has no translator for {lens.places[k].name!r}, which the package needs.")
+        tensors |= {f"{i}.{key}": value.detach().cpu().clone() for key, value in translator.state_dict().items()}
+    named = getattr(getattr(network.model, "config", None), "name_or_path", "")
+    config = {
+        "base_model_name_or_path": named or network.name,
+        "d_model": lens.places[-1].width,
+        "num_hidden_layers": len(network.blocks),
+        "bias": True,
+        "base_model_revision": None,
+        "unembed_hash": unembed_hash(network),
+        "lens_type": LINEAR,
+    }
+    content = io.BytesIO()
+    torch.save(tensors, content)
+    write_bytes(folder / PARAMS, content.getvalue())
+    write_text(folder / CONFIG, json.dumps(config))
+
+
+def unembed_hash(network: Network) -> str | None:
+    """How the package tells unembeddings apart: a hash of the matrix as NumPy prints it, to one digit.
+
+    None where the head is no ``nn.Linear``.
+    """
+    if not isinstance(network.head, nn.Linear):
+        return None
+    with np.printoptions(threshold=1000, edgeitems=3, linewidth=75, suppress=False, floatmode="maxprec", sign="-"):
+        printed = np.array_str(network.head.weight.detach().cpu().numpy(), precision=1)
+    return hashlib.sha256(printed.encode()).hexdigest()
+
+
+def _inputs(network: Network, lens: Lens) -> list[int]:
+    """For each block the number of the place that it reads."""
+    places = {place.name: k for k, place in enumerate(lens.places)}
+    previous = [places[block.name] for block in network.blocks]
+    return [places.get(f"before {block.name}", previous[i - 1]) for i, block in enumerate(network.blocks)]
+
+
+def _require_network(network: Network, lens: Lens) -> None:
+    widths = {place.width for place in lens.places}
+    if network.unit != "token" or len(widths) > 1 or not isinstance(network.head, nn.Linear):
+        raise ItinfError(
+            f"The tuned-lens package reads transformers of one width with a linear unembedding; {network.name} has "
+            f"unit {network.unit}, widths {sorted(widths)} and a head of class {type(network.head).__name__}. "
+            "Lens.save keeps lenses of any network."
+        )
+
+
+def _require(holds: bool, folder: Path, what: str) -> None:
+    if not holds:
+        raise ItinfError(f"{folder} does not fit: {what}. Give the lens of this very network.")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ItinfError(
+            f"There is no {path}; a folder of the tuned-lens package holds {CONFIG} and {PARAMS}."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ItinfError(f"{path} cannot be read ({error}). Is the file complete?") from error
+    if not isinstance(found, dict):
+        raise ItinfError(
+            f"{path} holds a {type(found).__name__}; expected an object with d_model and num_hidden_layers."
+        )
+    return found

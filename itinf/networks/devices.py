@@ -1,0 +1,28 @@
+"""A network on a device, in a precision."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import ItinfError
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def to_device(network: Network, device: str, dtype: str) -> Network:
+    """Moves a network to a device and precision named by the user."""
+    import torch
+
+    kinds = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+    if dtype not in kinds:
+        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(kinds)}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    try:
+        return network.to(torch.device(device), kinds[dtype])
+    except (RuntimeError, AssertionError) as error:
+        raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error

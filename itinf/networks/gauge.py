@@ -1,0 +1,37 @@
+"""Changes of basis that leave a network's function as it is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Gauge = Literal["channel-scale", "orthogonal", "orthogonal-layernorm"]
+
+
+GAUGES: tuple[Gauge, ...] = ("channel-scale", "orthogonal", "orthogonal-layernorm")
+
+
+def random_change(gauge: str, width: int, seed: int = 0) -> Tensor:
+    """A random member of a gauge: (width,) scales between ½ and 2, or a (width, width) rotation, float64.
+
+    For ``"orthogonal-layernorm"`` the rotation fixes the all-ones vector.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if gauge == "channel-scale":
+        return torch.exp2(2 * torch.rand(width, generator=generator, dtype=torch.float64) - 1)
+    noise = torch.randn(width, width, generator=generator, dtype=torch.float64)
+    if gauge == "orthogonal":
+        return torch.linalg.qr(noise).Q
+    noise[:, 0] = 1
+    frame = torch.linalg.qr(noise).Q  # first column along the all-ones vector
+    inner = torch.block_diag(torch.ones(1, 1, dtype=torch.float64), random_change("orthogonal", width - 1, seed + 1))
+    return frame @ inner @ frame.T
+
+
+def rotation(width: int, seed: int) -> Tensor:
+    """A random (D, D) rotation or reflection, uniform over the orthogonal group."""
+    random = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=random))
+    return q * r.diagonal().sign()

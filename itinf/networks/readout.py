@@ -1,0 +1,77 @@
+"""What a lens reads at a state, and the network's own way from there to logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import ItinfError
+from .network import Network
+
+
+def pools_first(network: Network) -> bool:
+    """Whether a lens reads one vector per image: pooling and an affine map commute where no neck stands between."""
+    return network.unit == "image" and network.neck is None
+
+
+def vectors(network: Network, state: Tensor) -> Tensor:
+    """What a translator reads, channels last.
+
+    Args:
+        network: the network.
+        state: in the network's layout.
+
+    Returns:
+        (R, D): one row per token, or per image where the network pools first; else (N, …, D), one
+        vector per position, for the network's own neck and pool to follow.
+    """
+    rows = network.rows(state)
+    if network.unit == "token":
+        return rows
+    if pools_first(network):
+        assert network.pool is not None
+        return network.pool(rows)
+    return rows.movedim(1, -1) if network.layout == "n c h w" else rows
+
+
+def logits(network: Network, vectors: Tensor) -> Tensor:
+    """The network's readout of vectors of the last state's width.
+
+    Args:
+        network: the network.
+        vectors: as ``vectors`` gives them, translated.
+
+    Returns:
+        (R, classes), float32 at least: losses are not taken in 16 bits.
+    """
+    if pools_first(network):
+        found = network.head(vectors)
+    else:
+        channels_first = network.unit == "image" and network.layout == "n c h w"
+        found = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)
+    return found.float() if found.element_size() < 4 else found
+
+
+def require_finite(network: Network, name: str, vectors: Tensor) -> None:
+    """Raises ItinfError, which names the state, where a number is NaN or infinite."""
+    if not bool(vectors.isfinite().all()):
+        raise ItinfError(
+            f"{network.name}: the state {name!r} holds numbers that are not finite. "
+            "Look for NaN in the weights or the inputs, or use a wider --dtype."
+        )
+
+
+CHUNK_BYTES = 2**25
+"""Readouts run over so many units at once that their float32 logits stay about this small."""
+
+
+def chunks(total: int, classes: int) -> list[slice]:
+    """Slices of units whose float32 logits take about ``CHUNK_BYTES``."""
+    size = max(1, CHUNK_BYTES // (4 * classes))
+    return [slice(i, min(i + size, total)) for i in range(0, total, size)]
+
+
+def classes_of(network: Network, rows: Tensor) -> int:
+    """Number of logits a readout gives."""
+    with torch.no_grad():
+        return network.readout(rows[:1]).shape[-1]

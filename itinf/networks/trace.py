@@ -1,0 +1,274 @@
+"""One forward and one backward through a network: states, branches, parts and all their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.dataset import IGNORED, Batch
+from ..errors import ItinfError
+from .hooks import Taps, frozen, tapped
+from .network import Network
+from .readout import chunks, classes_of
+from .residual import label_residual, top1
+
+Target = Literal["label", "answer", "model"]
+
+
+@dataclass
+class Gradients:
+    """Gradients of every unit's own normalised loss; times ``scale`` they are those of the loss.
+
+    Attributes:
+        states: ∂ℓ/∂h for each of ``Trace.states``.
+        branches: ∂ℓ/∂F per block, at the sum where the branch is added; None where there is none.
+        parts: part name -> gradient at the sum where the part is added.
+        scale: (N, P) float64; for images the norm of the unit's residual, for tokens (whose losses
+            share a backward pass) one factor per sequence, the norm over all its residuals.
+    """
+
+    states: list[Tensor]
+    branches: list[Tensor | None]
+    parts: list[dict[str, Tensor]]
+    scale: Tensor
+
+
+@dataclass
+class Trace:
+    """A batch seen from inside.
+
+    Attributes:
+        states: the distinct recorded states in order of depth, in the network's layout.
+        before: block -> its place in ``states``; likewise ``after``.
+        branches: F per block, or None.
+        parts: part name -> output, per block.
+        gradients: target ("label", "answer") -> gradients; empty without gradients.
+        targets: (N, P) int64; P is 1 for images, T for tokens. ``IGNORED`` where not predicted.
+        keys: (N,) uint64 cluster keys.
+        loss: (N, P) float64, cross-entropy against the label in nats.
+        answer: (N, P) int64, the network's final top-1.
+    """
+
+    states: list[Tensor]
+    before: list[int]
+    after: list[int]
+    branches: list[Tensor | None]
+    parts: list[dict[str, Tensor]]
+    gradients: dict[Target, Gradients]
+    targets: Tensor
+    keys: np.ndarray
+    loss: Tensor
+    answer: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """(N, P) bool: units that have a target."""
+        return self.targets != IGNORED
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def trace(
+    network: Network,
+    batch: Batch,
+    targets: Sequence[Target] = ("label",),
+    gradients: bool = True,
+) -> Trace:
+    """Runs a batch through a network and, once per target, back to the first state.
+
+    Parameters are frozen meanwhile and no hook stays behind.
+
+    Args:
+        network: the network.
+        batch: inputs, targets and cluster keys.
+        targets: what the loss is taken against; ``"model"`` has no gradient here, for it is
+            identically zero at the network's own distribution.
+        gradients: False records states only.
+
+    Raises:
+        ItinfError: blocks that do not run as described, targets that do not fit the logits, or
+            numbers that are not finite (names the first block).
+    """
+    inputs = batch.inputs.to(network.device)
+    inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
+    with torch.set_grad_enabled(gradients), tapped(network) as taps:
+        network.forward(inputs)
+    states, before, after = _distinct(taps)
+    goal = batch.targets.to(network.device).reshape(len(batch), -1)
+    last = network.rows(states[-1].detach())
+    final = _Final.of(network, last, goal.flatten(), gradients and "label" in targets, taps)
+    found: dict[Target, Gradients] = {}
+    if gradients:
+        wanted = [t for t in targets if t != "model"]
+        for target in wanted:
+            if target == "answer":
+                index = final.answer.masked_fill(goal.flatten() == IGNORED, IGNORED)
+                end = _Final.of(network, last, index, True, taps)
+            else:
+                end = final
+            found[target] = _backward(network, taps, states, end, goal.shape, keep=target != wanted[-1])
+    return Trace(
+        states=[s.detach() for s in states],
+        before=before,
+        after=after,
+        branches=[None if b is None else b.detach() for b in taps.branches],
+        parts=[{k: v.detach() for k, v in p.items()} for p in taps.parts],
+        gradients=found,
+        targets=goal,
+        keys=batch.keys,
+        loss=final.loss.reshape(goal.shape),
+        answer=final.answer.reshape(goal.shape),
+    )
+
+
+def concatenate(traces: Sequence[Trace]) -> Trace:
+    """Several traces of one network as one, in the order given."""
+    if len(traces) == 1:
+        return traces[0]
+    return Trace(**{f.name: _join([getattr(t, f.name) for t in traces], f.name) for f in fields(Trace)})
+
+
+def _distinct(taps: Taps) -> tuple[list[Tensor], list[int], list[int]]:
+    states: list[Tensor] = []
+    before, after = [], []
+    for x, y in zip(taps.befores, taps.afters, strict=True):
+        if not states or x is not states[-1]:
+            states.append(x)
+        before.append(len(states) - 1)
+        states.append(y)
+        after.append(len(states) - 1)
+    return states, before, after
+
+
+@dataclass
+class _Final:
+    """The last readout: loss and answer per unit and, on request, the gradient at the last state."""
+
+    direction: Tensor | None  # as rows: gradient of each unit's normalised loss
+    norm: Tensor  # (R,)
+    loss: Tensor  # (R,)
+    answer: Tensor  # (R,)
+
+    @classmethod
+    def of(cls, network: Network, rows: Tensor, target: Tensor, gradient: bool, taps: Taps) -> _Final:
+        classes = classes_of(network, rows)
+        if len(rows) != len(target):
+            raise ItinfError(
+                f"{network.name}: the readout makes {len(rows)} predictions from states of shape "
+                f"{tuple(taps.afters[-1].shape)}, but the batch has {len(target)} targets. "
+                "Is the unit (image or token) right?"
+            )
+        strange = target[(target != IGNORED) & ((target < 0) | (target >= classes))]
+        if len(strange):
+            raise ItinfError(
+                f"{network.name}: target {int(strange[0])} is out of range for a head of {classes} classes; "
+                f"expected 0 to {classes - 1}, or {IGNORED} for none."
+            )
+        direction = torch.empty_like(rows) if gradient else None
+        norm, loss = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
+        answer = torch.empty_like(target)
+        with frozen(network.model):
+            for part in chunks(len(rows), classes):
+                x = rows[part].detach().requires_grad_(gradient)
+                with torch.set_grad_enabled(gradient):
+                    logits = network.readout(x)
+                with torch.no_grad():
+                    residual = label_residual(logits, target[part])
+                    answer[part] = top1(logits)
+                norm[part], loss[part] = residual.norm, residual.loss
+                if direction is not None:
+                    (direction[part],) = torch.autograd.grad(logits, x, residual.direction)
+        if not bool(loss.isfinite().all()):
+            raise ItinfError(_first_bad(network, taps))
+        return cls(direction, norm, loss, answer)
+
+
+def _backward(
+    network: Network, taps: Taps, states: list[Tensor], end: _Final, shape: torch.Size, keep: bool
+) -> Gradients:
+    assert end.direction is not None
+    norm = end.norm.reshape(shape)  # (N, P)
+    largest = norm.amax(1, keepdim=True)  # squares of very small norms would vanish
+    unit = torch.where(largest > 0, norm / largest, 0.0)
+    scale = (largest * torch.linalg.vector_norm(unit, dim=1, keepdim=True)).expand(shape)
+    seed = end.direction
+    if shape[1] > 1:
+        share = torch.where(scale > 0, norm / scale, 0.0).flatten().to(seed.dtype)
+        seed = seed * share.unsqueeze(1)
+    if not states[-1].requires_grad:
+        raise ItinfError(f"{network.name}: no gradient reaches any state; does a block detach its input?")
+    branches = [b for b in taps.branches if b is not None]
+    parts = [t for p in taps.parts for t in p.values()]
+    wanted = [*states[:-1], *branches, *parts]
+    found = torch.autograd.grad(
+        states[-1], wanted, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True
+    )
+    if any(g is None for g in found):
+        raise ItinfError(f"{network.name}: {_unreached(network, taps, states, found)}")
+    rest = iter(found)
+    at_states = [next(rest) for _ in states[:-1]] + [seed.reshape(states[-1].shape)]
+    at_branches = [None if b is None else next(rest) for b in taps.branches]
+    at_parts = [{name: next(rest) for name in p} for p in taps.parts]
+    return Gradients(at_states, at_branches, at_parts, scale)
+
+
+def _unreached(network: Network, taps: Taps, states: list[Tensor], found: Sequence[Tensor | None]) -> str:
+    for place, gradient in enumerate(found[: len(states) - 1]):
+        if gradient is None:
+            return f"no gradient reaches state {place} of {len(states) - 1}; does a later block detach it?"
+    return "no gradient reaches one of its branches or parts; is its output used in the sum?"
+
+
+def _first_bad(network: Network, taps: Taps) -> str:
+    for block, before, after in zip(network.blocks, taps.befores, taps.afters, strict=True):
+        for state, end in ((before, "input"), (after, "output")):
+            if not bool(state.isfinite().all()):
+                return (
+                    f"{network.name}: the {end} of block {block.name!r} holds numbers that are not finite. "
+                    "Look for NaN in the weights or the inputs, or use a wider --dtype."
+                )
+    return f"{network.name}: the logits are not finite although every state is. Look at the head's weights."
+
+
+def _join(values: list[Any], name: str) -> Any:
+    first = values[0]
+    if name in ("before", "after"):
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(values)
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values)
+    if isinstance(first, list):
+        return [_join(list(v), "") for v in zip(*values, strict=True)]
+    if isinstance(first, dict):
+        return {k: _join([v[k] for v in values], "") for k in first}
+    if isinstance(first, Gradients):
+        return Gradients(**{f.name: _join([getattr(v, f.name) for v in values], "") for f in fields(Gradients)})
+    return first
+
+
+UpdateName = Literal["update", "branch", "part"]
+
+
+def updates(trace: Trace, block: int) -> dict[tuple[UpdateName, str], Tensor]:
+    """(update, part) -> the vector itself, in the state's layout.
+
+    ``update`` is after − before and absent where the shapes differ; ``branch`` is F; ``part`` is
+    one of the outputs that add up to the update.
+    """
+    found: dict[tuple[UpdateName, str], Tensor] = {}
+    before, after = trace.states[trace.before[block]], trace.states[trace.after[block]]
+    if before.shape == after.shape:
+        found["update", ""] = after - before
+    branch = trace.branches[block]
+    if branch is not None:
+        found["branch", ""] = branch
+    for name, value in trace.parts[block].items():
+        found["part", name] = value
+    return found

@@ -1,0 +1,70 @@
+"""The same architecture at random initialisation: what the numbers are before anything was learned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..data.clusters import Order, groups, load_batch
+from ..data.dataset import Batch, Data
+from ..errors import ItinfError
+from .network import Network
+
+
+def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Network:
+    """A network like this one, with fresh parameters and BatchNorm statistics of the data.
+
+    Without fresh statistics an untrained BatchNorm network is a different function in evaluation
+    than in training, and its states grow exponentially with depth.
+
+    Args:
+        network: the trained one; not changed.
+        seed: of the initialisation.
+        calibration: batches the BatchNorm statistics are taken from.
+
+    Raises:
+        ItinfError: where a module with parameters cannot be reset.
+    """
+    if network.untrained is not None:
+        fresh = network.untrained(seed).to(network.device, network.dtype)
+    else:
+        fresh = copy.deepcopy(network)
+        fresh.weights = f"random:{seed}"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for name, module in fresh.model.named_modules():
+                _reset(name, module)
+    fresh = fresh.named(network.name)
+    norms = [m for m in fresh.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if norms:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average over batches
+            norm.train()
+        with torch.no_grad():
+            for batch in calibration:
+                fresh.forward(batch.inputs.to(fresh.device, fresh.dtype))
+        fresh.model.eval()
+    return fresh
+
+
+def fresh(network: Network, seed: int, data: Data, order: Order, group: int) -> Network:
+    """``untrained``, its BatchNorm statistics from the calibration clusters of an order."""
+    # batches of a fixed size: the statistics must not depend on --batch
+    pieces = groups(len(order.calibration), group)
+    return untrained(network, seed, [load_batch(data, order.calibration[piece]) for piece in pieces])
+
+
+def _reset(name: str, module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()
+    elif any(True for _ in module.parameters(recurse=False)):
+        raise ItinfError(
+            f"{name or 'the model'} ({type(module).__name__}) has parameters but no reset_parameters(); "
+            "give Network(untrained=seed -> Network) to say how this architecture is initialised."
+        )

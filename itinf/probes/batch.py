@@ -1,0 +1,73 @@
+"""A batch as the probes see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..networks.network import Network
+from ..networks.states import SiteId
+from ..networks.trace import Target, Trace, UpdateName
+from .calibration import Calibration
+from .gradients import Gradient, GradientName, base, gradient
+from .readouts import Readout
+
+NO_TRANSLATOR = "the lens has no translator for the state"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An update that meets a gradient; ``lens`` is what a ``readout`` gradient is read through, "" for nothing."""
+
+    update: UpdateName
+    part: str
+    gradient: GradientName
+    target: Target
+    lens: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeBatch:
+    """A batch as the probes see it.
+
+    Attributes:
+        network, trace, readouts, calibration: as named.
+        groups: slices of clusters within which pairs are made.
+        partners: null -> (N·P,) row of each unit's partner, −1 for none.
+        seed: of the study.
+        lensed: name of a lens -> what it says at every state it reads.
+    """
+
+    network: Network
+    trace: Trace
+    readouts: dict[SiteId, Readout]
+    calibration: Calibration
+    groups: list[slice]
+    partners: dict[str, Tensor]
+    seed: int
+    lensed: Mapping[str, dict[SiteId, Readout]] = field(default_factory=dict)
+
+    def readouts_of(self, lens: str) -> dict[SiteId, Readout]:
+        """What a lens says, or the network's own readout for ""."""
+        return self.lensed[lens] if lens else self.readouts
+
+
+def gradient_of(
+    network: Network, trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination
+) -> Gradient | str:
+    """The gradient of a combination, read from ``readouts`` of its lens; or why there is none."""
+    found = gradient(network, trace, readouts, block, c.update, c.part, c.gradient, c.target)
+    if not c.lens:
+        return found
+    if isinstance(found, str):
+        there = base(network, trace, block, c.part) in readouts
+        return found if there else NO_TRANSLATOR
+    return replace(found, key=(c.lens, *found.key))
+
+
+def lens_name(probe: Any) -> str:
+    """What a probe's lens is called in the table: by default its kind, "" for none."""
+    return "" if probe.lens is None else probe.name or probe.lens.kind

@@ -1,0 +1,201 @@
+"""One block of one batch, as the probes see it: updates, gradients and all their dot products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..networks.states import SiteId, segments, state_at
+from ..networks.trace import Target, UpdateName, updates
+from .batch import Combination, ProbeBatch, gradient_of
+from .dot_products import square_norms, squares, stacked_products
+from .forms import Form, centred, gauge_fixed, within_groups
+from .gradients import Gradient, GradientName, Key, base
+
+
+class BlockProducts:
+    """One block of a batch.
+
+    Attributes:
+        batch: the batch; ``block``: which block, from 0.
+        updates: (update, part) -> (N, P, C, S).
+        gradients: combination -> gradient, (N, P, C, S) under ``directions[gradient.key]``.
+        absent: combination -> why there is no gradient.
+    """
+
+    def __init__(
+        self, batch: ProbeBatch, block: int, gradients: Sequence[GradientName], targets: Sequence[Target]
+    ) -> None:
+        self.batch, self.block = batch, block
+        network, trace = batch.network, batch.trace
+        self.updates = {k: _wide(network.canonical(v)) for k, v in updates(trace, block).items()}
+        self.gradients: dict[Combination, Gradient] = {}
+        self.absent: dict[Combination, str] = {}
+        for update, part in self.updates:
+            for which in gradients:
+                for target in targets:
+                    for lens in ("", *(batch.lensed if which == "readout" else ())):
+                        combination = Combination(update, part, which, target, lens)
+                        found = gradient_of(network, trace, batch.readouts_of(lens), block, combination)
+                        if isinstance(found, str):
+                            self.absent[combination] = found
+                        else:
+                            self.gradients[combination] = found
+        self.directions = {g.key: _wide(network.canonical(g.direction)) for g in self.gradients.values()}
+        self.update_squares = {k: self._squares(v) for k, v in self.updates.items()}
+        self.gradient_squares = {k: self._squares(v) for k, v in self.directions.items()}
+        self._base_norms: dict[SiteId, Tensor] = {}
+        self._forms: dict[tuple[str, Combination], Form | str] = {}
+        self._multiply()
+
+    def _multiply(self) -> None:
+        means = self.batch.calibration.means
+        u_keys, g_keys = list(self.updates), list(self.directions)
+        self._u_means = [u for u in u_keys if self.update_key(u) in means]
+        self._g_means = [g for g in g_keys if g in means]
+        mu = [means[self.update_key(u)].to(self.updates[u]) for u in self._u_means]
+        mg = [means[g].to(self.directions[g]) for g in self._g_means]
+        self.products: list[Tensor] = []
+        for members in self.batch.groups if g_keys else []:
+            left = [self.updates[u][members] for u in u_keys], [*mu, *mg]
+            right = [self.directions[g][members] for g in g_keys], [*mg, *mu]
+            self.products.append(stacked_products(left, right))
+
+    def update_key(self, update: tuple[UpdateName, str]) -> Key:
+        """Key of an update's mean in the calibration."""
+        return ("vector", self.block, *update)
+
+    def raw(self, combination: Combination, group: int) -> Tensor:
+        """(P, n, n) float64: every update of a group with every gradient, signs as they are."""
+        n = self._size(group)
+        i = list(self.updates).index((combination.update, combination.part)) * n
+        j = list(self.directions).index(self.gradients[combination].key) * n
+        return self.products[group][:, i : i + n, j : j + n]
+
+    def form(self, name: str, combination: Combination) -> Form | str:
+        """A form of this combination, or why it is undefined."""
+        key = (name, combination)
+        if key not in self._forms:
+            self._forms[key] = self._form(name, combination)
+        return self._forms[key]
+
+    def _form(self, name: str, c: Combination) -> Form | str:
+        u, g = (c.update, c.part), self.gradients[c].key
+        u2, g2 = self.update_squares[u], self.gradient_squares[g]
+        if name == "raw":
+            return Form("raw", u2.sum(2), g2.sum(2))
+        if name == "centred":
+            means = self.batch.calibration.means
+            if u not in self._u_means or g not in self._g_means:
+                return "no mean was calibrated"
+            own = (self._with_mean("update", u, u), self._with_mean("gradient", g, g))
+            cross = (self._with_mean("update", u, g), self._with_mean("gradient", g, u))
+            return centred(u2.sum(2), g2.sum(2), own, cross, (means[self.update_key(u)], means[g]))
+        gauge = self.batch.network.gauge
+        if gauge is None:
+            return "every layer has a gauge of its own: update cosines are not properties of the function"
+        scale = self._scale() if gauge == "channel-scale" else None
+        return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale))
+
+    def _with_mean(self, side: str, vector: tuple[object, ...], mean: tuple[object, ...]) -> Tensor:
+        """(N, P): dot products of updates (or gradients) with a mean update or gradient."""
+        u_keys: list[object] = [*self.updates]
+        g_keys: list[object] = [*self.directions]
+        found = []
+        for group, table in enumerate(self.products):
+            n = self._size(group)
+            if side == "update":
+                i = u_keys.index(vector) * n
+                j = len(g_keys) * n + [*self._g_means, *self._u_means].index(mean)
+                found.append(table[:, i : i + n, j].T)
+            else:
+                i = len(u_keys) * n + [*self._u_means, *self._g_means].index(mean)
+                j = g_keys.index(vector) * n
+                found.append(table[:, i, j : j + n].T)
+        return torch.cat(found)
+
+    def _scale(self) -> Tensor:
+        trace = self.batch.trace
+        segment = segments(self.batch.network, trace)[trace.after[self.block]]
+        return self.batch.calibration.scales[segment]
+
+    def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
+        """Per group, the dot products that the gauge-fixed form leaves out, where they are not rank one."""
+        update, direction = self.updates[u], self.directions[g]
+        if scale is not None and bool((scale == 0).any()):
+            dead = (scale == 0).nonzero().flatten()
+            update, direction = update[:, :, dead], direction[:, :, dead]
+        elif self.batch.network.gauge == "orthogonal-layernorm" and update.shape[3] > 1:
+            update, direction = update.mean(2, keepdim=True), direction.sum(2, keepdim=True)
+        else:
+            return None
+        return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in self.batch.groups]
+
+    def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:
+        """(N·P,) float64: each update with its partner's gradient, raw; 0 where there is no partner."""
+        update = self.updates[combination.update, combination.part]
+        direction = self.directions[self.gradients[combination].key]
+        n, p = update.shape[:2]
+        fits = partner >= 0
+        if p == 1:  # partners are of the same group: already multiplied
+            tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
+            return within_groups(tables, partner, self.batch.groups)
+        rows, others = update.reshape(n * p, -1), direction.reshape(n * p, -1)[partner.clamp_min(0)]
+        return torch.bmm(rows.unsqueeze(1), others.unsqueeze(2)).flatten().double() * fits
+
+    def base_norm(self, part: str) -> Tensor:
+        """(N, P) float64 norm of the state that the update, branch or part is added to."""
+        network, trace = self.batch.network, self.batch.trace
+        where = base(network, trace, self.block, part)
+        if where not in self._base_norms:
+            self._base_norms[where] = square_norms(_wide(network.canonical(state_at(network, trace, where)))).sqrt()
+        return self._base_norms[where]
+
+    def _squares(self, vector: Tensor) -> Tensor:
+        """(N, P, C) where the gauge weighs channels, else (N, P, 1)."""
+        channels = self.batch.network.gauge == "channel-scale"
+        return squares(vector) if channels else square_norms(vector).unsqueeze(2)
+
+    def split(self, part: str, lens: str = "") -> dict[str, Tensor]:
+        """Subset -> (N, P) bool: was the readout right at the state that the update or part is added to?
+
+        Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
+        """
+        where = base(self.batch.network, self.batch.trace, self.block, part)
+        readouts = self.batch.readouts_of(lens)
+        if where not in readouts:
+            return {}
+        right = readouts[where].answer == self.batch.trace.targets
+        return {"right before": right, "wrong before": ~right}
+
+    def _size(self, group: int) -> int:
+        members = self.batch.groups[group]
+        return members.stop - members.start
+
+
+def requested(
+    view: BlockProducts, gradients: Sequence[GradientName], targets: Sequence[Target], lens: str = ""
+) -> tuple[list[Combination], dict[Combination, str]]:
+    """The combinations a probe asks for: those there are, and why the others are not.
+
+    A network without any branch lacks none. ``readout`` is through the lens of that name.
+    """
+    through = {g: lens if g == "readout" else "" for g in gradients}
+    why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
+    if any(block.branch is not None for block in view.batch.network.blocks):
+        why["branch"] = "no module puts out the branch alone"
+    missing = [u for u in why if (u, "") not in view.updates]
+    absent = {Combination(u, "", g, t, through[g]): why[u] for u in missing for g in gradients for t in targets}
+
+    def wanted(c: Combination) -> bool:
+        return c.gradient in through and c.lens == through[c.gradient] and c.target in targets
+
+    absent |= {c: reason for c, reason in view.absent.items() if wanted(c)}
+    return [c for c in view.gradients if wanted(c)], absent
+
+
+def _wide(vectors: Tensor) -> Tensor:
+    """At least float32: a sum of products in half precision is no number to report."""
+    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors

@@ -1,0 +1,95 @@
+"""Means of updates and gradients, and channel scales of segments: once, from a fixed subset, never from a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import ItinfError
+from ..networks.network import Network
+from ..networks.states import segments
+from ..networks.trace import Trace
+from .gradients import Key
+
+
+@dataclass
+class Calibration:
+    """What the ``centred`` and ``gauge-fixed`` forms subtract and divide by.
+
+    Attributes:
+        means: key of an update or gradient -> (C, S), mean over units; gradients are those of the
+            normalised losses.
+        scales: segment -> (C,) float64, standard deviation of each channel over units, positions and
+            all states of the segment; exactly 0 marks a channel to leave out. Empty unless the
+            gauge is ``"channel-scale"``.
+        units: how many units they are from.
+    """
+
+    means: dict[Key, Tensor] = field(default_factory=dict)
+    scales: dict[int, Tensor] = field(default_factory=dict)
+    units: int = 0
+
+
+def calibrate(
+    network: Network,
+    traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
+) -> Calibration:
+    """Means and scales from traces of the calibration subset.
+
+    Args:
+        network: the network.
+        traces: for each batch its trace, and the updates and gradients by key.
+
+    Raises:
+        ItinfError: no unit has a target.
+    """
+    sums: dict[Key, Tensor] = {}
+    spread: dict[int, ChannelVariance] = {}
+    units = 0
+    for trace, vectors in traces:
+        known = trace.known
+        units += int(known.sum())
+        for key, vector in vectors.items():
+            canonical = network.canonical(vector)  # (N, P, C, S)
+            if not bool(known.all()):
+                canonical = canonical * known[:, :, None, None]
+            total = canonical.sum((0, 1), dtype=torch.float64)
+            sums[key] = sums[key] + total if key in sums else total
+        if network.gauge == "channel-scale":
+            for state, segment in zip(trace.states, segments(network, trace), strict=True):
+                values = network.canonical(state)
+                values = values if bool(known.all()) else values[known].unsqueeze(1)
+                spread.setdefault(segment, ChannelVariance()).add(values)
+    if units == 0:
+        raise ItinfError("No unit of the calibration clusters has a target; give more calibration clusters.")
+    return Calibration(
+        means={key: total / units for key, total in sums.items()},
+        scales={segment: moments.deviation() for segment, moments in spread.items()},
+        units=units,
+    )
+
+
+class ChannelVariance:
+    """Variance per channel, merged pairwise (Chan et al. 1983): exactly 0 for a constant channel."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.square = torch.zeros(())
+
+    def add(self, values: Tensor) -> None:
+        """Adds (N, P, C, S)."""
+        square, mean = torch.var_mean(values.double(), dim=(0, 1, 3), correction=0)
+        count = values.numel() // values.shape[2]
+        if self.count == 0:
+            self.count, self.mean, self.square = count, mean, square * count
+            return
+        gap, total = mean - self.mean, self.count + count
+        self.square = self.square + square * count + gap**2 * (self.count * count / total)
+        self.mean = self.mean + gap * (count / total)
+        self.count = total
+
+    def deviation(self) -> Tensor:
+        return (self.square / self.count).sqrt()

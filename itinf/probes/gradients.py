@@ -1,0 +1,81 @@
+"""Which update meets which gradient: every definition in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ..networks.network import Network
+from ..networks.states import SiteId, part_input
+from ..networks.trace import Target, Trace, UpdateName
+from .readouts import Readout
+
+GradientName = Literal["input", "output", "readout"]
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient of every unit's normalised loss.
+
+    Attributes:
+        key: equal for equal tensors of one trace, so that each is stacked once.
+        direction: in the layout of the state.
+        scale: (N, P) float64; scale · direction is the gradient of the loss.
+    """
+
+    key: Key
+    direction: Tensor
+    scale: Tensor
+
+
+def base(network: Network, trace: Trace, block: int, part: str) -> SiteId:
+    """The state that an update, branch (part "") or part is added to."""
+    return part_input(network, trace, block, part) if part else trace.before[block]
+
+
+def gradient(
+    network: Network,
+    trace: Trace,
+    readouts: dict[SiteId, Readout],
+    block: int,
+    update: UpdateName,
+    part: str,
+    which: GradientName,
+    target: Target,
+) -> Gradient | str:
+    """The gradient that an update is compared with, or the reason why there is none.
+
+    ``input`` is taken at the state the update is added to; ``output`` at the block's ``after``
+    for the update, at the sum itself for a branch or part; ``readout`` at the state the update is
+    added to, through the readout alone.
+    """
+    before, after = trace.before[block], trace.after[block]
+    changes = trace.states[before].shape != trace.states[after].shape
+    if which != "output" and changes:
+        return "the block changes the state's shape"
+    if which == "readout":
+        where = base(network, trace, block, part)
+        if where not in readouts:
+            return "the readout does not fit the state's width; it takes a lens"
+        direction, scale = readouts[where].gradients[target]
+        return Gradient(("readout", where, target), direction, scale)
+    if target == "model":
+        return "identically zero: the loss is least at the network's own distribution"
+    found = trace.gradients[target]
+    if which == "output":
+        if update == "branch":
+            at_branch = found.branches[block]
+            assert at_branch is not None
+            return Gradient(("branch", block, target), at_branch, found.scale)
+        if update == "part":
+            return Gradient(("part", block, part, target), found.parts[block][part], found.scale)
+        return Gradient(("state", after, target), found.states[after], found.scale)
+    names = list(trace.parts[block])
+    if update == "part" and not network.blocks[block].parallel and part != names[0]:
+        # the state inside the block is reached through the sum that the part before is added to
+        previous = names[names.index(part) - 1]
+        return Gradient(("part", block, previous, target), found.parts[block][previous], found.scale)
+    return Gradient(("state", before, target), found.states[before], found.scale)

@@ -1,0 +1,112 @@
+"""A readout at every state it fits, the network's own or through a lens: loss, answer, gradient; later blocks skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..data.dataset import IGNORED
+from ..lenses.lens import readers
+from ..lenses.translator import Translator, translated_logits
+from ..networks.hooks import frozen
+from ..networks.network import Network
+from ..networks.readout import chunks, classes_of
+from ..networks.residual import Residual, label_residual, soft_residual, top1
+from ..networks.states import SiteId, part_input, state_at
+from ..networks.trace import Target, Trace
+
+if TYPE_CHECKING:
+    from ..lenses.lens import Lens
+
+
+@dataclass
+class Readout:
+    """What the readout says at one state.
+
+    Attributes:
+        loss: (N, P) float64, nats, against the label.
+        answer: (N, P) int64 top-1.
+        gradients: target -> (direction in the state's layout, norm (N, P) float64); the gradient of
+            a unit's loss is norm · direction. Empty at the last state, where no block begins.
+    """
+
+    loss: Tensor
+    answer: Tensor
+    gradients: dict[Target, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+def read(
+    network: Network,
+    trace: Trace,
+    targets: Sequence[Target] = ("label",),
+    gradients: bool = True,
+    parts: bool = True,
+    lens: Lens | None = None,
+) -> dict[SiteId, Readout]:
+    """Reads every state the readout fits, in chunks, so that units × classes never exists whole.
+
+    Args:
+        network: the network.
+        trace: a trace of it.
+        targets: what the gradients are taken against.
+        gradients: also the gradient at every state that a block or part is added to.
+        parts: also read the states inside blocks that parts are added to.
+        lens: read through it every state that it reads; gradients are in the state's own layout and width.
+
+    Returns:
+        State -> readout. States the readout does not fit are absent.
+    """
+    through = readers(network, trace, lens)
+    wanted: list[SiteId] = [i for i in through if parts or not isinstance(i, tuple)]
+    if parts and lens is None:
+        for block, outputs in enumerate(trace.parts):
+            inside = (part_input(network, trace, block, part) for part in outputs)
+            wanted += [i for i in inside if isinstance(i, tuple) and trace.before[block] in through]
+    found: dict[SiteId, Readout] = {}
+    for where in wanted:
+        asked = targets if gradients and (isinstance(where, tuple) or where in trace.before) else ()
+        if lens is None and where == len(trace.states) - 1 and not asked:
+            found[where] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
+        else:
+            found[where] = read_state(network, trace, where, asked, through.get(where))
+    return found
+
+
+def read_state(
+    network: Network, trace: Trace, where: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
+) -> Readout:
+    """One state read through a translator that fits its width, None for none; gradients for ``targets``."""
+    state = state_at(network, trace, where)
+    rows, last = network.rows(state), network.rows(trace.states[-1])
+    label = trace.targets.flatten()
+    known = label != IGNORED
+    answer = torch.empty_like(label)
+    loss = torch.empty(len(label), dtype=torch.float64, device=label.device)
+    directions: dict[Target, Tensor] = {t: torch.empty_like(rows) for t in targets}
+    norms: dict[Target, Tensor] = {t: torch.empty_like(loss) for t in targets}
+    with frozen(network.model):
+        for part in chunks(len(rows), classes_of(network, last)):
+            x = rows[part].detach().requires_grad_(bool(targets))
+            with torch.set_grad_enabled(bool(targets)):
+                z = translated_logits(network, x, translator)
+            with torch.no_grad():
+                residuals: dict[Target, Residual] = {"label": label_residual(z, label[part])}
+                answer[part], loss[part] = top1(z), residuals["label"].loss
+                if "answer" in targets:
+                    final = trace.answer.flatten()[part].masked_fill(~known[part], IGNORED)
+                    residuals["answer"] = label_residual(z, final)
+                if "model" in targets:
+                    goal = network.readout(last[part]).double().log_softmax(1)
+                    residuals["model"] = soft_residual(z, goal, known[part])
+            for place, target in enumerate(targets):
+                seed = residuals[target].direction
+                more = place + 1 < len(targets)
+                (directions[target][part],) = torch.autograd.grad(z, x, seed, retain_graph=more)
+                norms[target][part] = residuals[target].norm
+    shape = trace.targets.shape
+    gradients = {t: (directions[t].reshape(state.shape), norms[t].reshape(shape)) for t in targets}
+    return Readout(loss.reshape(shape), answer.reshape(shape), gradients)

@@ -1,0 +1,152 @@
+"""From numbers per unit to columns per cluster, and from summed columns back to estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..statistics.bootstrap import Array
+from .row import Estimator, Row
+
+
+@dataclass
+class Recorder:
+    """Collects one batch's columns; the entries found in the first batch hold for all.
+
+    Attributes:
+        entries: row -> how it is estimated.
+        missing: row -> why it has no value.
+        columns: name -> (N,) sums over each cluster's units.
+        values: name -> (N, P) values of a histogram, and which of them are known.
+    """
+
+    entries: dict[Row, Estimator] = field(default_factory=dict)
+    missing: dict[Row, str] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def _enter(self, row: Row, kind: str, columns: dict[str, str]) -> None:
+        if row not in self.entries:
+            self.entries[row] = Estimator(row, kind, columns)
+
+    def _name(self, row: Row) -> str:
+        fields = (row.measure, row.block, row.update, row.part, row.gradient, row.target, row.form)
+        name = "|".join(str(f) for f in (*fields, row.statistic, row.subset, row.null, row.unit))
+        return f"{row.lens}|{name}" if row.lens else name
+
+    def count(self, name: str, known: Tensor) -> str:
+        """A shared count of units: (N, P) bool -> per cluster. Returns the name to refer to it by."""
+        if name not in self.columns:
+            n = known.sum(1).double()
+            self.columns[name] = n
+            self.columns[f"{name}²"] = n * n
+        return name
+
+    def absent(self, row: Row, reason: str) -> None:
+        """The row exists, and has no value."""
+        self.missing[row] = reason
+
+    def mean(self, row: Row, values: Tensor, known: Tensor, count: str, median: bool = False) -> None:
+        """Mean over units, with what a simultaneous band needs.
+
+        Args:
+            row: what it is.
+            values: (N, P).
+            known: (N, P) bool.
+            count: name of the count of ``known``.
+            median: also a row with the median.
+        """
+        name = self._name(row)
+        total = torch.where(known, values, 0.0).sum(1)
+        n = self.columns[self.count(count, known)]
+        self.columns[f"{name}|sum"] = total
+        self.columns[f"{name}|sum2"] = total * total
+        self.columns[f"{name}|sumn"] = total * n
+        roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
+        self._enter(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
+        if median:
+            self.values[name] = (values, known)
+            other = replace(row, statistic="median")
+            self._enter(other, "median", {"histogram": name, "n": count})
+
+    def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str) -> None:
+        """Ratio of sums over units: Σ above / Σ below, each (N, P)."""
+        name = self._name(row)
+        self.columns[f"{name}|above"] = torch.where(known, above, 0.0).sum(1)
+        self.columns[f"{name}|below"] = torch.where(known, below, 0.0).sum(1)
+        self.count(count, known)
+        self._enter(row, "ratio", {"above": f"{name}|above", "below": f"{name}|below", "n": count})
+
+    def pairs(self, row: Row, total: Tensor, number: Tensor, count: str) -> None:
+        """Mean over pairs; per cluster the row sum plus the column sum, and the same of the count.
+
+        Args:
+            row: what it is, ``null`` included.
+            total: (N,) sums; number: (N,) counts.
+            count: name under which the counts are shared.
+        """
+        name = self._name(row)
+        self.columns[f"{name}|sum"] = total
+        self.columns.setdefault(count, number)
+        self._enter(row, "pairs", {"sum": f"{name}|sum", "n": count})
+
+    def partners(self, row: Row, values: Tensor, own: Tensor, partner: Tensor, count: str) -> None:
+        """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
+
+        Args:
+            row: what it is, ``null`` included.
+            values: (N, P) with the partner's vector; own: (N, P) with the unit's own.
+            partner: (N·P,) row of the partner, −1 for none.
+            count: name under which the counts are shared.
+        """
+        name = self._name(row)
+        known = (partner >= 0).reshape(values.shape)
+        self.columns[f"{name}|sum"] = row_and_column(torch.where(known, values, 0.0), partner)
+        if count not in self.columns:
+            self.columns[count] = row_and_column(known.double(), partner)
+        self.columns[f"{name}|own"] = torch.where(known, own, 0.0).sum(1)
+        self.count(f"{count}|own", known)
+        self._enter(row, "partners", {"sum": f"{name}|sum", "n": count, "own": f"{name}|own", "own n": f"{count}|own"})
+
+    def custom(self, row: Row, kind: str, columns: dict[str, Tensor], shared: dict[str, str]) -> None:
+        """An estimate of another kind, from columns of its own by role and shared ones by name."""
+        name = self._name(row)
+        for role, column in columns.items():
+            self.columns[f"{name}|{role}"] = column
+        self._enter(row, kind, {**{role: f"{name}|{role}" for role in columns}, **shared})
+
+    def take(self) -> dict[str, Array]:
+        """The batch's columns, each (N,) float64; empties the recorder for the next batch."""
+        stacked = torch.stack(list(self.columns.values())).cpu().numpy()
+        taken = dict(zip(self.columns, stacked, strict=True))
+        self.columns = {}
+        return taken
+
+    def take_values(self) -> tuple[list[str], Array, NDArray[np.bool_]]:
+        """Names, (H, N, P) values and (H, N, P) known of the batch's histograms."""
+        names = list(self.values)
+        if not names:
+            return names, np.zeros((0, 1, 1)), np.zeros((0, 1, 1), dtype=bool)
+        values = torch.stack([v.double() for v, _ in self.values.values()]).cpu().numpy()
+        known = torch.stack([k for _, k in self.values.values()]).cpu().numpy()
+        self.values = {}
+        return names, values, known
+
+
+def row_and_column(values: Tensor, partner: Tensor) -> Tensor:
+    """Per cluster, the sum of its units' values plus the sum of those its units are partner in.
+
+    Args:
+        values: (N, P), 0 where there is no partner.
+        partner: (N·P,) row numbers, −1 for none.
+    """
+    p = values.shape[1]
+    total = values.sum(1)
+    fits = partner >= 0
+    return total.index_add(
+        0, torch.div(partner[fits], p, rounding_mode="floor"), values.flatten()[fits].to(total.dtype)
+    )

@@ -1,0 +1,151 @@
+"""Everything a study adds up: sums, histograms and what they mean; merges, and goes to a file and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save as to_bytes
+
+from ..errors import ItinfError
+from ..files import write_bytes
+from ..statistics.bootstrap import Sums
+from ..statistics.histograms import Histograms
+from .recorder import Recorder
+from .row import Estimator, Row, estimator_json, estimator_of
+
+KNOWN = "n|known"
+"""The column that counts units with a target; every study has it."""
+
+
+@dataclass
+class StudySums:
+    """Sums over some of a study's clusters.
+
+    Attributes:
+        sums, histograms: the numbers.
+        entries: how each row is estimated from them.
+        missing: rows without a value, and why.
+        structure: blocks, segments and sizes of the network, as first seen.
+    """
+
+    sums: Sums
+    histograms: Histograms = field(default_factory=lambda: Histograms([]))
+    entries: dict[Row, Estimator] = field(default_factory=dict)
+    missing: dict[Row, str] = field(default_factory=dict)
+    structure: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def units(self) -> int:
+        """Units with a target."""
+        self.sums.flush()
+        return round(float(self.sums.plain[self.sums.index[KNOWN]]))
+
+    @property
+    def clusters(self) -> int:
+        return len(self.sums.keys)
+
+    def add(self, keys: np.ndarray, record: Recorder) -> None:
+        """Takes in what a recorder has of one batch."""
+        names, values, known = record.take_values()
+        if not self.sums.names:
+            self.entries, self.missing = record.entries, record.missing
+            self.histograms = Histograms(names)
+        if names:
+            self.histograms.add(values, known)
+        self.sums.add(keys, record.take())
+
+    def merge(self, other: StudySums) -> None:
+        """Adds another's clusters.
+
+        Raises:
+            ItinfError: other settings, or clusters that are in both.
+        """
+        other.sums.flush()
+        if not other.entries:
+            return
+        if not self.entries:
+            self.entries, self.missing, self.structure = other.entries, other.missing, other.structure
+            self.histograms = Histograms(other.histograms.names)
+        try:
+            self.sums.merge(other.sums)
+            self.histograms.merge(other.histograms)
+        except ValueError as error:
+            raise ItinfError(f"These results cannot be merged: {error}.") from error
+
+
+ARRAYS = ("plain", "clusters", "replicates", "keys")
+
+
+def meaning_of(stage: StudySums) -> dict[str, Any]:
+    """What an accumulator's numbers mean, as plain data."""
+    return {
+        "seed": stage.sums.seed,
+        "columns": stage.sums.names,
+        "histograms": stage.histograms.names,
+        "entries": [estimator_json(e) for e in stage.entries.values()],
+        "missing": [[row.__dict__, reason] for row, reason in stage.missing.items()],
+        "structure": stage.structure,
+    }
+
+
+def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
+    """An accumulator of ``about``'s meaning without any cluster."""
+    columns = list(meaning["columns"])
+    zeros = {"plain": np.zeros(len(columns)), "clusters": np.zeros(len(columns)), "keys": np.zeros(0, np.uint64)}
+    return StudySums(
+        sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
+        histograms=Histograms(list(meaning["histograms"])),
+        entries={e.row: e for e in map(estimator_of, meaning["entries"])},
+        missing={Row(**row): reason for row, reason in meaning["missing"]},
+        structure=meaning["structure"],
+    )
+
+
+def save_sums(path: Path, stages: Mapping[str, StudySums]) -> None:
+    """Writes accumulators by name into one safetensors file, atomically."""
+    tensors: dict[str, np.ndarray] = {}
+    header: dict[str, Any] = {}
+    for name, stage in stages.items():
+        arrays = stage.sums.arrays()
+        arrays |= {f"histogram/{f}": getattr(stage.histograms, f) for f in Histograms.FIELDS}
+        tensors |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
+        header[name] = meaning_of(stage)
+    write_bytes(path, to_bytes(tensors, metadata={"itinf": json.dumps(header)}))
+
+
+def load_sums(path: Path) -> dict[str, StudySums]:
+    """The inverse of ``save``.
+
+    Raises:
+        ItinfError: not such a file, or cut short.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["itinf"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
+    stages = {}
+    for name, meaning in header.items():
+        arrays = {key: tensors[f"{name}/{key}"] for key in ARRAYS}
+        stages[name] = stage = empty_sums(meaning, len(arrays["replicates"]))
+        stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
+        for f in Histograms.FIELDS:
+            setattr(stage.histograms, f, tensors[f"{name}/histogram/{f}"].copy())
+    return stages
+
+
+def merge_stages(parts: Iterable[Mapping[str, StudySums]]) -> dict[str, StudySums]:
+    """Stage by stage the sum of several sets of accumulators; the given ones stay as they are."""
+    total: dict[str, StudySums] = {}
+    for stages in parts:
+        for name, stage in stages.items():
+            into = total.setdefault(name, StudySums(Sums(stage.sums.seed, stage.sums.count)))
+            into.merge(stage)
+    return total

@@ -1,0 +1,78 @@
+"""The result of a transfer: a tidy table, its summaries, and a record of how it came to be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import ItinfError
+from ..files import write_bytes, write_text
+from ..registry import draw
+from .manifest import MANIFEST, MEASURES, read_manifest
+
+SUMMARIES = "summaries.parquet"
+
+IDENTITY = ("schema", "network", "data", "settings", "lens")
+
+
+@dataclass
+class TransferResult:
+    """What lenses read at every depth, their own and others.
+
+    Attributes:
+        table: one row per number, in the columns of every results table.
+        summaries: means over its cells, see ``itinf.lenses.transfer.summaries``.
+        manifest: network, lens, data, settings, and how many units it took.
+    """
+
+    table: pd.DataFrame
+    summaries: pd.DataFrame
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["network"]["name"])
+
+    def plot(self, kind: str = "transfer", **options: Any) -> Any:
+        """A matplotlib Figure: "transfer", "lenses" or "retention"."""
+        return draw(kind, self.table, self.summaries, options)
+
+    def as_null(self, null: str, seed: int) -> TransferResult:
+        """The same as rows of a null, such as "untrained"; its own nulls are left out."""
+
+        def said(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows[rows["null"] == "observed"].assign(null=null, null_seed=seed)
+
+        return replace(self, table=said(self.table), summaries=said(self.summaries))
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes table, summaries and manifest, each atomically; the manifest comes last."""
+        folder = Path(folder)
+        write_bytes(folder / MEASURES, self.table.to_parquet(index=False))
+        write_bytes(folder / SUMMARIES, self.summaries.to_parquet(index=False))
+        write_text(folder / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TransferResult:
+        """Reads a finished folder.
+
+        Raises:
+            ItinfError: it holds no finished transfer.
+        """
+        manifest = read_manifest(Path(folder))
+        if manifest is None or not manifest.get("complete") or "lens" not in manifest:
+            raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
+        return cls(pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), manifest)
+
+    def __repr__(self) -> str:
+        m, widths = self.manifest, self.table[self.table["measure"] == "retention"]
+        return (
+            f"Transfer of the {m['lens']['kind']} lens of {self.name} on {m['data']['name']}: {m['units']:,} units in "
+            f"{m['clusters']:,} clusters, {len(widths)} retentions, intervals up to ± {m['reached']:.3f} "
+            f"({'the precision asked for' if m['stopped'] else 'all the units asked for'})"
+        )

@@ -1,0 +1,1 @@
+"""Running a study: one network or several, resumed, in parallel, or under torchrun."""

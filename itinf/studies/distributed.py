@@ -1,0 +1,85 @@
+"""Several processes under torchrun: float64 sums are all-reduced, and the first process alone writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from ..results.sums import StudySums, empty_sums, meaning_of
+from ..statistics.histograms import Histograms
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """This process among its equals."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def process_group() -> Iterator[ProcessGroup]:
+    """Joins the process group that torchrun's environment describes, or none."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ProcessGroup()
+        return
+    joined = not dist.is_initialized()
+    if joined:
+        dist.init_process_group("gloo")  # sums are float64 on the processor, whatever the model runs on
+    try:
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
+    finally:
+        if joined:
+            dist.destroy_process_group()
+
+
+def all_reduce(part: StudySums, here: ProcessGroup) -> StudySums:
+    """The sum of every process's accumulator, known to all; what it means is the first one's.
+
+    Args:
+        part: this process's, possibly without any cluster; the first process's has some.
+        here: this process.
+    """
+    if here.size == 1:
+        return part
+    part.sums.flush()
+    clusters = torch.tensor(part.clusters)
+    counted = [torch.zeros_like(clusters) for _ in range(here.size)]
+    dist.all_gather(counted, clusters)
+    lengths = [int(n) for n in counted]
+    if not all(lengths):
+        meaning = _broadcast_text(json.dumps(meaning_of(part)) if here.first else "", here)
+        part = part if part.entries else empty_sums(json.loads(meaning), part.sums.count)
+    for holder, fields in ((part.sums, ("plain", "clusters", "replicates")), (part.histograms, Histograms.FIELDS)):
+        for field in fields:
+            whole = torch.from_numpy(np.ascontiguousarray(getattr(holder, field)))
+            dist.all_reduce(whole)
+            setattr(holder, field, whole.numpy())
+    mine = np.zeros(max(lengths), dtype=np.uint64)
+    mine[: lengths[here.rank]] = part.sums.keys
+    gathered = [torch.zeros(len(mine), dtype=torch.int64) for _ in lengths]
+    dist.all_gather(gathered, torch.from_numpy(mine.view(np.int64)))
+    part.sums._keys = [g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)]
+    return part
+
+
+def _broadcast_text(text: str, here: ProcessGroup) -> str:
+    """The first process's text, known to all."""
+    content = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    length = torch.tensor(len(content))
+    dist.broadcast(length, 0)
+    if not here.first:
+        content = torch.zeros(int(length), dtype=torch.uint8)
+    dist.broadcast(content, 0)
+    return bytes(content.numpy()).decode()

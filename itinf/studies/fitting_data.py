@@ -1,0 +1,71 @@
+"""Which data a lens is fitted on: the training split where there is one, else what is not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..data.clusters import keyed_order
+from ..data.dataset import Data
+from ..errors import ItinfError, TooFewError
+from ..networks.network import Network
+from ..registry import dataset
+
+
+class UnmeasuredClusters(Data):
+    """The clusters of a data set that a study does not measure.
+
+    Args:
+        data: the data set.
+        measured: how many clusters the study takes.
+        seed: of the study.
+    """
+
+    def __init__(self, data: Data, measured: int, seed: int) -> None:
+        order = keyed_order(data, None, seed)
+        self.data, self.indices = data, order.indices[measured:]
+        self.name, self.unit = f"{data.name}, not measured", data.unit
+        self.note: dict[str, Any] = {**data.note, "without": measured, "order": seed}
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def key(self, index: int) -> str:
+        return self.data.key(int(self.indices[index]))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.data[int(self.indices[index])]
+
+
+def fitting_data(source: str, network: Network, measured: Data, clusters: int, seed: int, length: int | None) -> Data:
+    """Data to fit a lens on, none of whose clusters is measured.
+
+    Args:
+        source: ``NAME[:ARGUMENT]`` that ``measured`` was opened from.
+        network: the network.
+        measured: the data set the lens will be judged on.
+        clusters: how many of them, in keyed order.
+        seed, length: as for ``measured``.
+
+    Raises:
+        TooFewError: there is no training split, and nothing is left of this one.
+    """
+    found = training_split(source, network, seed, length)
+    if found.name != measured.name:
+        return found
+    rest = UnmeasuredClusters(measured, clusters, seed)
+    if len(rest) < max(1, clusters // 4):
+        raise TooFewError(
+            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and {clusters:,} "
+            f"are measured: {len(rest):,} are left to fit a lens on. Measure fewer, or give fitting data of their own."
+        )
+    return rest
+
+
+def training_split(source: str, network: Network, seed: int, length: int | None) -> Data:
+    """The training split of a data set, or all of one that has no splits."""
+    try:
+        return dataset(source, network, seed=seed, length=length, split="train")
+    except ItinfError:
+        return dataset(source, network, seed=seed, length=length)

@@ -1,0 +1,85 @@
+"""Palette, words and sizes that every figure shares; matplotlib without pyplot, so nothing global is left open."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import seaborn
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+INK = "#333333"
+PALETTE = [seaborn.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 4, 3, 9, 5, 7)]
+MARKERS = "osD^vP"
+KINDS = dict(zip(("update", "branch", "attention", "mlp"), PALETTE, strict=False))
+NULLS = {"pairing": "#8c8c8c", "same-target": "#a6611a", "order-shuffled": "#6a51a3", "untrained": "#d16ba5"}
+
+_RC = {
+    **seaborn.axes_style("ticks"),
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.markersize": 3,
+}
+
+
+def literal(text: str) -> str:
+    """Text that may hold a user's words, to be drawn as it is: "$" starts no mathematics."""
+    return text.replace("$", r"\$")
+
+
+def shorten(text: str, width: int = 34) -> str:
+    """One line of at most ``width`` characters, cut in the middle."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width // 2]}…{text[-(width // 2) + 1 :]}"
+
+
+def wrap(text: str, width: int = 42) -> str:
+    """A sentence over several lines, drawn as it is."""
+    return literal("\n".join(textwrap.wrap(text, width)))
+
+
+def grid(rows: int, columns: int, height: float = 2.7) -> tuple[Figure, np.ndarray]:
+    """A figure 10 inches wide at 100 dpi, and its (rows, columns) array of Axes."""
+    with rc_context(_RC):
+        figure = Figure(figsize=(10, height * rows + 1.0), dpi=100, layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.tick_params(labelsize=8, width=0.7)
+    return figure, panels
+
+
+def title(axes: Axes, text: str) -> None:
+    """Heads a panel, left-aligned and literal."""
+    axes.set_title(literal(shorten(text)), loc="left", fontsize=9, color=INK)
+
+
+def legend(figure: Figure, columns: int = 3) -> None:
+    """One legend below all panels, in so many columns: each label once.
+
+    Lines whose label occurs in several colours are shown in neutral ink: there the dash or marker tells.
+    """
+    handles: dict[str, Artist] = {}
+    colours: dict[str, set[str]] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(str(label), handle)
+            if isinstance(handle, Line2D):
+                colours.setdefault(label, set()).add(str(handle.get_color()))
+    if not handles:
+        return
+    handles = dict(sorted(handles.items(), key=lambda item: -item[1].get_zorder()))
+    legend = figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
+    for shown, label in zip(legend.legend_handles, handles, strict=True):
+        if len(colours.get(label, ())) > 1:
+            assert isinstance(shown, Line2D)
+            shown.set_color(INK)

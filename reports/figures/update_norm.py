@@ -1,0 +1,49 @@
+"""Size of each block's update by depth."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..labels import said
+from ..rows import kinds, require, select_rows
+from .facets import _colour, _drop, _of, _share
+from .panel import LineStyle, finish_axes, lines
+from .style import grid, legend, literal, title
+
+
+def update_norm(
+    table: pd.DataFrame, *, statistic: str = "mean", update: str | None = None, subset: str = "all"
+) -> Figure:
+    """Length of the update beside the state before it, |update| / |hₗ₋₁|, against depth: one panel per model.
+
+    Args:
+        table: a results table of any number of models.
+        statistic: drawn with interval and nulls; the others are thin lines.
+        update: "update", "branch", or a part's name; by default all.
+        subset: which units.
+
+    Returns:
+        A Figure with one logarithmic scale for all models.
+
+    Raises:
+        ItinfError: a column, the measure, or an asked value is not in the table.
+    """
+    rows = select_rows(table, ("update_norm",), subset=subset, kind=update)
+    require(rows, "statistic", statistic)
+    models = list(rows["model"].unique())
+    several = len(models) > 1
+    across = min(len(models), 3)
+    figure, panels = grid(-(-len(models) // across), across, height=3.2)
+    _share(panels, [""] * len(panels))
+    for axes, model in zip(panels.flat, models, strict=False):
+        facet = _of(rows, model=model)
+        looks = {kind: LineStyle(_colour(kind), label=kind, null_colour=_colour(kind)) for kind in kinds(facet)}
+        notes = lines(axes, facet, "kind", looks, statistic, several)
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylabel(literal(f"|update| / |hₗ₋₁|, per unit\n{said(statistic=statistic, subset=subset)}"))
+        finish_axes(axes, facet, facet, several, notes)
+        title(axes, model)
+    _drop(panels.ravel()[len(models) :])
+    legend(figure)
+    return figure

@@ -1,0 +1,156 @@
+"""The page of a comparison: figures, a table of every block, and in words what is undefined. One file, no script."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..figures.lenses import lenses
+from ..figures.overview import comparison, overview
+from ..figures.prediction import prediction
+from ..figures.retention import retention
+from ..figures.transfer import transfer
+from ..labels import OF_STATES, OWN_LENSES, SHARED
+from ..rows import select_rows
+from .blocks_table import Cell, blocks, headlines, undefined
+from .findings import Finding, findings
+from .retention_table import HEADINGS, RetentionRow, retention_rows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure inside a page: a data address, and what it shows for those who cannot see it."""
+
+    source: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one network."""
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+    pictures: Sequence[Picture]
+    columns: Sequence[str]
+    blocks: Sequence[tuple[str, Sequence[Cell]]]
+    undefined: Sequence[str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Lensing:
+    """What the page says of lenses and their transfer, of all networks; anything of it may be empty."""
+
+    remarks: Sequence[str]
+    steps: Sequence[Picture]
+    findings: Sequence[Finding]
+    headings: Sequence[str]
+    kept: Sequence[RetentionRow]
+    transfer: Sequence[Picture]
+
+
+def page(
+    table: pd.DataFrame,
+    manifests: Sequence[dict[str, Any]],
+    notes: Sequence[Sequence[str]],
+    target: str = "label",
+    *,
+    summaries: pd.DataFrame | None = None,
+    transfers: Sequence[dict[str, Any]] = (),
+    remarks: Sequence[str] = (),
+) -> str:
+    """The page of one or several results.
+
+    Args:
+        table: their joint table, with the rows of transfers of their lenses where there are some.
+        manifests: of each network, in the table's order.
+        notes: for each, what a reader should be told before its numbers.
+        target: what the losses shown are taken against.
+        summaries: of the transfers.
+        transfers: the manifests of the transfers of trained networks.
+        remarks: why a network has no lenses.
+
+    Returns:
+        HTML, complete in itself; every name in it is escaped.
+    """
+    environment = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    sections = [
+        _section(table[table["model"] == m["network"]["name"]], m, note, target)
+        for m, note in zip(manifests, notes, strict=True)
+    ]
+    together = _picture(
+        comparison(table, target=target), "descent share and efficiency of all networks against relative depth"
+    )
+    return environment.get_template("report.html").render(
+        headlines=headlines(table, target),
+        together=together,
+        lensing=_lensing(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
+        sections=sections,
+        version=manifests[0]["circumstances"]["itinf"],
+    )
+
+
+def _lensing(
+    table: pd.DataFrame,
+    summaries: pd.DataFrame,
+    transfers: Sequence[dict[str, Any]],
+    remarks: Sequence[str],
+    target: str,
+) -> Lensing | None:
+    """None where nothing was read through a lens, and nothing is to be said of why."""
+    aim = "model" if target == "model" else "label"
+    merged = table["form"].str.startswith("merged to ") & table["lens"].isin([SHARED, *OWN_LENSES])
+    steps, moved = [], []
+    if merged.any():
+        alt = "efficiency, gain and movement through one lens and through each depth's own, step by step"
+        steps.append(_picture(prediction(table, target=aim), alt))
+    if (table["measure"] == "retention").any():
+        alt = "retention of each state's lens at every other state, one matrix per network"
+        moved.append(_picture(transfer(table, target=aim), alt))
+        alt = "retention against distance, and of one lens by depth, all networks"
+        moved.append(_picture(retention(table, summaries=summaries, target=aim), alt))
+    if not (steps or moved or remarks):
+        return None
+    found = findings(table, summaries)
+    return Lensing(remarks, steps, found, HEADINGS, retention_rows(table, summaries, transfers), moved)
+
+
+def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str) -> Section:
+    network, data, settings = manifest["network"], manifest["data"], manifest["settings"]
+    accuracy = select_rows(rows, ("accuracy",), null="observed", subset="all")
+    units, clusters = (int(accuracy[column].max()) for column in ("n_units", "n_clusters"))
+    facts = [
+        ("weights", f"{network['weights']} ({network['dtype']}, fingerprint {network['fingerprint'][:12]})"),
+        (
+            "data",
+            f"{data['name']}: {units:,} {data['unit']}s in {clusters:,} clusters, seed {settings['seed']}",
+        ),
+        ("nulls", f"pairs inside groups of {settings['group']} clusters; {settings['untrained']} untrained networks"),
+        ("intervals", f"95 %, over clusters; {settings['replicates']} bootstrap replicates"),
+        ("measured in", f"{manifest['seconds']:.0f} s"),
+    ]
+    columns, found = blocks(rows, target)
+    name = network["name"]
+    pictures = [
+        _picture(overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth")
+    ]
+    if rows["measure"].isin(OF_STATES).any():
+        pictures.append(_picture(lenses(rows), f"{name}: how well lenses read each state"))
+    return Section(name, facts, pictures, columns, found, undefined(rows), notes)
+
+
+def _picture(figure: Figure, alt: str) -> Picture:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=170)
+    small = io.BytesIO()
+    Image.open(file).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return Picture("data:image/png;base64," + base64.b64encode(small.getvalue()).decode(), alt)

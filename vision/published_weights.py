@@ -1,0 +1,53 @@
+"""Published weights of image networks: fetched on request, and how they are recorded."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+
+import torch
+from torch import Tensor
+from torchvision import models
+
+from itinf import ItinfError
+from itinf.networks.weights import random_seed
+
+
+def require_counts(name: str, **counts: int | None) -> None:
+    """Refuses options that are not whole numbers of at least 1; None passes."""
+    for option, given in counts.items():
+        if given is not None and (not isinstance(given, int) or given < 1):
+            raise ItinfError(f"{name}: {option} is {given!r}; expected a whole number of at least 1.")
+
+
+def refuse_classes(name: str, classes: int | None) -> None:
+    """Refuses another head on published weights."""
+    if classes is not None:
+        raise ItinfError(
+            f"{name}: pretrained weights have ImageNet's head, but classes={classes} was given. "
+            "Leave classes out, or give a weight file with a head of that size."
+        )
+
+
+def origin(weights: str | None, release: models.WeightsEnum | None = None) -> str:
+    """Where parameters came from, for the record: ``random:SEED``, the file, or the name of the release."""
+    seed = random_seed(weights)
+    if seed is not None:
+        return f"random:{seed}"
+    return str(release) if weights == "pretrained" else str(weights)
+
+
+def download(release: models.WeightsEnum) -> dict[str, Tensor]:
+    """Tensors of a torchvision release, from torch's own cache or else from the network.
+
+    Raises:
+        ItinfError: the file is neither in the cache nor reachable, or is damaged.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            return release.get_state_dict(check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ItinfError(
+            f"The pretrained weights {release} could not be fetched ({error}). Go online, or download {release.url} "
+            f"elsewhere and put it into {torch.hub.get_dir()}/checkpoints or give its path as weights."
+        ) from error
