@@ -42,7 +42,6 @@ from itinf.data.dataset import Data, as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.tuned import Recipe
 from itinf.networks.readout import logits, vectors
-from itinf.networks.states import state_at
 from itinf.networks.trace import trace
 
 
@@ -197,7 +196,7 @@ def our_scores(network: itinf.Network, lens: Any, scored: Data, count: int) -> T
     for index in keyed_order(scored, count, 0).indices:
         seen = trace(network, load_batch(scored, [index]), gradients=False)
         final = logits(network, vectors(network, seen.states[-1]))
-        states = [vectors(network, state_at(network, seen, place.where)) for place in lens.places[:-1]]
+        states = [vectors(network, seen.state(place.id)) for place in lens.sites[:-1]]
         reads = zip(states, lens.translators, strict=False)
         sums += torch.stack([kl(final, logits(network, translator(x))) for x, translator in reads])
     return sums / (count * len(scored[0][0]))

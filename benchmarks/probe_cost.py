@@ -38,7 +38,7 @@ import itinf
 from itinf.data.clusters import keyed_order, load_batch, silent
 from itinf.data.dataset import as_data
 from itinf.networks.hooks import frozen
-from itinf.networks.states import part_input, readable, state_at
+from itinf.networks.states import part_input, readable
 from itinf.networks.trace import Target
 from itinf.probes import Probe
 from itinf.probes.gradients import GradientName
@@ -168,18 +168,18 @@ class Bench:
         """Every state that a block begins at and the readout fits; with ``inside`` also those that parts do."""
         network, found = self.network, {}
         seen = itinf.trace(network, self.batch, gradients=False)
-        fits = readable(network, seen)
+        fits = readable(seen)
         for block, before in enumerate(seen.before):
             if fits[before]:
                 names = seen.parts[block] if inside else ()
-                for where in [before, *(part_input(network, seen, block, name) for name in names)]:
-                    found[where] = state_at(network, seen, where)
+                for where in [before, *(part_input(seen, block, name) for name in names)]:
+                    found[where] = seen.state(where)
         return list(found.values())
 
     def floor(self, states: list[Tensor]) -> None:
         with frozen(self.network.model):
             for state in states:
-                rows = self.network.rows(state).detach().requires_grad_()
+                rows = self.network.per_prediction(state).detach().requires_grad_()
                 loss = F.cross_entropy(self.network.readout(rows), self.batch.targets.flatten(), reduction="sum")
                 torch.autograd.grad(loss, rows)
 

@@ -103,7 +103,7 @@ class Bench:
     def peer(self, ours: bool = False) -> Tensor:
         """(2, L, L): mean cross-entropy and KL from the own lens, (fitted at, read at); all our losses if so."""
         model, lens = self.network.model, self.peer_lens
-        priors = self.lens.prior.float(), self.lens.final.float()
+        priors = self.lens.log_prior.float(), self.lens.mean_final.float()
         found: Any = 0
         for ids, labels in zip(self.batch.inputs, self.batch.targets, strict=True):
             output = model(ids[None], output_hidden_states=True)
@@ -149,7 +149,7 @@ class Bench:
     @property
     def flops(self) -> int:
         """Of one read of every unit: its unembedding."""
-        return 2 * self.batch.targets.numel() * self.lens.places[-1].width * len(self.lens.prior)
+        return 2 * self.batch.targets.numel() * self.lens.sites[-1].width * len(self.lens.log_prior)
 
 
 def noise(network: itinf.Network, count: int, length: int) -> Data:
@@ -162,9 +162,7 @@ def noise(network: itinf.Network, count: int, length: int) -> Data:
 def random_lens(network: itinf.Network, data: Data) -> Lens:
     """As a lens read from a file, without moments."""
     batch = load_batch(data, [0])
-    found = sites(
-        network, trace(network, Batch(batch.inputs[:, :2], batch.targets[:, :2], batch.keys), gradients=False)
-    )
+    found = sites(trace(network, Batch(batch.inputs[:, :2], batch.targets[:, :2], batch.keys), gradients=False))
     width, classes = found[-1].width, network.model.config.vocab_size
     random = torch.Generator().manual_seed(1)
     made = [Translator(*(torch.randn(s, generator=random) / 100 for s in ((width, width), (width,)))) for _ in found]
@@ -209,8 +207,8 @@ def compare(case: Case, turns: int) -> None:
         for name, (_, work) in rows.items():
             times[name].append(timed(lambda name=name, work=work: found.__setitem__(name, work())))
         best = max(best, peak())
-    print(f"\n{case.name}: {len(bench.network.blocks)} blocks, width {bench.lens.places[-1].width}, ", end="")
-    print(f"{len(bench.lens.prior)} classes, {bench.batch.targets.numel()} units; ", end="")
+    print(f"\n{case.name}: {len(bench.network.blocks)} blocks, width {bench.lens.sites[-1].width}, ", end="")
+    print(f"{len(bench.lens.log_prior)} classes, {bench.batch.targets.numel()} units; ", end="")
     print(f"{torch.get_num_threads()} threads, {turns} turns; peak {best:.0f} GFLOP/s of processor time")
     print(f"  largest difference of what both measure: {bench.apart(found[own], found[peer]):.1e} nats")
     print(f"  {'':44s} {'reads':>5s} {'processor':>10s} {'wall':>9s}", end="")

@@ -138,7 +138,7 @@ def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:
         head=model.lm_head,
         gauge="orthogonal-layernorm",
         regauge=regauge,
-        run=_run,
+        trunk=_trunk,
         prepare=prepare,
         context=made.n_positions,
         untrained=lambda seed: _random(name, made, f"random:{seed}", prepare),
@@ -147,5 +147,5 @@ def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:
     )
 
 
-def _run(model: Any, ids: Tensor) -> Any:
+def _trunk(model: Any, ids: Tensor) -> Any:
     return model.transformer(ids, use_cache=False)

@@ -122,7 +122,7 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
         head=model.lm_head,
         gauge="orthogonal",
         regauge=regauge,
-        run=_run,
+        trunk=_trunk,
         prepare=prepare,
         context=made.max_position_embeddings,
         untrained=lambda seed: _random(made, f"random:{seed}", prepare),
@@ -131,5 +131,5 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
     )
 
 
-def _run(model: Any, ids: Tensor) -> Any:
+def _trunk(model: Any, ids: Tensor) -> Any:
     return model.model(ids, use_cache=False)

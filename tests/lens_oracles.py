@@ -21,8 +21,7 @@ from itinf.lenses.transfer.scores import BINS
 from itinf.lenses.transfer.table import transfer_table
 from itinf.lenses.translator import Translator
 from itinf.networks.gauge import rotation
-from itinf.networks.states import SiteId, state_at
-from itinf.networks.trace import Target, trace
+from itinf.networks.trace import SiteId, Target, trace
 from itinf.statistics.bootstrap import Array, poisson_weights
 from oracles import Chain, generator, normal, opened
 
@@ -83,12 +82,12 @@ class _Fed(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], head: nn.Linear, own: bool) -> None:
         super().__init__()
-        self.blocks, self.head, self.own = nn.ModuleList(blocks), head, own
+        self.blocks, self.head, self.diagonal = nn.ModuleList(blocks), head, own
 
     def forward(self, inputs: Tensor) -> Tensor:
         h, *fed = inputs.split(self.head.in_features, 1)
         for place, block in enumerate(self.blocks):
-            h = block(h, fed[place if self.own else 0])
+            h = block(h, fed[place if self.diagonal else 0])
         return self.head(h.mean((2, 3)))
 
 
@@ -171,7 +170,7 @@ class Judged:
 
     def matrix(self, measure: str, lens: str = "affine", **where: object) -> Tensor:
         """(fitted at, read at), NaN where missing; gauge-matched cells have no diagonal."""
-        n = len(self.grid.places)
+        n = len(self.grid.sites)
         found = torch.full((n, n), torch.nan, dtype=torch.float64)
         for i in range(n):
             for j in range(n):
@@ -181,7 +180,7 @@ class Judged:
 
     def along(self, measure: str, lens: str, **where: object) -> Tensor:
         """By state, of a lens fitted at many."""
-        return torch.tensor([self.row(measure, lens, j, **where)["mean"] for j in range(len(self.grid.places))])
+        return torch.tensor([self.row(measure, lens, j, **where)["mean"] for j in range(len(self.grid.sites))])
 
 
 def judged(
@@ -222,8 +221,8 @@ class Brute:
     """Every number as a function of how often each cluster counts; rows of weights (1 + B, N), the first all 1."""
 
     def __init__(self, network: Network, lens: Lens, batch: Batch, replicates: int) -> None:
-        self.network, self.places = network, lens.places
-        self.priors = {"label": lens.prior, "model": lens.final}
+        self.network, self.sites = network, lens.sites
+        self.priors = {"label": lens.log_prior, "model": lens.mean_final}
         self.seen = trace(network, batch, gradients=False)
         self.labels = batch.targets.reshape(len(batch), -1)
         self.known = (self.labels != IGNORED).double()
@@ -232,14 +231,14 @@ class Brute:
 
     def log(self, where: SiteId, translator: Translator | None) -> Tensor:
         """(N, P, classes) log-probabilities, every position translated before the network's own readout."""
-        h = state_at(self.network, self.seen, where)
+        h = self.seen.state(where)
         if translator is not None:
             matrix, bias = translator.matrix.double(), translator.bias.double()
             if h.ndim == 4:
                 h = torch.einsum("ec,nchw->nehw", matrix, h) + bias[:, None, None]
             else:
                 h = h @ matrix.T + bias
-        return self.network.readout(self.network.rows(h)).reshape(*self.labels.shape, -1).log_softmax(-1)
+        return self.network.readout(self.network.per_prediction(h)).reshape(*self.labels.shape, -1).log_softmax(-1)
 
     def loss(self, log: Tensor, target: Target = "label") -> Tensor:
         """(N, P): cross-entropy of the label, or KL from the final distribution."""
@@ -280,7 +279,7 @@ class Brute:
         for n in range(len(found)):
             for p in range(found.shape[1]):
                 stays = [k for k in range(len(own)) if agrees[k:, n, p].all()]
-                found[n, p] = self.places[stays[0]].depth if stays else 1.0
+                found[n, p] = self.sites[stays[0]].depth if stays else 1.0
         return self.mean(found)
 
     @staticmethod

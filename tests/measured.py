@@ -10,8 +10,7 @@ from torch import Tensor
 
 from itinf import Batch, Network, trace
 from itinf.data.clusters import groups
-from itinf.networks.states import SiteId
-from itinf.networks.trace import Target, Trace, updates
+from itinf.networks.trace import SiteId, Target, Trace, updates
 from itinf.probes import Alignment, Probe
 from itinf.probes.batch import ProbeBatch
 from itinf.probes.block import BlockProducts
@@ -51,7 +50,7 @@ def view(
     readouts: dict[SiteId, Readout] | None = None,
 ) -> ProbeBatch:
     """A trace as probes see it; by default calibrated on itself."""
-    readouts = read(network, seen, targets) if readouts is None else readouts
+    readouts = read(seen, targets) if readouts is None else readouts
     members = groups(len(seen), size)
     p = seen.targets.shape[1]
     labels = seen.targets.numpy()
@@ -62,10 +61,10 @@ def view(
         ),
         "pairing": torch.from_numpy(neighbours(labels.shape, size)),
     }
-    empty = ProbeBatch(network, seen, readouts, Calibration(), members, partners, 0)
+    empty = ProbeBatch(seen, readouts, Calibration(), members, partners, 0)
     if calibration is None:
-        calibration = calibrate(network, [(seen, vectors(empty, targets))])
-    return ProbeBatch(network, seen, readouts, calibration, members, partners, 0)
+        calibration = calibrate([(seen, vectors(empty, targets))])
+    return ProbeBatch(seen, readouts, calibration, members, partners, 0)
 
 
 def vectors(batch: ProbeBatch, targets: Sequence[Target] = ("label",)) -> dict[Key, Tensor]:
@@ -86,9 +85,9 @@ def measure(
     record.count("n|known", batch.trace.known)
     blocks = [BlockProducts(batch, b, GRADIENTS, targets) for b in range(len(batch.network.blocks))]
     for probe in probes:
-        probe.whole(batch, record)
+        probe.measure_batch(batch, record)
         for block in blocks:
-            probe.block(block, record)
+            probe.measure_block(block, record)
     units = {
         row: torch.where(known, values, torch.nan)
         for row, entry in record.entries.items()

@@ -23,7 +23,7 @@ def pieces(network, batch, cuts):
     found = []
     for start, stop in cuts:
         seen = trace(network, batch.part(start, stop))
-        found.append((seen, vectors(view(network, seen, Calibration(), readouts=read(network, seen)))))
+        found.append((seen, vectors(view(network, seen, Calibration(), readouts=read(seen)))))
     return found
 
 
@@ -37,13 +37,13 @@ def test_means_and_scales_are_those_of_all_units(name):
         inputs, targets = torch.cat([batch.inputs, normal(4, 3, 32, 32, seed=5)]), torch.arange(6)
     batch = make_batch(inputs, targets)
     ((seen, whole),) = pieces(network, batch, [(0, 6)])
-    found = calibrate(network, pieces(network, batch, [(0, 1), (1, 5), (5, 6)]))
+    found = calibrate(pieces(network, batch, [(0, 1), (1, 5), (5, 6)]))
     known = seen.known
     assert found.units == int(known.sum()) and found.means.keys() == whole.keys()
     for key, vector in whole.items():
         expected = network.canonical(vector)[known].mean(0)
         torch.testing.assert_close(found.means[key], expected, rtol=1e-9, atol=1e-12)
-    numbers = segments(network, seen)
+    numbers = segments(seen)
     if network.gauge != "channel-scale":
         assert not found.scales
         return
@@ -63,7 +63,7 @@ def test_a_channel_that_never_varies_has_scale_exactly_zero(value):
         for norm in [network.model.bn1, *(network.model.get_submodule(b.name).bn2 for b in network.blocks)]:
             norm.weight[2], norm.bias[2] = 0, 0
         network.model.bn1.bias[2] = value
-    found = calibrate(network, pieces(network, batch, [(0, 1), (1, 2)]))
+    found = calibrate(pieces(network, batch, [(0, 1), (1, 2)]))
     assert found.scales[0][2] == 0 and (found.scales[0] > 0).any()
 
 
@@ -71,4 +71,4 @@ def test_no_target_at_all_is_an_error():
     network, batch = shipped("gpt2")
     ignored = dataclasses.replace(batch, targets=torch.full_like(batch.targets, IGNORED))
     with pytest.raises(ItinfError, match="calibration"):
-        calibrate(network, pieces(network, ignored, [(0, 2)]))
+        calibrate(pieces(network, ignored, [(0, 2)]))

@@ -95,7 +95,7 @@ def rewrite(folder, **changes):
 
 def test_readout_of_the_last_state_is_the_models_logits(ids):
     network = lively()
-    read = network.readout(network.rows(states(network, ids)[-1]))
+    read = network.readout(network.per_prediction(states(network, ids)[-1]))
     torch.testing.assert_close(read.view(2, 24, 101), logits(network, ids), rtol=0, atol=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_before_attention_and_mlp_add_up_to_after(ids):
 
 def test_gradient_reaches_every_state_and_parameter(ids):
     network = lively()
-    network.readout(network.rows(states_with_graph(network, ids)[-1])).logsumexp(-1).sum().backward()
+    network.readout(network.per_prediction(states_with_graph(network, ids)[-1])).logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.model.parameters())
 
 

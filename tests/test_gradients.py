@@ -62,7 +62,7 @@ def test_slope_of_the_loss_by_a_branchs_scale(name):
         paths = {"": block.branch} if block.branch else dict(block.parts)
         for part, path in paths.items():
             update = "part" if part else "branch"
-            g = gradient(network, seen, {}, b, update, part, "output", "label")
+            g = gradient(seen, {}, b, update, part, "output", "label")
             found = slope(network, updates(seen, b)[update, part], g.direction, g.scale)
             e = 1e-8  # so small that hardly a ReLU changes sides
             ends = [by_scale(network, batch, f"{block.name}.{path}", s * e) for s in (1, -1)]
@@ -155,7 +155,7 @@ def test_gradients_of_gpt2_are_blind_to_the_all_ones_vector():
     network, batch = shipped("gpt2", torch.float32)
     seen = trace(network, batch)
     found = [*seen.gradients["label"].states]
-    found += [r.gradients["label"][0] for r in read(network, seen).values() if r.gradients]
+    found += [r.gradients["label"][0] for r in read(seen).values() if r.gradients]
     assert len(found) == 4 + 3 + 3
     for g in found:
         g = g.double()[seen.known]
@@ -168,10 +168,10 @@ def test_last_readout_is_the_models_own(name):
     seen = trace(network, batch)
     with torch.no_grad():
         own = network.model(batch.inputs)
-        logits = network.readout(network.rows(seen.states[-1]))
+        logits = network.readout(network.per_prediction(seen.states[-1]))
     own = getattr(own, "logits", own)
     torch.testing.assert_close(logits, own.reshape(logits.shape), rtol=1e-4, atol=1e-4)
-    last = read(network, seen)[len(seen.states) - 1]
+    last = read(seen)[len(seen.states) - 1]
     torch.testing.assert_close(last.loss, seen.loss)
     torch.testing.assert_close(seen.loss.sum(1), losses(network, batch).detach().double(), rtol=1e-5, atol=1e-5)
     assert torch.equal(last.answer, own.argmax(-1).reshape(last.answer.shape))
@@ -181,10 +181,10 @@ def test_last_readout_is_the_models_own(name):
 def test_changes_of_the_readout_telescope(name):
     network, batch = shipped(name, torch.float32)
     seen = trace(network, batch)
-    found = read(network, seen)
+    found = read(seen)
     steps = [found[a].loss - found[b].loss for b, a in zip(seen.before, seen.after, strict=True)]
     assert len(steps) == 3
-    first = network.readout(network.rows(seen.states[0])).detach().double()
+    first = network.readout(network.per_prediction(seen.states[0])).detach().double()
     first_loss = nn.functional.cross_entropy(first, seen.targets.flatten(), ignore_index=IGNORED, reduction="none")
     total = first_loss.reshape(seen.targets.shape) + sum(steps)
     torch.testing.assert_close(total, seen.loss, rtol=1e-5, atol=1e-6)
@@ -200,8 +200,8 @@ def test_readout_gradient_skips_the_later_blocks(name, target):
         "answer": seen.answer.flatten().masked_fill(~seen.known.flatten(), IGNORED),
     }
     with torch.no_grad():
-        goals["model"] = network.readout(network.rows(seen.states[-1])).softmax(1)
-    for where, readout in read(network, seen, [target]).items():
+        goals["model"] = network.readout(network.per_prediction(seen.states[-1])).softmax(1)
+    for where, readout in read(seen, [target]).items():
         if not readout.gradients:
             continue
         if isinstance(where, tuple):
@@ -210,14 +210,14 @@ def test_readout_gradient_skips_the_later_blocks(name, target):
             state = seen.states[seen.before[block]] + seen.parts[block]["attention"]
         else:
             state = seen.states[where]
-        rows = network.rows(state).clone().requires_grad_()
+        rows = network.per_prediction(state).clone().requires_grad_()
         loss = nn.functional.cross_entropy(
             network.readout(rows), goals[target], ignore_index=IGNORED if target != "model" else -1, reduction="none"
         )
         (expected,) = torch.autograd.grad((loss * seen.known.flatten()).sum(), rows)
         direction, scale = readout.gradients[target]
         size = scale.flatten().reshape(-1, *[1] * (rows.ndim - 1))
-        torch.testing.assert_close(network.rows(direction) * size, expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(network.per_prediction(direction) * size, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_networks_own_answer_as_target():
@@ -233,10 +233,10 @@ def test_three_gradients_of_each_part():
     """attention is added to h_{l−1}, the MLP to that plus attention; what each sum's gradient is follows."""
     network, batch = shipped("gpt2")
     seen = trace(network, batch)
-    reads = read(network, seen)
+    reads = read(seen)
     found = seen.gradients["label"]
     for b in range(3):
-        take = lambda update, part, which, b=b: gradient(network, seen, reads, b, update, part, which, "label")  # noqa: E731
+        take = lambda update, part, which, b=b: gradient(seen, reads, b, update, part, which, "label")  # noqa: E731
         assert take("part", "attention", "input").direction is found.states[seen.before[b]]
         torch.testing.assert_close(take("part", "mlp", "output").direction, found.states[seen.after[b]])
         # the state that the MLP reads is the sum that attention is added to

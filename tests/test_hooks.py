@@ -160,7 +160,7 @@ def test_calls_of_one_module_are_blocks_of_their_own():
 def test_one_call_of_a_module_can_be_the_only_block():
     inputs = normal(2, 4, 2, 2)
     network = oracles.repeated([2], times=3)
-    network.run = lambda model, x: model.block(model.block(x))
+    network.trunk = lambda model, x: model.block(model.block(x))
     seen = trace(network, oracles.batch(inputs))
     with torch.no_grad():
         torch.testing.assert_close(seen.states[0], network.model.block(inputs))
@@ -170,10 +170,10 @@ def test_one_call_of_a_module_can_be_the_only_block():
 def test_blocks_that_did_not_run_or_ran_in_another_order():
     network = oracles.smooth()
     batch = oracles.smooth_batch()
-    network.run = lambda model, x: model.blocks[0](x)
+    network.trunk = lambda model, x: model.blocks[0](x)
     with pytest.raises(ItinfError, match=r"'blocks\.1' did not run"):
         trace(network, batch)
-    network.run = lambda model, x: [x := b(x) for b in reversed(model.blocks)]
+    network.trunk = lambda model, x: [x := b(x) for b in reversed(model.blocks)]
     with pytest.raises(ItinfError, match=r"another order than listed: blocks\.3, blocks\.2"):
         trace(network, batch)
 

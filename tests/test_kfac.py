@@ -27,7 +27,7 @@ def test_without_a_ridge_a_step_of_one_ends_a_quadratic(seed, width, target):
             patch.setattr(kfac, name, 0.0)
         polish = KFAC(Translator(torch.zeros(target, width), torch.zeros(target)), x.mean(0), torch.device("cpu"))
         polish.curvature = [curvature, torch.cov(x.T, correction=0)]
-        polish.add(x, (polish(x) - y) @ curvature / len(x))
+        polish.add_gradient(x, (polish(x) - y) @ curvature / len(x))
         polish.step(1.0)
         matrix, bias = (part.float() for part in solve(moments, 0.0))
         assert (polish(x) - x @ matrix.T - bias).norm() < 1e-3 * (x.norm() + y.norm())
@@ -36,8 +36,8 @@ def test_without_a_ridge_a_step_of_one_ends_a_quadratic(seed, width, target):
 def test_a_state_that_never_varies_still_learns_a_bias():
     polish = KFAC(Translator(torch.zeros(2, 3), torch.zeros(2)), torch.full((3,), 2.0), torch.device("cpu"))
     x, slope = torch.full((50, 3), 2.0), torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) + 1
-    polish.bend(x, slope, len(x))
-    polish.add(x, slope / len(x))
+    polish.add_curvature(x, slope, len(x))
+    polish.add_gradient(x, slope / len(x))
     polish.step(0.1)
     assert (polish.weight == 0).all() and (polish.bias < 0).all()
 

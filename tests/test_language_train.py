@@ -52,13 +52,13 @@ class Stop:
     """A progress that interrupts at one of its calls."""
 
     def __init__(self, stage, done):
-        self.where, self.training = (stage, done), []
+        self.id, self.training = (stage, done), []
 
     def __call__(self, stage, done, total):
         if stage == "training":
             assert total == STEPS
             self.training.append(done)
-        if (stage, done) == self.where:
+        if (stage, done) == self.id:
             raise KeyboardInterrupt
 
 

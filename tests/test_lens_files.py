@@ -48,8 +48,8 @@ def content(lens, tmp_path_factory):
 
 
 def assert_same(one, other):
-    assert (one.kind, one.places, one.record) == (other.kind, other.places, other.record)
-    assert torch.equal(one.prior, other.prior) and torch.equal(one.final, other.final)
+    assert (one.kind, one.sites, one.record) == (other.kind, other.sites, other.record)
+    assert torch.equal(one.log_prior, other.log_prior) and torch.equal(one.mean_final, other.mean_final)
     assert [t is None for t in one.translators] == [t is None for t in other.translators]
     for mine, theirs in zip(one.translators, other.translators, strict=True):
         assert mine is None or (torch.equal(mine.weight, theirs.weight) and torch.equal(mine.bias, theirs.bias))
@@ -61,10 +61,10 @@ def test_a_lens_comes_back_bit_for_bit(network, data, tmp_path, kind):
     lens.save(tmp_path / "lens.safetensors")
     back = Lens.load(tmp_path / "lens.safetensors", network)
     assert_same(lens, back)
-    assert back.found is None
+    assert back.statistics is None
     seen = trace(network, load_batch(data, range(4)), gradients=False)
-    for place in lens.places:
-        assert torch.equal(back.read(network, seen, place.name), lens.read(network, seen, place.name))
+    for place in lens.sites:
+        assert torch.equal(back.read(seen, place.name), lens.read(seen, place.name))
 
 
 def test_widths_that_differ_and_missing_translators_come_back(tmp_path):
@@ -143,17 +143,17 @@ def rewritten(content, tmp_path, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda h: h["places"][1].update(name="transformer.h.O"), "does not have. Did you mean transformer.h."),
+        (lambda h: h["sites"][1].update(name="transformer.h.O"), "does not have. Did you mean transformer.h."),
         (
-            lambda h: h["places"][1].update(name="transformer.h.0.mpl"),
+            lambda h: h["sites"][1].update(name="transformer.h.0.mpl"),
             "'transformer.h.0.mpl', which gpt2 does not have",
         ),
-        (lambda h: h.update(format=2), "is of format 2; this itinf reads 1"),
+        (lambda h: h.update(format=3), "is of format 3; this itinf reads up to 2"),
         (lambda h: h.update(kind="affin"), "its kind is 'affin'"),
         (lambda h: h["record"].pop("readout"), "KeyError"),
-        (lambda h: h["places"][2].update(width=16), "is (32, 32), not (32, 16)"),
-        (lambda h: h.pop("places"), "KeyError"),
-        (lambda h: h.update(places=[]), "fitted with other blocks"),
+        (lambda h: h["sites"][2].update(width=16), "is (32, 32), not (32, 16)"),
+        (lambda h: h.pop("sites"), "KeyError"),
+        (lambda h: h.update(sites=[]), "fitted with other blocks"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(content, network, tmp_path, change, message):
@@ -220,12 +220,12 @@ def test_each_layer_reads_the_hidden_state_that_the_package_gives_it(network, da
         output = network.model(batch.inputs, output_hidden_states=True)
         for layer, h, name in zip(layers, output.hidden_states[:-1], names, strict=True):
             wanted = network.model.lm_head(network.model.transformer.ln_f(h + layer(h))).flatten(0, 1)
-            torch.testing.assert_close(read.read(network, seen, name), wanted, rtol=1e-5, atol=1e-5)
-        last = read.read(network, seen, "transformer.h.1")
+            torch.testing.assert_close(read.read(seen, name), wanted, rtol=1e-5, atol=1e-5)
+        last = read.read(seen, "transformer.h.1")
         torch.testing.assert_close(last, output.logits.flatten(0, 1), rtol=1e-5, atol=1e-5)
-    known = [p.name for p, t in zip(read.places, read.translators, strict=True) if t is not None]
+    known = [p.name for p, t in zip(read.sites, read.translators, strict=True) if t is not None]
     assert known == [*names, "transformer.h.1"]  # states inside a block have no layer
-    assert read.kind == "tuned" and read.found is None and torch.equal(read.prior, lens.prior)
+    assert read.kind == "tuned" and read.statistics is None and torch.equal(read.log_prior, lens.log_prior)
     with pytest.raises(ItinfError, match=r"no translator for 'transformer.h.0.mlp'"):
         read["transformer.h.0.mlp"]
 

@@ -14,7 +14,7 @@ import oracles
 from itinf import Alignment, Batch, Gain, ItinfError, Network, Prediction, trace
 from itinf.lenses.fit import closed_form_lens
 from itinf.lenses.fit_statistics import fit_statistics
-from itinf.lenses.lens import Lens, readers
+from itinf.lenses.lens import Lens, translators_at
 from itinf.lenses.translator import Translator
 from itinf.networks.states import sites
 from itinf.networks.trace import Trace
@@ -32,7 +32,7 @@ FIELDS = ["gain", "movement", "known"]
 
 def lens_of(network: Network, seen: Trace, kind: str = "affine", inside: bool = False) -> Lens:
     """Random translators, or identities where the width allows."""
-    found = sites(network, seen, inside)
+    found = sites(seen, inside)
     width = found[-1].width
 
     def translator(place: int) -> Translator | None:
@@ -81,13 +81,13 @@ def test_steps_through_a_lens_by_brute_force(name, target):
     network, batch = shipped(name)
     seen = trace(network, batch, gradients=False)
     lens = lens_of(network, seen)
-    by_place = {p.where: t for p, t in zip(lens.places, lens.translators, strict=True)}
+    by_place = {p.id: t for p, t in zip(lens.sites, lens.translators, strict=True)}
     known, (n, p) = seen.known.flatten(), seen.targets.shape
-    own = network.readout(network.rows(seen.states[-1]))
+    own = network.readout(network.per_prediction(seen.states[-1]))
     label = torch.nn.functional.one_hot(seen.targets.flatten().clamp_min(0), own.shape[1]).double()
     goal = label if target == "label" else own.softmax(1)
     partners = {"pairing": neighbours((n, p), 32), "same-target": same_target(seen.targets.numpy(), seen.keys)}
-    found = steps(network, seen, [target], partners, lens=lens)
+    found = steps(seen, [target], partners, lens=lens)
     assert {b for b, _, null in found if null == "observed"} == set(range(len(network.blocks)))
     for (b, _, null), step in found.items():
         if null == "order-shuffled":
@@ -114,10 +114,10 @@ def test_gain_and_movement_add_up_to_the_slope_in_a_lenss_logits(name):
     network, batch = shipped(name)
     seen = trace(network, batch, gradients=False)
     lens = lens_of(network, seen)
-    z = {p.where: lens.read(network, seen, p.name) for p in lens.places}
+    z = {p.id: lens.read(seen, p.name) for p in lens.sites}
     assert all(x.dtype == torch.float64 for x in z.values())
     known, label = seen.known.flatten(), seen.targets.flatten()
-    for (b, _, null), step in steps(network, seen, shuffled=False, lens=lens).items():
+    for (b, _, null), step in steps(seen, shuffled=False, lens=lens).items():
         assert null == "observed"
         before, after = z[seen.before[b]][known], z[seen.after[b]][known]
         hot = torch.nn.functional.one_hot(label[known], before.shape[1])
@@ -132,8 +132,8 @@ def test_identity_translators_are_the_own_readout_bit_for_bit(name):
     seen = trace(network, batch, gradients=False)
     partners = {"pairing": neighbours(tuple(seen.targets.shape), 32)}
     targets = ["label", "model"]
-    own = steps(network, seen, targets, partners)
-    through = steps(network, seen, targets, partners, lens=lens_of(network, seen, "logit"))
+    own = steps(seen, targets, partners)
+    through = steps(seen, targets, partners, lens=lens_of(network, seen, "logit"))
     assert own.keys() == through.keys() and len(own) > 6
     for key, step in own.items():
         assert all(torch.equal(getattr(step, f), getattr(through[key], f)) for f in FIELDS)
@@ -143,9 +143,9 @@ def test_identity_translators_are_the_own_readout_bit_for_bit(name):
 
 
 def ways(network: Network, seen: Trace, lens: Lens, number: int) -> dict[tuple[str, int], Step]:
-    through = readers(network, seen, lens)
+    through = translators_at(seen, lens)
     found = prediction_steps(
-        network, seen, through, {"": block_steps(seen, through), "merged": merged_steps(seen, through, number)}
+        seen, through, {"": block_steps(seen, through), "merged": merged_steps(seen, through, number)}
     )
     return {(form, block): step for (form, block, _, null), step in found.items() if null == "observed"}
 
@@ -155,7 +155,7 @@ def test_gains_telescope_over_depth(name):
     network, batch = shipped(name)
     seen = trace(network, batch, gradients=False)
     lens = lens_of(network, seen)
-    first, last = (lens.read(network, seen, lens.places[k].name) for k in (0, -1))
+    first, last = (lens.read(seen, lens.sites[k].name) for k in (0, -1))
     gain, _ = gain_and_movement(first, last, seen.targets.flatten().clamp_min(0))
     found = ways(network, seen, lens, 2)
     blocks, both = (sum(s.gain for (form, _), s in found.items() if form == f) for f in ("", "merged"))
@@ -188,9 +188,9 @@ def test_a_first_answer_carried_along_neither_moves_nor_gains_under_one_lens():
     batch = Batch(x, model.head(x.mean((2, 3))).argmax(1), np.arange(1, n + 1, dtype=np.uint64) << np.uint64(8))
     found = closed_form_lens(network, fit_statistics(network, [batch]), "shared", {})
     seen = trace(network, batch, gradients=False)
-    for step in steps(network, seen, shuffled=False, lens=found).values():
+    for step in steps(seen, shuffled=False, lens=found).values():
         assert step.gain.abs().max() < 1e-4 and step.movement.max() < 1e-8
-    naive = steps(network, seen, shuffled=False)  # the own readout takes the stretching for news
+    naive = steps(seen, shuffled=False)  # the own readout takes the stretching for news
     assert all(step.movement.mean() > 0.01 and step.gain.mean().abs() > 0.01 for step in naive.values())
 
 
@@ -273,7 +273,7 @@ def test_splits_are_by_what_the_lens_says_before_the_block():
     seen = trace(network, oracles.batch(data.inputs, data.targets))
     lens = lens_of(network, seen)
     probes = [Alignment(gradients=["readout"], forms=["raw"], lens=lens), Gain(gradients=["readout"], lens=lens)]
-    run, said = probed(network, data, probes=probes), read(network, seen, lens=lens)
+    run, said = probed(network, data, probes=probes), read(seen, lens=lens)
     for measure in ("alignment", "first_order_gain"):
         rows = numbers(run, measure=measure, subset="right before", update="update")["n_units"]
         right = [int((said[b].answer == seen.targets).sum()) for b in seen.before]
@@ -289,26 +289,26 @@ def test_the_readout_gradient_through_a_lens(name, target):
     network, batch = shipped(name)
     seen = trace(network, batch, ["label", "answer"])
     lens = lens_of(network, seen, inside=True)
-    found = read(network, seen, [target], lens=lens)
-    assert found.keys() == {p.where for p in lens.places}
+    found = read(seen, [target], lens=lens)
+    assert found.keys() == {p.id for p in lens.sites}
     known = seen.known.flatten()
-    own = network.readout(network.rows(seen.states[-1])).softmax(1).detach()
+    own = network.readout(network.per_prediction(seen.states[-1])).softmax(1).detach()
     goal = {"label": seen.targets, "answer": seen.answer}.get(target)
-    for place, translator in zip(lens.places, lens.translators, strict=True):
-        if isinstance(place.where, tuple):
-            block, part = place.where
+    for place, translator in zip(lens.sites, lens.translators, strict=True):
+        if isinstance(place.id, tuple):
+            block, part = place.id
             assert part == "mlp"
             state = seen.states[seen.before[block]] + seen.parts[block]["attention"]
         else:
-            state = seen.states[place.where]
+            state = seen.states[place.id]
         leaf = state.clone().requires_grad_()
         log = by_hand(network, leaf, translator).log_softmax(1)
         losses = -(own * log).sum(1) if goal is None else -log.gather(1, goal.flatten().clamp_min(0)[:, None])[:, 0]
         label_losses = -log.gather(1, seen.targets.flatten().clamp_min(0)[:, None])[:, 0]
-        readout = found[place.where]
+        readout = found[place.id]
         torch.testing.assert_close(readout.loss.flatten()[known], label_losses[known].detach(), rtol=1e-8, atol=1e-9)
         assert torch.equal(readout.answer.flatten(), log.argmax(1))
-        if place.where == len(seen.states) - 1:
+        if place.id == len(seen.states) - 1:
             assert not readout.gradients
             continue
         (gradient,) = torch.autograd.grad(losses[known].sum(), leaf)
@@ -406,10 +406,10 @@ def test_mistakes_are_named():
     assert set(rows.reason) == {"the lens was fitted on another readout"} and rows["mean"].isna().all()
     other, batch = shipped("gpt2")
     with pytest.raises(ItinfError, match=r"does not fit gpt2: there is no state|does not fit .* wide, not"):
-        steps(network, seen, lens=lens_of(other, trace(other, batch)))
-    wide = replace(lens, places=[replace(p, width=p.width + 1) for p in lens.places])
+        steps(seen, lens=lens_of(other, trace(other, batch)))
+    wide = replace(lens, sites=[replace(p, width=p.width + 1) for p in lens.sites])
     with pytest.raises(ItinfError, match="is 32 wide, not 33"):
-        steps(network, seen, lens=wide)
+        steps(seen, lens=wide)
 
 
 def test_a_state_without_a_translator_has_no_number_and_says_so():

@@ -39,7 +39,7 @@ def test_lenses_are_fitted_once(lensing, monkeypatch):
     monkeypatch.setattr(lens_study, "fit", None)  # nothing is fitted a second time
     again = replace(lensing)
     for made, read in zip((own, one), again.fitted(silent), strict=True):
-        assert read.record == made.record and read.found is None
+        assert read.record == made.record and read.statistics is None
         for a, b in zip(made.translators, read.translators, strict=True):
             assert (a is None and b is None) or (a.weight.equal(b.weight) and a.bias.equal(b.bias))
 
@@ -100,11 +100,11 @@ def test_a_lens_moved_by_hand(lensing):
     own, _ = lensing.fitted(silent)
     network = lensing.network
     seen = trace(network, load_batch(lensing.data, range(3)), gradients=False)
-    first, second, third = own.places[0].name, own.places[1].name, own.places[3].name
-    read = own.read(network, seen, second, fitted_at=first)
-    vectors = network.pool(seen.states[own.places[1].where])
+    first, second, third = own.sites[0].name, own.sites[1].name, own.sites[3].name
+    read = own.read(seen, second, fitted_at=first)
+    vectors = network.pool(seen.states[own.sites[1].id])
     with torch.no_grad():
         torch.testing.assert_close(read, network.head(own[first](vectors)))
-    assert not read.equal(own.read(network, seen, second))
+    assert not read.equal(own.read(seen, second))
     with pytest.raises(ItinfError, match="reads vectors of width 32, and these are 16 wide"):
-        own.read(network, seen, first, fitted_at=third)
+        own.read(seen, first, fitted_at=third)

@@ -128,7 +128,7 @@ def test_states_are_transformers_own_and_the_last_is_before_the_norm(ids):
     for ours, theirs in zip(h[:-1], hidden[:-1], strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(network.neck(h[-1]), hidden[-1])
-    read = network.readout(network.rows(h[-1])).view(2, 24, 270)
+    read = network.readout(network.per_prediction(h[-1])).view(2, 24, 270)
     torch.testing.assert_close(read, logits(network, ids), rtol=0, atol=1e-12)
     assert (network.head(network.neck(hidden[-1])) - logits(network, ids)).abs().max() > 0.1
 

@@ -15,7 +15,6 @@ from itinf.lenses.moments import Moments
 from itinf.lenses.transfer.cells import MATCHED
 from itinf.lenses.transfer.matching import matched
 from itinf.networks.readout import vectors
-from itinf.networks.states import state_at
 from itinf.networks.trace import trace
 from lens_oracles import judged, labelled, pixels
 from oracles import Chain, generator, normal, opened
@@ -72,9 +71,9 @@ def test_products_merged_in_one_pass_and_direct():
     fitted = (batch.keys >> 8) % 8 != 0
     for first, products in whole.products.items():
         torch.testing.assert_close(merged.products[first], products, rtol=1e-12, atol=1e-12)
-        segment = [p for p in whole.places if p.segment == whole.places[first].segment]
-        assert whole.places[first] is segment[0] and len(segment) > 1
-        x = torch.cat([vectors(network, state_at(network, seen, p.where))[fitted] for p in segment], 1)
+        segment = [p for p in whole.sites if p.segment == whole.sites[first].segment]
+        assert whole.sites[first] is segment[0] and len(segment) > 1
+        x = torch.cat([vectors(network, seen.state(p.id))[fitted] for p in segment], 1)
         torch.testing.assert_close(products, x.T @ x, rtol=1e-10, atol=1e-10)
 
 

@@ -98,7 +98,7 @@ def by_hand(batch, states, final, prediction):
     known = batch.targets.reshape(len(batch), -1) != IGNORED
 
     def check(found):
-        assert len(found.places) == len(states)
+        assert len(found.sites) == len(states)
         for k, x in enumerate(states):
             y = final if x.shape[:2] == final.shape[:2] else final.mean(1, keepdim=True)
             for moments, chosen in ((found.fitted[k], ~held), (found.held_out[k], held)):
@@ -130,8 +130,8 @@ def test_gpt2_also_inside_its_blocks():
     inside = [x for pair in zip(reference.states, middles, strict=False) for x in pair] + [last]
     found = fit_statistics(network, [batch], inside=True)
     by_hand(batch, inside, last, reference.final)(found)
-    assert [p.name for p in found.places][:3] == ["before transformer.h.0", "transformer.h.0.mlp", "transformer.h.0"]
-    assert [p.depth for p in found.places] == pytest.approx([k / 6 for k in range(7)])
+    assert [p.name for p in found.sites][:3] == ["before transformer.h.0", "transformer.h.0.mlp", "transformer.h.0"]
+    assert [p.depth for p in found.sites] == pytest.approx([k / 6 for k in range(7)])
     # neither batch size nor order matters, and halves add up
     for size, order in ((7, range(20)), (4, reversed(range(20)))):
         check(fit_statistics(network, parts(batch, size, order)))
@@ -147,7 +147,7 @@ def test_a_residual_network_that_pools_first():
     pooled = [h.mean((2, 3)).unsqueeze(1) for h in reference.states]
     found = fit_statistics(network, parts(batch, 6))
     by_hand(batch, pooled, pooled[-1], reference.final)(found)
-    assert [p.segment for p in found.places] == [0] * 4 + [1] * 3 + [2] * 3
+    assert [p.segment for p in found.sites] == [0] * 4 + [1] * 3 + [2] * 3
 
 
 def test_a_pre_activation_network_at_every_position():
@@ -183,14 +183,14 @@ def test_inception_with_its_bridges():
     prediction = model.fc(pooled[-1][:, 0]).unsqueeze(1)
     found = fit_statistics(network, parts(batch, 5))
     by_hand(batch, pooled, pooled[-1], prediction)(found)
-    assert [p.name for p in found.places][:5] == [
+    assert [p.name for p in found.sites][:5] == [
         "before inception3a",
         "inception3a",
         "inception3b",
         "before inception4a",
         "inception4a",
     ]
-    shared = [{p.name[-2:] for p in found.places if p.segment == s} for s in range(found.places[-1].segment + 1)]
+    shared = [{p.name[-2:] for p in found.sites if p.segment == s} for s in range(found.sites[-1].segment + 1)]
     assert {"4a", "4b", "4c"} in shared and {"5b"} in shared
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 import oracles
 from itinf import IGNORED, trace
@@ -30,7 +30,7 @@ def bits(before: Tensor, after: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
 
 def logits_of(network, seen: Trace) -> list[Tensor]:
     with torch.no_grad():
-        return [network.readout(network.rows(s)) for s in seen.states]
+        return [network.readout(network.per_prediction(s)) for s in seen.states]
 
 
 @pytest.mark.parametrize("goal", ["hard", "soft", "extreme"])
@@ -58,7 +58,7 @@ def test_steps_by_brute_force(name, target):
     goal = hot if target == "label" else z[-1].softmax(1)
     n, p = seen.targets.shape
     partners = {"pairing": neighbours((n, p), 32), "same-target": same_target(seen.targets.numpy(), seen.keys)}
-    found = steps(network, seen, [target], partners)
+    found = steps(seen, [target], partners)
     assert {b for b, _, _ in found} == {0, 1, 2}
     for (b, _, null), step in found.items():
         assert step.gain.shape == (n, p)
@@ -80,7 +80,7 @@ def test_steps_by_brute_force(name, target):
 def test_shuffled_increments_are_the_own_ones_in_another_order(name):
     network, batch = shipped(name)
     seen = trace(network, batch, gradients=False)
-    found = [steps(network, seen, seed=seed) for seed in range(8)]
+    found = [steps(seen, seed=seed) for seed in range(8)]
     observed = sum(found[0][b, "label", "observed"].gain for b in range(3))
     orders = set()
     for one in found:
@@ -109,8 +109,8 @@ def test_shuffled_increments_are_the_own_ones_in_another_order(name):
 
 def test_orders_do_not_depend_on_the_batch():
     network, batch = shipped("cifar-isotropic")
-    whole = steps(network, trace(network, batch, gradients=False))
-    second = steps(network, trace(network, batch.part(1, 2), gradients=False))
+    whole = steps(trace(network, batch, gradients=False))
+    second = steps(trace(network, batch.part(1, 2), gradients=False))
     for key, step in second.items():
         torch.testing.assert_close(step.gain, whole[key].gain[1:], rtol=1e-9, atol=1e-9)
 
@@ -120,7 +120,7 @@ def test_orders_know_nothing_of_the_bootstraps_weights():
     n = 4000
     batch = oracles.batch(normal(n, 4, 1, 1), torch.arange(n) % 4)
     seen = trace(network, batch, gradients=False)
-    found = steps(network, seen)
+    found = steps(seen)
     z = logits_of(network, seen)
     first = [gain_and_movement(z[0], z[0] + z[b + 1] - z[b], seen.targets[:, 0])[0] / math.log(2) for b in range(3)]
     leads = torch.stack([(found[0, "label", "order-shuffled"].gain[:, 0] - f).abs() for f in first]).argmin(0).numpy()
@@ -133,16 +133,16 @@ def test_orders_know_nothing_of_the_bootstraps_weights():
 def test_ignored_units_take_no_part():
     network, batch = shipped("gpt2")
     assert (batch.targets == IGNORED).any()
-    found = steps(network, trace(network, batch, gradients=False))
+    found = steps(trace(network, batch, gradients=False))
     for step in found.values():
         assert torch.equal(step.known, batch.targets != IGNORED)
 
 
 def test_no_step_where_the_readout_does_not_fit_and_no_order_across_a_bridge():
     network, batch = shipped("googlenet")
-    assert not steps(network, trace(network, batch, gradients=False))  # only the last state has the readout's width
+    assert not steps(trace(network, batch, gradients=False))  # only the last state has the readout's width
     network = oracles.careless()
-    found = steps(network, trace(network, oracles.batch(normal(3, 4, 2, 2)), gradients=False))
+    found = steps(trace(network, oracles.batch(normal(3, 4, 2, 2)), gradients=False))
     assert {(b, null) for b, _, null in found} == {(b, "observed") for b in range(3)}
 
 
@@ -152,9 +152,10 @@ def chain(blocks: int, bridge: int = 0) -> Trace:
     for block in range(1, blocks):
         before.append(after[-1] + (block == bridge))
         after.append(before[-1] + 1)
+    network = oracles.opened(oracles.Chain([nn.Identity() for _ in range(blocks)], nn.Linear(1, 1)))
     nothing = torch.zeros(1, 1, dtype=torch.int64)
     states = [torch.zeros(1)] * (after[-1] + 1)
-    return Trace(states, before, after, [], [], {}, nothing, np.zeros(1, np.uint64), nothing, nothing)
+    return Trace(network, states, before, after, [], [], {}, nothing, np.zeros(1, np.uint64), nothing, nothing)
 
 
 def test_fifteen_blocks_in_six_steps():

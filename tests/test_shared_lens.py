@@ -128,7 +128,7 @@ def test_a_segment_of_its_own_has_nothing_left_to_be_fitted_on():
 
 
 def nothing_is_kept(judged, lens, slack):
-    for j in range(len(judged.grid.places)):
+    for j in range(len(judged.grid.sites)):
         row = judged.row("retention", lens, j)
         assert row.lo - slack <= 0 <= row.hi + slack and row["mean"] < 0.1
 

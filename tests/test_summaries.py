@@ -38,7 +38,7 @@ def cells(found, measure, target, form=""):
 @pytest.mark.parametrize(("measure", "target"), [("retention", t) for t in TARGETS] + [("transfer_penalty", "label")])
 def test_means_of_cells(found, rows, measure, target):
     kept = cells(found, measure, target)
-    depth = [place.depth for place in found.grid.places]
+    depth = [place.depth for place in found.grid.sites]
     mine = rows[
         (rows.measure == measure) & (rows.target == target) & (rows.form == "") & (rows.direction != "one lens")
     ]
@@ -62,7 +62,9 @@ def test_means_of_cells(found, rows, measure, target):
 def test_an_interval_is_that_of_the_mean(found, rows):
     kept = Retention(found.grid, "label")
     for distance, direction, sign in ((2, "forward", 1), (1, "backward", -1)):
-        reads = [r for r in found.grid.reads if r.moved and r.form == "" and r.at - r.fitted_at == sign * distance]
+        reads = [
+            r for r in found.grid.reads if r.off_diagonal and r.form == "" and r.at - r.fitted_at == sign * distance
+        ]
         mean = np.mean([x for r in reads if (x := kept.of(r)[0]) is not None], axis=0)
         row = rows[(rows.measure == "retention") & (rows.target == "label") & (rows.form == "")]
         row = row[(row.distance == distance) & (row.direction == direction)].iloc[0]

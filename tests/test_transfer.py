@@ -26,7 +26,6 @@ from itinf.lenses.transfer.scores import GROUPS, TARGETS
 from itinf.lenses.transfer.table import transfer_table
 from itinf.lenses.transfer.temperature import BETAS, best_betas
 from itinf.networks.readout import logits, vectors
-from itinf.networks.states import state_at
 from itinf.networks.trace import trace
 from itinf.statistics.intervals import interval
 from lens_oracles import COUNT, Brute, carrying, case, judged, labelled
@@ -73,7 +72,7 @@ class Case:
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), inside=True)
         self.reads = cells_of(self.lens, rotations=2)
         draw = torch.rand(2, len(self.reads), generator=generator(3), dtype=torch.float64)
-        own = torch.tensor([read.own for read in self.reads])
+        own = torch.tensor([read.diagonal for read in self.reads])
         self.betas = torch.where(own, 0.5 + draw, (4 * draw - 1).clamp_min(0))  # of others a quarter 0, half above 1
         data = as_data(answered(self.network, make(30, seed=2)), self.network.unit)
         order = keyed_order(data, None, 0)
@@ -113,7 +112,7 @@ KEY = ["index", "lens", "fitted_at", "form", "null", "null_seed", "measure", "ta
 def wanted(brute, read, betas, own, last):
     """(measure, target) -> estimate (1 + B,) in the table's units, or None where there is none."""
     bits = 1 / math.log(2)
-    log, base = brute.log(brute.places[read.at].where, read.translator), own[read.at]
+    log, base = brute.log(brute.sites[read.at].id, read.translator), own[read.at]
     found = {}
     if read.fitted_at in (-1, read.at) and read.null == "observed":
         found |= {
@@ -149,7 +148,7 @@ def own_read(reads, at):
 def test_every_number_by_brute_force(tiny):
     grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
     found = {tuple(r[k] for k in KEY): r for _, r in transfer_table(tiny.network, grid).iterrows()}
-    own = [brute.log(p.where, t) for p, t in zip(tiny.lens.places, tiny.lens.translators, strict=True)]
+    own = [brute.log(p.id, t) for p, t in zip(tiny.lens.sites, tiny.lens.translators, strict=True)]
     betas = {read: tiny.betas[:, k].tolist() for k, read in enumerate(tiny.reads)}
     end = betas[own_read(betas, len(own) - 1)]
     last = {target: brute.readable(own[-1], target, beta) for target, beta in zip(TARGETS, end, strict=True)}
@@ -181,9 +180,9 @@ def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
     rows = table[table.measure == "lens_marginal_bias"].set_index(["lens", "index"])
     group = (tiny.batch.keys % np.uint64(GROUPS)).astype(int)
     present = np.unique(group)
-    assert len(present) > 3 and len(rows) == len(grid.judged) > 6
-    for read in grid.judged:
-        log = brute.log(brute.places[read.at].where, read.translator)
+    assert len(present) > 3 and len(rows) == len(grid.scored_in_full) > 6
+    for read in grid.scored_in_full:
+        log = brute.log(brute.sites[read.at].id, read.translator)
         left = np.array([brute.marginal(log, group != g) for g in present])
         error = math.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
         half = stats.t.ppf(0.975, len(left) - 1) * error
@@ -199,7 +198,7 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
     halves.merge(tiny.grid(slice(20, 30), slice(11, 20)))
     torch.testing.assert_close(numbers(halves), numbers(whole), rtol=1e-9, atol=1e-9)
     assert halves.units == whole.units and halves.clusters == 30
-    classes = len(tiny.lens.prior)
+    classes = len(tiny.lens.log_prior)
     for rows, cells, least, slab in (
         (640, (1, 2**25), 64, 3 * classes),
         (40, (1, 2**25), 1, 2**18),
@@ -232,7 +231,7 @@ def test_temperatures_are_chosen_by_the_losses_of_all_units(tiny):
     found = temperatures(tiny.network, tiny.lens, reads, (tiny.batch.part(p.start, p.stop) for p in pieces))
     assert found.shape == (2, len(reads)) and found.unique().numel() > 8
     for row, target in zip(found, TARGETS, strict=True):
-        logs = [brute.log(brute.places[read.at].where, read.translator) for read in reads]
+        logs = [brute.log(brute.sites[read.at].id, read.translator) for read in reads]
         losses = [[-brute.readable(log, target, beta)[0] for log in logs] for beta in BETAS]
         torch.testing.assert_close(row, best_betas(torch.tensor(losses)), rtol=1e-6, atol=1e-9)
 
@@ -277,12 +276,12 @@ def test_the_identity_translator_is_the_logit_lens_bit_for_bit(tiny):
         tiny.network, answered(tiny.network, (images if tiny.network.unit == "image" else tokens)(160)), "logit"
     )
     fits = 0
-    for place, translator in zip(logit.places, logit.translators, strict=True):
-        if place.width != logit.places[-1].width:
+    for place, translator in zip(logit.sites, logit.translators, strict=True):
+        if place.width != logit.sites[-1].width:
             assert translator is None
             continue
-        state = state_at(tiny.network, seen, place.where)
-        assert torch.equal(logit.read(tiny.network, seen, place.name), tiny.network.readout(tiny.network.rows(state)))
+        state = seen.state(place.id)
+        assert torch.equal(logit.read(seen, place.name), tiny.network.readout(tiny.network.per_prediction(state)))
         fits += 1
     assert fits >= 2
 
@@ -301,14 +300,14 @@ def test_a_linear_head_says_the_same_in_the_same_memory(tiny):
     heads = (tiny.network.head, lambda x: tiny.network.head(x))
     kept = [[], []]
     for found, head in zip(kept, heads, strict=True):
-        for said in cell_logits(replace(tiny.network, head=head), seen, tiny.lens.places, tiny.reads, units):
+        for said in cell_logits(
+            replace(seen, network=replace(tiny.network, head=head)), tiny.lens.sites, tiny.reads, units
+        ):
             found.append((said.reads, said.logits.clone()))
     for (reads, here), (others, there) in zip(*kept, strict=True):
         assert reads == others and torch.equal(here, there)
-        state = tiny.lens.places[tiny.reads[reads[0]].at]
-        wanted = tiny.reads[reads[-1]].translator(
-            vectors(tiny.network, state_at(tiny.network, seen, state.where))[units]
-        )
+        state = tiny.lens.sites[tiny.reads[reads[0]].at]
+        wanted = tiny.reads[reads[-1]].translator(vectors(tiny.network, seen.state(state.id))[units])
         torch.testing.assert_close(here[-1], logits(tiny.network, wanted))
 
 
@@ -341,7 +340,7 @@ def test_few_clusters_have_numbers_without_intervals(tiny):
 
 def test_a_state_without_a_translator_is_not_read(tiny):
     lens = replace(tiny.lens, translators=[None if k == 1 else t for k, t in enumerate(tiny.lens.translators)])
-    for given in (lens, replace(lens, found=None)):
+    for given in (lens, replace(lens, statistics=None)):
         reads = cells_of(given)
         assert {r.at for r in reads} == {r.at for r in tiny.reads} - {1} and 1 not in {r.fitted_at for r in reads}
         grid = TransferMatrix(tiny.network, given, reads, torch.ones(2, len(reads)), 0, REPLICATES)
@@ -440,7 +439,7 @@ def test_lenses_are_read_within_their_segment():
     layers = [nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(widths)]
     network = opened(Chain(layers, nn.Linear(4, 3)))
     lens = fit(network, labelled(network, normal(60, 4), 1))
-    assert [(p.width, p.segment) for p in lens.places] == [(4, 0), (6, 1), (6, 1), (4, 2)]
+    assert [(p.width, p.segment) for p in lens.sites] == [(4, 0), (6, 1), (6, 1), (4, 2)]
     found = {}
     for read in cells_of(lens):
         found.setdefault((read.lens, read.form, read.null), set()).add((read.fitted_at, read.at))

@@ -17,9 +17,8 @@ from itinf.lenses.fit import fit
 from itinf.lenses.fit_statistics import is_held_out
 from itinf.lenses.kfac import KFAC
 from itinf.lenses.tuned import Recipe, tune
-from itinf.networks import trace
+from itinf.networks import readout, trace
 from itinf.networks.readout import vectors
-from itinf.networks.states import state_at
 
 SHORT = Recipe(passes=4, units=64, rate=0.1)
 
@@ -50,13 +49,13 @@ def held_out_kl(network, data, lens, clusters=None, seed=0):
     seen = trace.trace(network, batch, gradients=False)
     known = (seen.targets != IGNORED).flatten()
     with torch.no_grad():
-        final = network.readout(network.rows(seen.states[-1]))[known].double().log_softmax(1)
+        final = network.readout(network.per_prediction(seen.states[-1]))[known].double().log_softmax(1)
     found = []
-    for place, translator in zip(lens.places, lens.translators, strict=True):
+    for place, translator in zip(lens.sites, lens.translators, strict=True):
         if translator is None:
             found.append(None)
             continue
-        read = lens.read(network, seen, place.name)[known].double().log_softmax(1)
+        read = lens.read(seen, place.name)[known].double().log_softmax(1)
         found.append(float((final.exp() * (final - read)).sum(1).mean()))
     return found
 
@@ -65,7 +64,7 @@ def test_scores_are_those_of_the_lens_and_never_worse_than_the_start(case):
     network, data = case
     lens = fit(network, data, "tuned", recipe=SHORT)
     start = fit(network, data, "affine")
-    assert lens.kind == "tuned" and lens.found is not None and lens.places == start.places
+    assert lens.kind == "tuned" and lens.statistics is not None and lens.sites == start.sites
     assert lens.record["kl"] == pytest.approx(held_out_kl(network, data, lens), rel=1e-4, abs=1e-6)
     assert lens.record["start_kl"] == pytest.approx(held_out_kl(network, data, start), rel=1e-4, abs=1e-6)
     pairs = list(zip(lens.record["kl"], lens.record["start_kl"], strict=True))
@@ -87,11 +86,11 @@ def test_the_network_is_left_as_it_was():
 def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
     network, data = tiny.gpt2(), tiny.tokens(20)
     lens = fit(network, data, "affine")
-    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(precision=precision), 20)
+    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(precision=precision), 20)
     states = some.states(next(some.batches(np.arange(20))))
-    polish = KFAC(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    polish = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
     polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
+    monkeypatch.setattr(readout, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
     tuned._add_gradient(some, [(1, polish)], states)
 
     weight, bias = (x.clone().requires_grad_() for x in (polish.weight, polish.bias))
@@ -108,9 +107,9 @@ def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monk
     """Against the sum over all targets; drawing them leaves noise only."""
     network, data = tiny.gpt2(), tiny.tokens(400)
     lens = fit(network, data, "affine")
-    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.places, Recipe(), 400)
+    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(), 400)
     states = some.states(next(some.batches(np.arange(400))))
-    polish = KFAC(lens.translators[1], lens.found.fitted[1].mean, network.device)
+    polish = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
     monkeypatch.setattr(tuned, "CURVED", 10**6)
     tuned._bend(some, [(1, polish)], states, seed=0)
 
@@ -128,7 +127,7 @@ def test_few_logits_exist_at_once(monkeypatch):
     network, data = tiny.gpt2(), tiny.tokens(60)
     rows = []
     hook = network.head.register_forward_hook(lambda module, args, out: rows.append(len(args[0].flatten(0, -2))))
-    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)
+    monkeypatch.setattr(readout, "CHUNK_BYTES", 4 * 61 * 7)
     tune(network, data, fit(network, data, "affine"), SHORT)
     hook.remove()
     assert max(rows) == 7
@@ -136,9 +135,9 @@ def test_few_logits_exist_at_once(monkeypatch):
 
 def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
     network, data, sizes = tiny.gpt2(), tiny.tokens(200), []
-    start, add = fit(network, data, "affine"), KFAC.add
+    start, add = fit(network, data, "affine"), KFAC.add_gradient
     fitted = int((~is_held_out(keyed_order(data, None, 0).keys)).sum()) * tiny.SEQUENCE
-    monkeypatch.setattr(KFAC, "add", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
+    monkeypatch.setattr(KFAC, "add_gradient", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
     for units, steps in ((10, fitted / 10), (512, tuned.LEAST)):
         sizes.clear()
         tune(network, data, start, Recipe(units=units))
@@ -149,7 +148,7 @@ def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
 def test_chunks_change_nothing(monkeypatch):
     network, data = tiny.gpt2(), tiny.tokens(60)
     whole = fit(network, data, "tuned", recipe=SHORT)
-    monkeypatch.setattr(trace, "CHUNK_BYTES", 4 * 61 * 7)
+    monkeypatch.setattr(readout, "CHUNK_BYTES", 4 * 61 * 7)
     parts = fit(network, data, "tuned", recipe=SHORT)
     assert parts.record["kl"] == pytest.approx(whole.record["kl"], rel=1e-3, abs=1e-6)
 
@@ -167,10 +166,10 @@ def test_no_step_leaves_the_logit_lens_bit_for_bit():
     network, data = tiny.gpt2(), tiny.tokens(60)
     lens = tune(network, data, fit(network, data, "logit"), Recipe(passes=0))
     seen = trace.trace(network, load_batch(data, range(10)), gradients=False)
-    for place in lens.places:
+    for place in lens.sites:
         with torch.no_grad():
-            logits = network.readout(vectors(network, state_at(network, seen, place.where)))
-        assert torch.equal(lens.read(network, seen, place.name), logits)
+            logits = network.readout(vectors(network, seen.state(place.id)))
+        assert torch.equal(lens.read(seen, place.name), logits)
 
 
 def test_steps_that_help_nowhere_leave_the_start():
@@ -202,7 +201,7 @@ def test_a_lens_that_exists_is_found():
     model = nn.Sequential(nn.Embedding(40, width), nn.Linear(width, width), nn.Linear(width, classes))
     blocks = [itinf.Block("1")]
     run = lambda model, ids: model[1](model[0](ids))  # noqa: E731
-    network = itinf.Network(model, blocks, "n t c", model[2], "token", run=run)
+    network = itinf.Network(model, blocks, "n t c", model[2], "token", trunk=run)
     draw = torch.Generator().manual_seed(1)
     data = [(torch.randint(40, (8,), generator=draw), torch.randint(classes, (8,), generator=draw)) for _ in range(60)]
     data = itinf.data.dataset.as_data(data, "token")
@@ -234,7 +233,7 @@ def test_products_in_bfloat16_find_nearly_the_same():
 def test_states_that_the_readout_does_not_fit_stay_unread():
     network, data = tiny.resnet(), tiny.images(300)
     lens = tune(network, data, fit(network, data, "logit"), Recipe(passes=1))
-    missing = [place.width != lens.places[-1].width for place in lens.places]
+    missing = [place.width != lens.sites[-1].width for place in lens.sites]
     assert any(missing) and [t is None for t in lens.translators] == missing
     assert [kl is None for kl in lens.record["kl"]] == missing
 
@@ -254,7 +253,7 @@ def test_mistakes_are_explained():
     network, data = tiny.gpt2(), tiny.tokens(60)
     start = fit(network, data, "affine")
     with pytest.raises(ItinfError, match="read from a file has no moments"):
-        tune(network, data, dataclasses.replace(start, found=None), SHORT)
+        tune(network, data, dataclasses.replace(start, statistics=None), SHORT)
     with pytest.raises(ItinfError, match=r"of 1 clusters [01] are held out"):
         tune(network, data, start, SHORT, clusters=1)
     for wrong in ({"passes": -1}, {"units": 0}, {"rate": 0}, {"rate": float("nan")}, {"precision": "float16"}):

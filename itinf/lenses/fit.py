@@ -71,9 +71,9 @@ def fit(
 def closed_form_lens(network: Network, found: FitStatistics, kind: Kind, about: dict[str, Any]) -> Lens:
     """The lens of a kind that a collection gives, see ``fit``."""
     if kind == "logit":
-        width = found.places[-1].width
+        width = found.sites[-1].width
         made: list[Translator | None] = [
-            Translator.identity(width) if place.width == width else None for place in found.places
+            Translator.identity(width) if place.width == width else None for place in found.sites
         ]
     elif kind == "affine":
         made = [Translator.of(*one) for one in affine_maps(network, found)]
@@ -89,12 +89,12 @@ def closed_form_lens(network: Network, found: FitStatistics, kind: Kind, about: 
         "torch": version("torch"),
         **about,
     }
-    return Lens(kind, found.places, made, log_prior(found), mean_final(found), record, found)
+    return Lens(kind, found.sites, made, log_prior(found), mean_final(found), record, found)
 
 
 def affine_maps(network: Network, found: FitStatistics) -> list[AffineMap]:
     """For each place the least-squares map to the last state's vectors, ridge chosen on held-out clusters."""
-    for place, fitted in sorted(zip(found.places, found.fitted, strict=True), key=lambda one: -one[0].width):
+    for place, fitted in sorted(zip(found.sites, found.fitted, strict=True), key=lambda one: -one[0].width):
         require_units(fitted, f"{network.name}, state {place.name!r}")  # the widest needs most, and says so first
     return [best(m, held_out) for m, held_out in zip(found.fitted, found.held_out, strict=True)]
 
@@ -109,15 +109,15 @@ def shared_maps(found: FitStatistics, leave_out: bool, rotated: int | None = Non
         rotated: seed of a fresh random rotation for every place, the null without a common code.
     """
     maps: list[AffineMap] = []
-    for segment in dict.fromkeys(place.segment for place in found.places):
-        where = [k for k, place in enumerate(found.places) if place.segment == segment]
+    for segment in dict.fromkeys(place.segment for place in found.sites):
+        where = [k for k, place in enumerate(found.sites) if place.segment == segment]
         fitted, held_out = ([m[k] for k in where] for m in (found.fitted, found.held_out))
         if leave_out and len(where) == 1:
-            maps.append(_mean(fitted[0].y / fitted[0].n, found.places[where[0]].width))
+            maps.append(_mean(fitted[0].y / fitted[0].n, found.sites[where[0]].width))
             continue
         turns = None
         if rotated is not None:
-            turns = [rotation(found.places[k].width, rotated * 10_000 + k) for k in where]
+            turns = [rotation(found.sites[k].width, rotated * 10_000 + k) for k in where]
         maps += shared(fitted, held_out, leave_out, turns)
     return maps
 

@@ -14,7 +14,7 @@ from ..data.dataset import IGNORED, Batch
 from ..errors import ItinfError
 from ..networks.network import Network
 from ..networks.readout import chunks, classes_of, logits, pools_first, require_finite, vectors
-from ..networks.states import Site, sites, state_at
+from ..networks.states import Site, sites
 from ..networks.trace import Trace, trace
 from .moments import Moments
 
@@ -27,7 +27,7 @@ class FitStatistics:
     """What every closed-form lens is made from; merges by ``+``.
 
     Attributes:
-        places: the states, in order of depth; the last is the network's own last state.
+        sites: of the states, in order of depth; the last is the network's own last state.
         fitted, held_out: for each place, moments of its vectors with the last state's.
         targets: (2, classes) how often each target occurs among fitted and held-out units.
         final: (classes,) sum of the network's final distributions over fitted units.
@@ -35,7 +35,7 @@ class FitStatistics:
             S states side by side, where channels may have to be matched.
     """
 
-    places: list[Site]
+    sites: list[Site]
     fitted: list[Moments] = field(default_factory=list)
     held_out: list[Moments] = field(default_factory=list)
     targets: Tensor = field(default_factory=lambda: torch.zeros(2, 0))
@@ -48,10 +48,10 @@ class FitStatistics:
         return round(float(self.targets.sum()))
 
     def __add__(self, other: FitStatistics) -> FitStatistics:
-        if self.places != other.places:
+        if self.sites != other.sites:
             raise ItinfError("These were collected from different states and cannot be added.")
         return FitStatistics(
-            self.places,
+            self.sites,
             [a + b for a, b in zip(self.fitted, other.fitted, strict=True)],
             [a + b for a, b in zip(self.held_out, other.held_out, strict=True)],
             self.targets + other.targets,
@@ -78,8 +78,8 @@ def fit_statistics(network: Network, batches: Iterable[Batch], inside: bool = Fa
     for batch in batches:
         seen = trace(network, batch, gradients=False)
         if total is None:
-            total = _nothing(network, seen, inside)
-        _add(network, seen, total)
+            total = _nothing(seen, inside)
+        _add(seen, total)
     if total is None:
         raise ItinfError("There are no data to fit a lens on.")
     return total
@@ -90,9 +90,9 @@ def is_held_out(keys: np.ndarray) -> np.ndarray:
     return (keys >> np.uint64(8)) % np.uint64(HELD_OUT) == 0
 
 
-def _nothing(network: Network, seen: Trace, inside: bool) -> FitStatistics:
-    found = sites(network, seen, inside)
-    classes, width = classes_of(network, network.rows(seen.states[-1])), found[-1].width
+def _nothing(seen: Trace, inside: bool) -> FitStatistics:
+    network, found = seen.network, sites(seen, inside)
+    classes, width = classes_of(network, network.per_prediction(seen.states[-1])), found[-1].width
     fitted, held_out = ([Moments.none(place.width, width) for place in found] for _ in range(2))
     targets, final = (torch.zeros(*shape, dtype=torch.float64) for shape in ((2, classes), (classes,)))
     return FitStatistics(found, fitted, held_out, targets, final, _no_products(network, found))
@@ -107,20 +107,21 @@ def _no_products(network: Network, places: list[Site]) -> dict[int, Tensor]:
     return {first: torch.zeros(size, size, dtype=torch.float64) for first, size in sizes.items()}
 
 
-def _add(network: Network, seen: Trace, total: FitStatistics) -> None:
+def _add(seen: Trace, total: FitStatistics) -> None:
+    network = seen.network
     known = (seen.targets != IGNORED).flatten().cpu()
     held = torch.from_numpy(is_held_out(seen.keys)).repeat_interleave(seen.targets.shape[1])
     last = vectors(network, seen.states[-1])
     beside: dict[int, list[Tensor]] = {}
-    for k, place in enumerate(total.places):
-        own = vectors(network, state_at(network, seen, place.where))
+    for k, place in enumerate(total.sites):
+        own = vectors(network, seen.state(place.id))
         require_finite(network, place.name, own)
         for moments, chosen in ((total.fitted, known & ~held), (total.held_out, known & held)):
             if bool(chosen.any()):
                 moments[k] = moments[k] + Moments.of(*_pairs(own[chosen.to(own.device)], last[chosen.to(own.device)]))
         beside.setdefault(place.segment, []).append(own[(known & ~held).to(own.device)])
     for first, products in total.products.items():
-        joined = torch.cat(beside[total.places[first].segment], 1).double().cpu()
+        joined = torch.cat(beside[total.sites[first].segment], 1).double().cpu()
         products += joined.T @ joined
     labels = seen.targets.flatten().cpu()
     for row, chosen in enumerate((known & ~held, known & held)):

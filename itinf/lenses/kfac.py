@@ -41,13 +41,13 @@ class KFAC:
         change = F.linear(x, weight + self.weight, bias + self.bias - self.weight @ self.mean)
         return x + change if self.start.square else change
 
-    def add(self, x: Tensor, slope: Tensor) -> None:
+    def add_gradient(self, x: Tensor, slope: Tensor) -> None:
         """Adds the gradient of a loss whose derivative by the translated (…, D) is (…, E)."""
         x, slope = (x - self.mean).flatten(0, -2), slope.flatten(0, -2)
         self.gradient[0] += slope.T @ x
         self.gradient[1] += slope.sum(0)
 
-    def bend(self, x: Tensor, slope: Tensor, count: int) -> None:
+    def add_curvature(self, x: Tensor, slope: Tensor, count: int) -> None:
         """Adds the curvature of some of ``count`` units, from derivatives of losses with drawn targets.
 
         Positions of one unit may all push the same way, so together they may bend as the square of their number.

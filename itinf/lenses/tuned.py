@@ -16,7 +16,7 @@ from ..errors import ItinfError
 from ..networks.hooks import frozen
 from ..networks.network import Network
 from ..networks.readout import chunks, logits, vectors
-from ..networks.states import Site, state_at
+from ..networks.states import Site
 from ..networks.trace import trace
 from .fit_statistics import is_held_out
 from .kfac import KFAC
@@ -88,7 +88,7 @@ def tune(
     Raises:
         ItinfError: a start without moments, or no clusters held out.
     """
-    if start.found is None:
+    if start.statistics is None:
         raise ItinfError(
             f"A lens read from a file has no moments, so {start!r} cannot be tuned. "
             "Fit one here: kind 'tuned' fits its own affine start."
@@ -102,9 +102,9 @@ def tune(
         )
     polishes = [
         None if translator is None else KFAC(translator, moments.mean, network.device)
-        for translator, moments in zip(start.translators, start.found.fitted, strict=True)
+        for translator, moments in zip(start.translators, start.statistics.fitted, strict=True)
     ]
-    some = _Clusters(network, data, order, start.places, recipe, batch)
+    some = _Clusters(network, data, order, start.sites, recipe, batch)
     _fit(some, polishes, ~held_out, seed, progress)
     found = _scores(some, polishes, held_out, progress)  # (places, shares)
     made = [
@@ -126,7 +126,7 @@ class _Clusters:
     network: Network
     data: Data
     order: Order
-    places: Sequence[Site]
+    sites: Sequence[Site]
     recipe: Recipe
     batch: int
 
@@ -146,7 +146,7 @@ class _Clusters:
         with self.products():
             seen = trace(self.network, batch, gradients=False)
         known = (seen.targets != IGNORED).flatten()
-        return [vectors(self.network, state_at(self.network, seen, p.where)).float()[known] for p in self.places]
+        return [vectors(self.network, seen.state(p.id)).float()[known] for p in self.sites]
 
     def logits(self, translated: Tensor) -> Tensor:
         """(R, classes) float32."""
@@ -213,7 +213,7 @@ def _bend(some: _Clusters, learn: Sequence[tuple[int, KFAC]], states: Sequence[T
         drawn = torch.zeros_like(final).scatter_(1, torch.multinomial(final, 1, generator=random), 1)
         for k, polish in learn:
             x = states[k][part]
-            polish.bend(x, some.slope(polish(x), drawn), len(states[-1]))
+            polish.add_curvature(x, some.slope(polish(x), drawn), len(states[-1]))
 
 
 def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, KFAC]], states: Sequence[Tensor]) -> None:
@@ -224,7 +224,7 @@ def _add_gradient(some: _Clusters, learn: Sequence[tuple[int, KFAC]], states: Se
             final = some.logits(states[-1][part]).softmax(1)
         for k, polish in learn:
             x = states[k][part]
-            polish.add(x, some.slope(polish(x), final) / count)
+            polish.add_gradient(x, some.slope(polish(x), final) / count)
 
 
 def _scores(some: _Clusters, polishes: Sequence[KFAC | None], held_out: np.ndarray, progress: Progress) -> Tensor:

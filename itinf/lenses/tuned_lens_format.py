@@ -48,7 +48,7 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
     """
     folder = Path(folder)
     config, given = _config(folder / CONFIG), read_weights(folder / PARAMS)
-    layers, width = len(network.blocks), like.places[-1].width
+    layers, width = len(network.blocks), like.sites[-1].width
     _require(like.record.get("readout") == readout_fingerprint(network), folder, f"{like!r} is of another network")
     _require_network(network, like)
     kind = config.get("lens_type", LINEAR)
@@ -68,7 +68,7 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
         folder,
         f"its tensors differ from 0.weight … {layers - 1}.weight at {sorted(wanted ^ set(given))[:3]}",
     )
-    made: list[Translator | None] = [None] * len(like.places)
+    made: list[Translator | None] = [None] * len(like.sites)
     made[-1] = Translator.identity(width)
     for i, k in enumerate(_inputs(network, like)):
         shift = given[f"{i}.bias"] if bias else torch.zeros(width)
@@ -76,7 +76,7 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
         _require(fits, folder, f"layer {i} has shape {tuple(given[f'{i}.weight'].shape)}; expected {(width, width)}")
         made[k] = Translator(given[f"{i}.weight"].float(), shift.float())
     record = {"network": network.name, "weights": network.weights, "readout": like.record["readout"], "package": config}
-    return replace(like, kind="tuned", translators=made, record=record, found=None)
+    return replace(like, kind="tuned", translators=made, record=record, statistics=None)
 
 
 def write_tuned_lens_folder(lens: Lens, folder: str | Path, network: Network) -> None:
@@ -95,12 +95,12 @@ def write_tuned_lens_folder(lens: Lens, folder: str | Path, network: Network) ->
     for i, k in enumerate(_inputs(network, lens)):
         translator = lens.translators[k]
         if translator is None:
-            raise ItinfError(f"The lens has no translator for {lens.places[k].name!r}, which the package needs.")
+            raise ItinfError(f"The lens has no translator for {lens.sites[k].name!r}, which the package needs.")
         tensors |= {f"{i}.{key}": value.detach().cpu().clone() for key, value in translator.state_dict().items()}
     named = getattr(getattr(network.model, "config", None), "name_or_path", "")
     config = {
         "base_model_name_or_path": named or network.name,
-        "d_model": lens.places[-1].width,
+        "d_model": lens.sites[-1].width,
         "num_hidden_layers": len(network.blocks),
         "bias": True,
         "base_model_revision": None,
@@ -127,13 +127,13 @@ def unembed_hash(network: Network) -> str | None:
 
 def _inputs(network: Network, lens: Lens) -> list[int]:
     """For each block the number of the place that it reads."""
-    places = {place.name: k for k, place in enumerate(lens.places)}
+    places = {place.name: k for k, place in enumerate(lens.sites)}
     previous = [places[block.name] for block in network.blocks]
     return [places.get(f"before {block.name}", previous[i - 1]) for i, block in enumerate(network.blocks)]
 
 
 def _require_network(network: Network, lens: Lens) -> None:
-    widths = {place.width for place in lens.places}
+    widths = {place.width for place in lens.sites}
     if network.unit != "token" or len(widths) > 1 or not isinstance(network.head, nn.Linear):
         raise ItinfError(
             f"The tuned-lens package reads transformers of one width with a linear unembedding; {network.name} has "

@@ -85,13 +85,13 @@ def check(network: Network, batch: Batch | None = None) -> Report:
         return report
     report.findings += [
         _taps(network, batch),
-        readout_finding(network, batch, seen),
-        *_branches(network, seen),
-        _gradients(network, seen),
+        readout_finding(batch, seen),
+        *_branches(seen),
+        _gradients(seen),
         *_gauge(network, batch),
         Finding("units", "ok", f"{seen.targets.numel()} {network.unit}s in {len(seen)} clusters"),
     ]
-    report.layout = _layout(network, seen)
+    report.layout = _layout(seen)
     return report
 
 
@@ -118,16 +118,17 @@ def require_readout(network: Network, batch: Batch) -> None:
     Raises:
         ItinfError: with the shapes or sizes that disagree.
     """
-    finding = readout_finding(network, batch, trace(network, batch, gradients=False))
+    finding = readout_finding(batch, trace(network, batch, gradients=False))
     if finding.status == "failed":
         raise ItinfError(f"{network.name}: {finding.subject} does not hold: {finding.detail}. See itinf check.")
 
 
-def readout_finding(network: Network, batch: Batch, seen: Trace) -> Finding:
+def readout_finding(batch: Batch, seen: Trace) -> Finding:
     """Does the readout of the last state give the model's own logits?"""
+    network = seen.network
     subject = "readout(h_L) equals the model's logits"
     with torch.no_grad():
-        logits = network.readout(network.rows(seen.states[-1]))
+        logits = network.readout(network.per_prediction(seen.states[-1]))
         own = first_tensor(network.model(_inputs(network, batch)))
     inside = isinstance(network.head, nn.Module) and any(m is network.head for m in network.model.modules())
     if own is None or own.numel() != logits.numel():
@@ -156,7 +157,8 @@ def _taps(network: Network, batch: Batch) -> Finding:
     return Finding("outputs are bit-identical under taps", "ok" if same else "failed")
 
 
-def _branches(network: Network, seen: Trace) -> list[Finding]:
+def _branches(seen: Trace) -> list[Finding]:
+    network = seen.network
     findings = []
     for place, block in enumerate(network.blocks):
         before, after = seen.states[seen.before[place]], seen.states[seen.after[place]]
@@ -202,7 +204,7 @@ def _summed(findings: list[Finding]) -> list[Finding]:
     return failed
 
 
-def _gradients(network: Network, seen: Trace) -> Finding:
+def _gradients(seen: Trace) -> Finding:
     subject = "a gradient at every state"
     for place, gradient in enumerate(seen.gradients["label"].states):
         size = float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
@@ -224,7 +226,7 @@ def _gauge(network: Network, batch: Batch) -> list[Finding]:
         return [Finding(subject, "not tested", "declared, no regauge to test it with")]
     plain = copy.deepcopy(network).to("cpu", torch.float64)
     reference = trace(plain, batch, gradients=False)
-    numbers = segments(plain, reference)
+    numbers = segments(reference)
     main = [reference.before[0], *reference.after]
     findings = []
     for segment in sorted(set(numbers)):
@@ -251,14 +253,15 @@ def _regauged(
         if gap > TOLERANCE:
             return Finding(subject, "failed", f"state {state} is not the changed one ({gap:.1e} off)")
     with torch.no_grad():
-        logits = [n.readout(n.rows(t.states[-1])) for n, t in ((network, reference), (changed, seen))]
+        logits = [n.readout(n.per_prediction(t.states[-1])) for n, t in ((network, reference), (changed, seen))]
     gap = _relative(logits[1], logits[0])
     detail = f"logits differ by {gap:.1e}"
     return Finding(subject, "ok" if gap < TOLERANCE else "failed", detail)
 
 
-def _layout(network: Network, seen: Trace) -> list[str]:
-    numbers = segments(network, seen)
+def _layout(seen: Trace) -> list[str]:
+    network = seen.network
+    numbers = segments(seen)
     joined = [seen.before[0], *seen.after[:-1]]
     lines = [f"{'block':<24}{'before':>14}{'after':>14}  segment  updates"]
     for place, block in enumerate(network.blocks):

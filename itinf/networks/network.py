@@ -82,7 +82,7 @@ class Network:
         regauge: ``(model, states, change) -> None`` rewrites the weights of a *copy* so that the
             states numbered ``states`` become ``change`` applied to them, while the logits stay. ``change`` is
             (width,) positive scales for ``"channel-scale"``, else a (width, width) rotation.
-        run: ``(model, inputs) -> anything`` reaches the last block without applying the head;
+        trunk: ``(model, inputs) -> anything`` reaches the last block without applying the head;
             None calls the model.
         prepare: raw item -> model input: PIL image -> (C, H, W) float tensor, or text -> (T,) ids.
         context: longest token sequence the model reads; None for images.
@@ -105,7 +105,7 @@ class Network:
     neck: Callable[[Tensor], Tensor] | None = None
     gauge: Gauge | None = None
     regauge: Callable[[nn.Module, Sequence[int], Tensor], None] | None = None
-    run: Callable[[nn.Module, Tensor], Any] | None = None
+    trunk: Callable[[nn.Module, Tensor], Any] | None = None
     prepare: Callable[[Any], Tensor] | None = None
     context: int | None = None
     classes: Sequence[str] | None = None
@@ -165,10 +165,10 @@ class Network:
         return next(self.model.parameters()).dtype
 
     def forward(self, inputs: Tensor) -> Any:
-        """Runs the model as far as the last block (through ``run``), or whole."""
-        return self.run(self.model, inputs) if self.run is not None else self.model(inputs)
+        """Runs the model as far as the last block (through ``trunk``), or whole."""
+        return self.trunk(self.model, inputs) if self.trunk is not None else self.model(inputs)
 
-    def rows(self, state: Tensor) -> Tensor:
+    def per_prediction(self, state: Tensor) -> Tensor:
         """A state as a batch of what one readout reads: images (N, …), or tokens (N·T, width)."""
         return state.flatten(0, 1) if self.unit == "token" else state
 
@@ -176,7 +176,7 @@ class Network:
         """The network's own readout, head ∘ pool ∘ neck.
 
         Args:
-            rows: ``rows(state)`` or a slice of it, of the last state's width.
+            rows: ``per_prediction(state)`` or a slice of it, of the last state's width.
 
         Returns:
             (R, classes) logits.

@@ -25,7 +25,7 @@ def vectors(network: Network, state: Tensor) -> Tensor:
         (R, D): one row per token, or per image where the network pools first; else (N, …, D), one
         vector per position, for the network's own neck and pool to follow.
     """
-    rows = network.rows(state)
+    rows = network.per_prediction(state)
     if network.unit == "token":
         return rows
     if pools_first(network):

@@ -18,6 +18,8 @@ from .readout import chunks, classes_of
 from .residual import label_residual, top1
 
 Target = Literal["label", "answer", "model"]
+SiteId = int | tuple[int, str]
+"""A place in ``Trace.states``, or (block, part) for the state inside a block that a part reads."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Trace:
     """A batch seen from inside.
 
     Attributes:
+        network: the network it is a trace of.
         states: the distinct recorded states in order of depth, in the network's layout.
         before: block -> its place in ``states``; likewise ``after``.
         branches: F per block, or None.
@@ -54,6 +57,7 @@ class Trace:
         answer: (N, P) int64, the network's final top-1.
     """
 
+    network: Network
     states: list[Tensor]
     before: list[int]
     after: list[int]
@@ -69,6 +73,22 @@ class Trace:
     def known(self) -> Tensor:
         """(N, P) bool: units that have a target."""
         return self.targets != IGNORED
+
+    def state(self, site: SiteId) -> Tensor:
+        """The state at a site, in the network's layout."""
+        if isinstance(site, int):
+            return self.states[site]
+        block, part = site
+        state = self.states[self.before[block]]
+        for name in self.network.blocks[block].parts:
+            if name == part:
+                break
+            state = state + self.parts[block][name]
+        return state
+
+    def per_prediction(self, site: SiteId) -> Tensor:
+        """The state at a site as rows of what one readout reads, see ``Network.per_prediction``."""
+        return self.network.per_prediction(self.state(site))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -101,7 +121,7 @@ def trace(
         network.forward(inputs)
     states, before, after = _distinct(taps)
     goal = batch.targets.to(network.device).reshape(len(batch), -1)
-    last = network.rows(states[-1].detach())
+    last = network.per_prediction(states[-1].detach())
     final = _Final.of(network, last, goal.flatten(), gradients and "label" in targets, taps)
     found: dict[Target, Gradients] = {}
     if gradients:
@@ -114,6 +134,7 @@ def trace(
                 end = final
             found[target] = _backward(network, taps, states, end, goal.shape, keep=target != wanted[-1])
     return Trace(
+        network=network,
         states=[s.detach() for s in states],
         before=before,
         after=after,

@@ -57,10 +57,10 @@ class Alignment(ThroughLens):
     def readouts(self) -> bool:
         return "readout" in self.gradients
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         present, absent = requested(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             self._absent(view, record, combination, reason)
@@ -145,7 +145,7 @@ class Alignment(ThroughLens):
     def _subsets(
         self, view: BlockProducts, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str
     ) -> None:
-        for subset, chosen in view.split(c.part, c.lens).items():
+        for subset, chosen in view.correct_before(c.part, c.lens).items():
             row = _row("alignment", view, c, "raw", subset=subset)
             record.mean(row, own, fits & chosen, f"n|{tag}|{subset}")
 
@@ -189,7 +189,7 @@ def _gauge_free(view: BlockProducts, record: Recorder, c: Combination, nulls: Se
     record.columns[squares_name] = torch.cat(squares_)
     shared = {"squares": squares_name, "pairs": "pairs|known"}
     total = torch.where(fits, torch.cat(scaled), 0.0).sum(1)
-    record.custom(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
+    record.add(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
     if "pairing" in nulls:
         record.pairs(
             _row("descent_share", view, c, "gauge-free", null="pairing"),
@@ -199,7 +199,7 @@ def _gauge_free(view: BlockProducts, record: Recorder, c: Combination, nulls: Se
         )
         record.columns[scaled_count] = torch.cat(scaled_numbers)
         null = _row("alignment", view, c, "gauge-free", statistic="ratio", null="pairing")
-        record.custom(null, "gauge-free pairs", {"sum": torch.cat(scaled_pairs)}, {**shared, "n": scaled_count})
+        record.add(null, "gauge-free pairs", {"sum": torch.cat(scaled_pairs)}, {**shared, "n": scaled_count})
 
 
 def _row(

@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..networks.network import Network
-from ..networks.states import SiteId
-from ..networks.trace import Target, Trace, UpdateName
+from ..networks.trace import SiteId, Target, Trace, UpdateName
 from .calibration import Calibration
 from .gradients import Gradient, GradientName, base, gradient
 from .readouts import Readout
@@ -34,14 +33,13 @@ class ProbeBatch:
     """A batch as the probes see it.
 
     Attributes:
-        network, trace, readouts, calibration: as named.
+        trace, readouts, calibration: as named.
         groups: slices of clusters within which pairs are made.
         partners: null -> (N·P,) row of each unit's partner, −1 for none.
         seed: of the study.
         lensed: name of a lens -> what it says at every state it reads.
     """
 
-    network: Network
     trace: Trace
     readouts: dict[SiteId, Readout]
     calibration: Calibration
@@ -50,20 +48,23 @@ class ProbeBatch:
     seed: int
     lensed: Mapping[str, dict[SiteId, Readout]] = field(default_factory=dict)
 
+    @property
+    def network(self) -> Network:
+        """The network that the batch was traced through."""
+        return self.trace.network
+
     def readouts_of(self, lens: str) -> dict[SiteId, Readout]:
         """What a lens says, or the network's own readout for ""."""
         return self.lensed[lens] if lens else self.readouts
 
 
-def gradient_of(
-    network: Network, trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination
-) -> Gradient | str:
+def gradient_of(trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination) -> Gradient | str:
     """The gradient of a combination, read from ``readouts`` of its lens; or why there is none."""
-    found = gradient(network, trace, readouts, block, c.update, c.part, c.gradient, c.target)
+    found = gradient(trace, readouts, block, c.update, c.part, c.gradient, c.target)
     if not c.lens:
         return found
     if isinstance(found, str):
-        there = base(network, trace, block, c.part) in readouts
+        there = base(trace, block, c.part) in readouts
         return found if there else NO_TRANSLATOR
     return replace(found, key=(c.lens, *found.key))
 

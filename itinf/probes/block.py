@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..networks.states import SiteId, segments, state_at
-from ..networks.trace import Target, UpdateName, updates
+from ..networks.states import segments
+from ..networks.trace import SiteId, Target, UpdateName, updates
 from .batch import Combination, ProbeBatch, gradient_of
 from .dot_products import square_norms, squares, stacked_products
 from .forms import Form, centred, gauge_fixed, within_groups
@@ -38,7 +38,7 @@ class BlockProducts:
                 for target in targets:
                     for lens in ("", *(batch.lensed if which == "readout" else ())):
                         combination = Combination(update, part, which, target, lens)
-                        found = gradient_of(network, trace, batch.readouts_of(lens), block, combination)
+                        found = gradient_of(trace, batch.readouts_of(lens), block, combination)
                         if isinstance(found, str):
                             self.absent[combination] = found
                         else:
@@ -118,7 +118,7 @@ class BlockProducts:
 
     def _scale(self) -> Tensor:
         trace = self.batch.trace
-        segment = segments(self.batch.network, trace)[trace.after[self.block]]
+        segment = segments(trace)[trace.after[self.block]]
         return self.batch.calibration.scales[segment]
 
     def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
@@ -148,9 +148,9 @@ class BlockProducts:
     def base_norm(self, part: str) -> Tensor:
         """(N, P) float64 norm of the state that the update, branch or part is added to."""
         network, trace = self.batch.network, self.batch.trace
-        where = base(network, trace, self.block, part)
+        where = base(trace, self.block, part)
         if where not in self._base_norms:
-            self._base_norms[where] = square_norms(_wide(network.canonical(state_at(network, trace, where)))).sqrt()
+            self._base_norms[where] = square_norms(_wide(network.canonical(trace.state(where)))).sqrt()
         return self._base_norms[where]
 
     def _squares(self, vector: Tensor) -> Tensor:
@@ -158,12 +158,12 @@ class BlockProducts:
         channels = self.batch.network.gauge == "channel-scale"
         return squares(vector) if channels else square_norms(vector).unsqueeze(2)
 
-    def split(self, part: str, lens: str = "") -> dict[str, Tensor]:
+    def correct_before(self, part: str, lens: str = "") -> dict[str, Tensor]:
         """Subset -> (N, P) bool: was the readout right at the state that the update or part is added to?
 
         Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
         """
-        where = base(self.batch.network, self.batch.trace, self.block, part)
+        where = base(self.batch.trace, self.block, part)
         readouts = self.batch.readouts_of(lens)
         if where not in readouts:
             return {}

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..errors import ItinfError
-from ..networks.network import Network
 from ..networks.states import segments
 from ..networks.trace import Trace
 from .gradients import Key
@@ -34,13 +33,11 @@ class Calibration:
 
 
 def calibrate(
-    network: Network,
     traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
 ) -> Calibration:
     """Means and scales from traces of the calibration subset.
 
     Args:
-        network: the network.
         traces: for each batch its trace, and the updates and gradients by key.
 
     Raises:
@@ -50,6 +47,7 @@ def calibrate(
     spread: dict[int, ChannelVariance] = {}
     units = 0
     for trace, vectors in traces:
+        network = trace.network
         known = trace.known
         units += int(known.sum())
         for key, vector in vectors.items():
@@ -59,7 +57,7 @@ def calibrate(
             total = canonical.sum((0, 1), dtype=torch.float64)
             sums[key] = sums[key] + total if key in sums else total
         if network.gauge == "channel-scale":
-            for state, segment in zip(trace.states, segments(network, trace), strict=True):
+            for state, segment in zip(trace.states, segments(trace), strict=True):
                 values = network.canonical(state)
                 values = values if bool(known.all()) else values[known].unsqueeze(1)
                 spread.setdefault(segment, ChannelVariance()).add(values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..lenses.lens import readers
+from ..lenses.lens import translators_at
 from ..networks.trace import Target
 from ..results.recorder import Recorder
 from ..results.row import Row
@@ -47,10 +47,10 @@ class Gain(ThroughLens):
     def readouts(self) -> bool:
         return "readout" in self.gradients
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         present, absent = requested(view, self.gradients, self.targets, lens_name(self))
         for combination, reason in absent.items():
             record.absent(self._row("first_order_gain", view, combination), reason)
@@ -73,7 +73,7 @@ class Gain(ThroughLens):
         if "pairing" in self.nulls:
             null = replace(row, null="pairing")
             record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
-        for subset, chosen in view.split(c.part, c.lens).items():
+        for subset, chosen in view.correct_before(c.part, c.lens).items():
             part = replace(row, subset=subset)
             record.mean(part, torch.cat(own), known & chosen, _tag(c, subset, view.block))
 
@@ -107,8 +107,8 @@ class Gain(ThroughLens):
             return NO_TRANSLATOR
         if network.width(trace.states[before]) != network.width(trace.states[after]):
             return "the lens of the block's start does not fit the width of its end"
-        translator = readers(network, trace, self.lens)[before]
-        return read[before].loss - read_state(network, trace, after, (), translator).loss
+        translator = translators_at(trace, self.lens)[before]
+        return read[before].loss - read_state(trace, after, (), translator).loss
 
     def _row(self, measure: str, view: BlockProducts, c: Combination) -> Row:
         unit = view.batch.network.unit

@@ -7,9 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..networks.network import Network
-from ..networks.states import SiteId, part_input
-from ..networks.trace import Target, Trace, UpdateName
+from ..networks.states import part_input
+from ..networks.trace import SiteId, Target, Trace, UpdateName
 from .readouts import Readout
 
 GradientName = Literal["input", "output", "readout"]
@@ -31,13 +30,12 @@ class Gradient:
     scale: Tensor
 
 
-def base(network: Network, trace: Trace, block: int, part: str) -> SiteId:
+def base(trace: Trace, block: int, part: str) -> SiteId:
     """The state that an update, branch (part "") or part is added to."""
-    return part_input(network, trace, block, part) if part else trace.before[block]
+    return part_input(trace, block, part) if part else trace.before[block]
 
 
 def gradient(
-    network: Network,
     trace: Trace,
     readouts: dict[SiteId, Readout],
     block: int,
@@ -57,7 +55,7 @@ def gradient(
     if which != "output" and changes:
         return "the block changes the state's shape"
     if which == "readout":
-        where = base(network, trace, block, part)
+        where = base(trace, block, part)
         if where not in readouts:
             return "the readout does not fit the state's width; it takes a lens"
         direction, scale = readouts[where].gradients[target]
@@ -74,7 +72,7 @@ def gradient(
             return Gradient(("part", block, part, target), found.parts[block][part], found.scale)
         return Gradient(("state", after, target), found.states[after], found.scale)
     names = list(trace.parts[block])
-    if update == "part" and not network.blocks[block].parallel and part != names[0]:
+    if update == "part" and not trace.network.blocks[block].parallel and part != names[0]:
         # the state inside the block is reached through the sum that the part before is added to
         previous = names[names.index(part) - 1]
         return Gradient(("part", block, previous, target), found.parts[block][previous], found.scale)

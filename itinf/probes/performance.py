@@ -21,10 +21,10 @@ class Performance:
     targets: Sequence[Target] = ()
     readouts: bool = False
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         return None
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         trace, last = view.trace, len(view.network.blocks)
         unit = view.network.unit
         right = (trace.answer == trace.targets).double()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ItinfError
-from ..lenses.lens import readers
+from ..lenses.lens import translators_at
 from ..networks.trace import Target
 from ..results.recorder import Recorder, row_and_column
 from ..results.row import Row
@@ -64,23 +64,21 @@ class Prediction(ThroughLens):
         if self.merge is not None and self.merge < 1:
             raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         return None
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         lens = lens_name(self)
         partners = {name: view.partners[name] for name in ("pairing", "same-target") if name in self.nulls}
         nulls = {name: p.cpu().numpy() for name, p in partners.items()}
-        through = readers(view.network, view.trace, self.lens)
+        through = translators_at(view.trace, self.lens)
         ways = {"": block_steps(view.trace, through)}
         if self.lens is not None and self.merge is not None:
             joined = merged_steps(view.trace, through, self.merge)
             ways |= {f"merged to {len(joined)}": joined} if joined else {}
         shuffled = "order-shuffled" in self.nulls
         bare = [""] if len(ways) > 1 else []
-        found = prediction_steps(
-            view.network, view.trace, through, ways, self.targets, nulls, shuffled, view.seed, bare
-        )
+        found = prediction_steps(view.trace, through, ways, self.targets, nulls, shuffled, view.seed, bare)
         for (form, block, target, null), step in found.items():
             row = Row(
                 "efficiency", block + 1, view.network.unit, "ratio", form=form, target=target, null=null, lens=lens
@@ -108,7 +106,7 @@ class Prediction(ThroughLens):
         for measure, values in (("prediction_gain", step.gain), ("prediction_movement", step.movement)):
             record.mean(replace(row, measure=measure, statistic="mean"), values, step.known, "n|known")
         gain, movement = ((torch.where(step.known, x, 0.0)).sum(1) for x in (step.gain, step.movement))
-        record.custom(row, "efficiency", {"gain": gain, "movement": movement}, {"n": "n|known"})
+        record.add(row, "efficiency", {"gain": gain, "movement": movement}, {"n": "n|known"})
 
     def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
         count = f"partners|{row.null}"
@@ -124,7 +122,7 @@ class Prediction(ThroughLens):
             "own gain": torch.where(fits, observed.gain, 0.0).sum(1),
             "own movement": torch.where(fits, observed.movement, 0.0).sum(1),
         }
-        record.custom(row, "pair efficiency", columns, {"n": f"{count}|own", "pairs": count})
+        record.add(row, "pair efficiency", columns, {"n": f"{count}|own", "pairs": count})
 
 
 def _split(record: Recorder, row: Row, step: Step) -> None:

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORED
-from ..lenses.lens import readers
+from ..lenses.lens import translators_at
 from ..lenses.translator import Translator, translated_logits
-from ..networks.network import Network
 from ..networks.readout import classes_of
-from ..networks.states import SiteId
-from ..networks.trace import Target, Trace
+from ..networks.trace import SiteId, Target, Trace
 
 if TYPE_CHECKING:
     from ..lenses.lens import Lens
@@ -128,7 +126,6 @@ def merged_steps(trace: Trace, states: Collection[SiteId], number: int) -> list[
 
 
 def steps(
-    network: Network,
     trace: Trace,
     targets: Sequence[Target] = ("label",),
     nulls: dict[str, np.ndarray] | None = None,
@@ -141,13 +138,12 @@ def steps(
     Returns:
         (block, target, null) -> step, ``"observed"`` among the nulls.
     """
-    through = readers(network, trace, lens)
-    found = prediction_steps(network, trace, through, {"": block_steps(trace, through)}, targets, nulls, shuffled, seed)
+    through = translators_at(trace, lens)
+    found = prediction_steps(trace, through, {"": block_steps(trace, through)}, targets, nulls, shuffled, seed)
     return {(block, target, null): step for (_, block, target, null), step in found.items()}
 
 
 def prediction_steps(
-    network: Network,
     trace: Trace,
     through: Mapping[SiteId, Translator | None],
     ways: Mapping[str, Sequence[StepSpan]],
@@ -160,9 +156,8 @@ def prediction_steps(
     """Ways through depth, step by step in prediction space; every state is read once for all of them.
 
     Args:
-        network: the network.
-        trace: a trace of it.
-        through: what each state is read through, see ``itinf.lenses.lens.readers``.
+        trace: of the batch.
+        through: what each state is read through, see ``itinf.lenses.lens.translators_at``.
         ways: name -> the steps.
         targets: "label" or "model" (the network's final distribution).
         nulls: name -> (N·P,) row of the unit whose increment is applied instead, −1 for none.
@@ -174,10 +169,11 @@ def prediction_steps(
     Returns:
         (way, block, target, null) -> step, ``"observed"`` among the nulls.
     """
+    network = trace.network
     places = sorted({place for way in ways.values() for span in way for place in (span.start, span.end)})
     label = trace.targets.flatten()
     known = label != IGNORED
-    rows = {i: network.rows(trace.states[i]) for i in places}
+    rows = {i: network.per_prediction(trace.states[i]) for i in places}
     partners = {name: torch.as_tensor(p, device=label.device) for name, p in (nulls or {}).items()}
     judged = {w: way for w, way in ways.items() if w not in bare}
     apart = sorted({place for way in judged.values() for span in way for place in (span.start, span.end)})
@@ -194,7 +190,7 @@ def prediction_steps(
                     result[w, span.block, t, n] = Step(nothing.clone(), nothing.clone(), known, part_of_block)
     if not result:
         return {}
-    last = network.rows(trace.states[-1])
+    last = network.per_prediction(trace.states[-1])
 
     def logits(place: int, chosen: slice | Tensor, translator: Translator | None) -> Tensor:
         return translated_logits(network, rows[place][chosen], translator).double()

@@ -36,10 +36,10 @@ class Probe(Protocol):
     @property
     def readouts(self) -> bool: ...
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         """Measures one block."""
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         """Measures what is not about one block."""
 
 

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORED
-from ..lenses.lens import readers
+from ..lenses.lens import translators_at
 from ..lenses.translator import Translator, translated_logits
 from ..networks.hooks import frozen
-from ..networks.network import Network
 from ..networks.readout import chunks, classes_of
 from ..networks.residual import Residual, label_residual, soft_residual, top1
-from ..networks.states import SiteId, part_input, state_at
-from ..networks.trace import Target, Trace
+from ..networks.states import part_input
+from ..networks.trace import SiteId, Target, Trace
 
 if TYPE_CHECKING:
     from ..lenses.lens import Lens
@@ -40,7 +39,6 @@ class Readout:
 
 
 def read(
-    network: Network,
     trace: Trace,
     targets: Sequence[Target] = ("label",),
     gradients: bool = True,
@@ -50,8 +48,7 @@ def read(
     """Reads every state the readout fits, in chunks, so that units × classes never exists whole.
 
     Args:
-        network: the network.
-        trace: a trace of it.
+        trace: of the batch.
         targets: what the gradients are taken against.
         gradients: also the gradient at every state that a block or part is added to.
         parts: also read the states inside blocks that parts are added to.
@@ -60,11 +57,11 @@ def read(
     Returns:
         State -> readout. States the readout does not fit are absent.
     """
-    through = readers(network, trace, lens)
+    through = translators_at(trace, lens)
     wanted: list[SiteId] = [i for i in through if parts or not isinstance(i, tuple)]
     if parts and lens is None:
         for block, outputs in enumerate(trace.parts):
-            inside = (part_input(network, trace, block, part) for part in outputs)
+            inside = (part_input(trace, block, part) for part in outputs)
             wanted += [i for i in inside if isinstance(i, tuple) and trace.before[block] in through]
     found: dict[SiteId, Readout] = {}
     for where in wanted:
@@ -72,16 +69,16 @@ def read(
         if lens is None and where == len(trace.states) - 1 and not asked:
             found[where] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
         else:
-            found[where] = read_state(network, trace, where, asked, through.get(where))
+            found[where] = read_state(trace, where, asked, through.get(where))
     return found
 
 
 def read_state(
-    network: Network, trace: Trace, where: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
+    trace: Trace, where: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
 ) -> Readout:
     """One state read through a translator that fits its width, None for none; gradients for ``targets``."""
-    state = state_at(network, trace, where)
-    rows, last = network.rows(state), network.rows(trace.states[-1])
+    network, state = trace.network, trace.state(where)
+    rows, last = network.per_prediction(state), network.per_prediction(trace.states[-1])
     label = trace.targets.flatten()
     known = label != IGNORED
     answer = torch.empty_like(label)

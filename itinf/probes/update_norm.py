@@ -26,10 +26,10 @@ class UpdateNorm:
     targets: Sequence[Target] = ()
     readouts: bool = False
 
-    def whole(self, view: ProbeBatch, record: Recorder) -> None:
+    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
         return None
 
-    def block(self, view: BlockProducts, record: Recorder) -> None:
+    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
         trace, network = view.batch.trace, view.batch.network
         before, after = trace.states[trace.before[view.block]], trace.states[trace.after[view.block]]
         for c, reason in requested(view, ("output",), ("label",))[1].items():

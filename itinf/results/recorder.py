@@ -29,7 +29,7 @@ class Recorder:
     columns: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def _enter(self, row: Row, kind: str, columns: dict[str, str]) -> None:
+    def _add_row(self, row: Row, kind: str, columns: dict[str, str]) -> None:
         if row not in self.entries:
             self.entries[row] = Estimator(row, kind, columns)
 
@@ -67,11 +67,11 @@ class Recorder:
         self.columns[f"{name}|sum2"] = total * total
         self.columns[f"{name}|sumn"] = total * n
         roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
-        self._enter(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
+        self._add_row(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
         if median:
             self.values[name] = (values, known)
             other = replace(row, statistic="median")
-            self._enter(other, "median", {"histogram": name, "n": count})
+            self._add_row(other, "median", {"histogram": name, "n": count})
 
     def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str) -> None:
         """Ratio of sums over units: Σ above / Σ below, each (N, P)."""
@@ -79,7 +79,7 @@ class Recorder:
         self.columns[f"{name}|above"] = torch.where(known, above, 0.0).sum(1)
         self.columns[f"{name}|below"] = torch.where(known, below, 0.0).sum(1)
         self.count(count, known)
-        self._enter(row, "ratio", {"above": f"{name}|above", "below": f"{name}|below", "n": count})
+        self._add_row(row, "ratio", {"above": f"{name}|above", "below": f"{name}|below", "n": count})
 
     def pairs(self, row: Row, total: Tensor, number: Tensor, count: str) -> None:
         """Mean over pairs; per cluster the row sum plus the column sum, and the same of the count.
@@ -92,7 +92,7 @@ class Recorder:
         name = self._name(row)
         self.columns[f"{name}|sum"] = total
         self.columns.setdefault(count, number)
-        self._enter(row, "pairs", {"sum": f"{name}|sum", "n": count})
+        self._add_row(row, "pairs", {"sum": f"{name}|sum", "n": count})
 
     def partners(self, row: Row, values: Tensor, own: Tensor, partner: Tensor, count: str) -> None:
         """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
@@ -110,14 +110,16 @@ class Recorder:
             self.columns[count] = row_and_column(known.double(), partner)
         self.columns[f"{name}|own"] = torch.where(known, own, 0.0).sum(1)
         self.count(f"{count}|own", known)
-        self._enter(row, "partners", {"sum": f"{name}|sum", "n": count, "own": f"{name}|own", "own n": f"{count}|own"})
+        self._add_row(
+            row, "partners", {"sum": f"{name}|sum", "n": count, "own": f"{name}|own", "own n": f"{count}|own"}
+        )
 
-    def custom(self, row: Row, kind: str, columns: dict[str, Tensor], shared: dict[str, str]) -> None:
+    def add(self, row: Row, kind: str, columns: dict[str, Tensor], shared: dict[str, str]) -> None:
         """An estimate of another kind, from columns of its own by role and shared ones by name."""
         name = self._name(row)
         for role, column in columns.items():
             self.columns[f"{name}|{role}"] = column
-        self._enter(row, kind, {**{role: f"{name}|{role}" for role in columns}, **shared})
+        self._add_row(row, kind, {**{role: f"{name}|{role}" for role in columns}, **shared})
 
     def take(self) -> dict[str, Array]:
         """The batch's columns, each (N,) float64; empties the recorder for the next batch."""

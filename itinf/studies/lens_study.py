@@ -91,7 +91,7 @@ class LensStudy:
         )
 
     def _lenses(self, network: Network, name: str, moments: bool, progress: Progress) -> tuple[Lens, Lens]:
-        if name not in self._fitted or (moments and self._fitted[name][0].found is None):
+        if name not in self._fitted or (moments and self._fitted[name][0].statistics is None):
             folder = self.folder / LENSES / self.name / name
             self._fitted[name] = fit_or_load(
                 network, self.fitting, self.kind, self.fit_units, self.seed, folder, moments, progress
@@ -146,9 +146,9 @@ def fit_or_load(
         return there[0], there[1]
     own = fit(network, data, kind, units=asked, seed=seed, progress=progress)
     own.record["asked"] = asked
-    assert own.found is not None
+    assert own.statistics is not None
     about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
-    one = closed_form_lens(network, own.found, "shared", about)
+    one = closed_form_lens(network, own.statistics, "shared", about)
     if not there:
         for made, path in zip((own, one), paths, strict=True):
             made.save(path)
@@ -157,5 +157,5 @@ def fit_or_load(
 
 def default_fit_units(network: Network, data: Data) -> int:
     """Units to fit on unless told otherwise."""
-    found = sites(network, trace(network, load_batch(data, [0]), gradients=False))
+    found = sites(trace(network, load_batch(data, [0]), gradients=False))
     return max(FIT_UNITS[network.unit], PER_CHANNEL * max(place.width for place in found))

@@ -16,8 +16,8 @@ from ..data.dataset import IGNORED, Data
 from ..errors import ItinfError
 from ..lenses.lens import Lens
 from ..networks.network import Network
-from ..networks.states import SiteId, structure
-from ..networks.trace import Target, Trace, concatenate, trace, updates
+from ..networks.states import structure
+from ..networks.trace import SiteId, Target, Trace, concatenate, trace, updates
 from ..networks.weights import readout_fingerprint
 from ..probes import Alignment, Gain, Prediction, Probe
 from ..probes.batch import Combination, ProbeBatch, gradient_of, lens_name
@@ -104,7 +104,7 @@ class ProbePass:
         """Means and scales from the calibration clusters of an order."""
         if not self.gradients:
             return Calibration()
-        return calibrate(network, self._calibration_traces(network, order.calibration, progress))
+        return calibrate(self._calibration_traces(network, order.calibration, progress))
 
     def measure(self, network: Network, order: Order, slab: slice, means: Calibration, into: StudySums) -> None:
         """Measures some clusters, whole groups of them, and adds them up."""
@@ -113,18 +113,18 @@ class ProbePass:
         read_out, partners = self._read(network, seen), self._partners(seen, members)
         probes = self.fitting(network)
         lensed = self._read_lenses(network, seen, probes)
-        view = ProbeBatch(network, seen, read_out, means, members, partners, self.seed, lensed)
+        view = ProbeBatch(seen, read_out, means, members, partners, self.seed, lensed)
         record = Recorder(into.entries, into.missing)
         record.count(KNOWN, seen.known)
         self._absent(network, probes, record)
         for probe in probes:
-            probe.whole(view, record)
+            probe.measure_batch(view, record)
         for block in range(len(network.blocks)):
             block_view = BlockProducts(view, block, self.gradients, self.targets)
             for probe in probes:
-                probe.block(block_view, record)
+                probe.measure_block(block_view, record)
         if not into.structure:
-            into.structure = structure(network, seen)
+            into.structure = structure(seen)
         into.add(seen.keys, record)
 
     def _traces(self, network: Network, order: Order, slab: slice) -> Iterator[Trace]:
@@ -136,7 +136,7 @@ class ProbePass:
     def _read(self, network: Network, batch: Trace) -> dict[SiteId, Readout]:
         if not any(p.readouts for p in self.probes):
             return {}
-        return read(network, batch, self.targets, "readout" in self.gradients)
+        return read(batch, self.targets, "readout" in self.gradients)
 
     def _absent(self, network: Network, fit: Sequence[Probe], record: Recorder) -> None:
         for probe in self.probes:
@@ -150,7 +150,7 @@ class ProbePass:
 
     def _read_lenses(self, network: Network, batch: Trace, probes: Sequence[Probe]) -> dict[str, dict[SiteId, Readout]]:
         lenses = {lens_name(p): p.lens for p in probes if "readout" in p.gradients and isinstance(p, Alignment | Gain)}
-        return {n: read(network, batch, self.targets, lens=lens) for n, lens in lenses.items() if lens is not None}
+        return {n: read(batch, self.targets, lens=lens) for n, lens in lenses.items() if lens is not None}
 
     def _partners(self, seen: Trace, members: list[slice]) -> dict[str, Tensor]:
         targets = seen.targets.cpu().numpy()
@@ -184,9 +184,7 @@ class ProbePass:
                 for which in self.gradients:
                     for target in self.targets:
                         for lens in read if which == "readout" else ("",):
-                            g = gradient_of(
-                                network, seen, read[lens], block, Combination(update, part, which, target, lens)
-                            )
+                            g = gradient_of(seen, read[lens], block, Combination(update, part, which, target, lens))
                             if not isinstance(g, str):
                                 found[g.key] = g.direction
         return found

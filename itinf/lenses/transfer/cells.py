@@ -40,19 +40,19 @@ class Cell:
         return f"{self.lens}|{self.form}|{self.null} {self.seed}|{self.fitted_at}|{self.at}"
 
     @property
-    def own(self) -> bool:
+    def diagonal(self) -> bool:
         """Whether the state is read by its own translator."""
         return self.fitted_at == self.at
 
     @property
-    def moved(self) -> bool:
+    def off_diagonal(self) -> bool:
         """Whether the translator is another state's."""
-        return self.fitted_at >= 0 and not self.own
+        return self.fitted_at >= 0 and not self.diagonal
 
     @property
-    def judged(self) -> bool:
+    def scored_in_full(self) -> bool:
         """Whether more is asked of it than losses: a state's own lens, or one for many that is no null."""
-        return not self.moved and self.null == "observed"
+        return not self.off_diagonal and self.null == "observed"
 
 
 def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
@@ -63,7 +63,7 @@ def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
             gauge-matched beside it.
         rotations: how many seeds of the rotated-depth null.
     """
-    places, width = lens.places, lens.places[-1].width
+    places, width = lens.sites, lens.sites[-1].width
     reads = [
         Cell(lens.kind, j, i, translator)
         for j, here in enumerate(places)
@@ -72,7 +72,7 @@ def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
     ]
     known = [k for k, translator in enumerate(lens.translators) if translator is not None]
     reads += [Cell("logit", j, -1, Translator.identity(width)) for j in known if places[j].width == width]
-    if lens.found is None:
+    if lens.statistics is None:
         return reads
     several = [k for k in known if sum(place.segment == places[k].segment for place in places) > 1]
     for name, leave_out, null, seed in (
@@ -80,16 +80,16 @@ def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
         (LEFT_OUT, True, "observed", -1),
         *((LEFT_OUT, True, ROTATED, seed) for seed in range(1, rotations + 1)),
     ):
-        maps = shared_maps(lens.found, leave_out, None if seed < 0 else seed)
+        maps = shared_maps(lens.statistics, leave_out, None if seed < 0 else seed)
         reads += [Cell(name, j, -1, Translator.of(*maps[j]), null=null, seed=seed) for j in several]
     return reads + list(_matched(lens))
 
 
 def _matched(lens: Lens) -> Iterator[Cell]:
-    found = lens.found
+    found = lens.statistics
     assert found is not None
     for first, products in found.products.items():
-        width = lens.places[first].width
+        width = lens.sites[first].width
         for i, j in permutations(range(first, first + len(products) // width), 2):
             translator = lens.translators[i]
             if translator is not None and lens.translators[j] is not None:

@@ -10,9 +10,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from ...networks.network import Network
 from ...networks.readout import logits, require_finite, vectors
-from ...networks.states import Site, state_at
+from ...networks.states import Site
 from ...networks.trace import Trace
 from .cells import Cell
 from .temperature import exp_
@@ -58,28 +57,27 @@ class CellLogits:
 
 
 @torch.no_grad()
-def cell_logits(
-    network: Network, seen: Trace, places: Sequence[Site], reads: Sequence[Cell], units: Tensor
-) -> Iterator[CellLogits]:
+def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], units: Tensor) -> Iterator[CellLogits]:
     """Every read of a batch, grouped by the state that is read.
 
     Args:
-        network, seen: the network and a trace of the batch.
-        places: of the lens.
-        reads: what to read.
+        trace: of the batch.
+        sites: of the lens.
+        cells: what to read, and through which translator.
         units: (K,) int64, which units of the batch to read.
 
     Raises:
         ItinfError: a state with numbers that are not finite (named).
     """
-    last = vectors(network, seen.states[-1])
-    order = sorted(range(len(reads)), key=lambda k: (reads[k].at, not reads[k].judged))
-    at = {k: list(some) for k, some in groupby(order, key=lambda k: reads[k].at)}
-    states = {k: vectors(network, state_at(network, seen, places[k].where)) for k in at}
+    network = trace.network
+    last = vectors(network, trace.states[-1])
+    order = sorted(range(len(cells)), key=lambda k: (cells[k].at, not cells[k].scored_in_full))
+    at = {k: list(some) for k, some in groupby(order, key=lambda k: cells[k].at)}
+    states = {k: vectors(network, trace.state(sites[k].id)) for k in at}
     for k, state in states.items():
-        require_finite(network, places[k].name, state)
+        require_finite(network, sites[k].name, state)
     maps = {
-        t: t if t.weight.device == last.device else deepcopy(t).to(last.device) for t in {r.translator for r in reads}
+        t: t if t.weight.device == last.device else deepcopy(t).to(last.device) for t in {r.translator for r in cells}
     }
     through = replace(network, head=_Same(network.head)) if type(network.head) is nn.Linear else network
     classes, most = logits(network, last[:1]).shape[1], max(map(len, at.values()))
@@ -92,7 +90,7 @@ def cell_logits(
         goal, answer = exp_(final.clone()), final.argmax(1)
         for k, some in at.items():
             x = states[k][here]
-            moved = torch.stack([maps[reads[number].translator](x) for number in some])
+            moved = torch.stack([maps[cells[number].translator](x) for number in some])
             for tile in tiles:
                 z = logits(through, moved[:, tile].flatten(0, 1)).reshape(len(some), -1, classes)
                 whole = slice(part.start + tile.start, part.start + tile.stop)

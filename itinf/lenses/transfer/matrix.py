@@ -29,11 +29,11 @@ def temperatures(network: Network, lens: Lens, reads: Sequence[Cell], batches: I
         (targets, reads) float64.
     """
     total = torch.zeros(len(TARGETS), len(BETAS), len(reads), dtype=torch.float64, device=network.device)
-    priors = [prior.to(network.device) for prior in (lens.prior, lens.final)]
+    priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
     for batch in batches:
         seen = trace(network, batch, gradients=False)
         known = KnownUnits(seen)
-        for said in cell_logits(network, seen, lens.places, reads, known.index):
+        for said in cell_logits(seen, lens.sites, reads, known.index):
             at_target, at_prior = known.logits(said), known.log_priors(said, priors)
             for some, units in said.slabs():
                 z = said.logits[some, units]
@@ -63,19 +63,19 @@ class TransferMatrix:
     def __init__(
         self, network: Network, lens: Lens, reads: Sequence[Cell], betas: Tensor, seed: int, replicates: int
     ) -> None:
-        self.places: list[Site] = lens.places
+        self.sites: list[Site] = lens.sites
         self.reads, self.betas = list(reads), betas.to(network.device)
-        self.priors = [prior.to(network.device) for prior in (lens.prior, lens.final)]
-        self.judged = [read for read in reads if read.judged]
+        self.priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
+        self.scored_in_full = [read for read in reads if read.scored_in_full]
         self.sums = Sums(seed, replicates)
-        shape = 1 + len(self.judged), GROUPS, len(lens.prior)
+        shape = 1 + len(self.scored_in_full), GROUPS, len(lens.log_prior)
         self.marginals = torch.zeros(shape, dtype=torch.float64, device=network.device)
 
     def add(self, network: Network, batch: Batch) -> None:
         """Reads a batch of whole clusters."""
         seen = trace(network, batch, gradients=False)
-        found = ClusterScores(self.reads, self.places, self.betas, self.priors, seen, self.marginals)
-        for said in cell_logits(network, seen, self.places, self.reads, found.units.index):
+        found = ClusterScores(self.reads, self.sites, self.betas, self.priors, seen, self.marginals)
+        for said in cell_logits(seen, self.sites, self.reads, found.units.index):
             found.take(said)
         self.sums.add(batch.keys, found.columns())
 
@@ -118,7 +118,7 @@ class TransferMatrix:
 
     def marginal_bias(self, read: Cell) -> tuple[float, float]:
         """KL(mean final ‖ mean reading), nats, and half its 95 % interval: a jackknife over groups of clusters."""
-        final, mean = self.marginals[0], self.marginals[1 + self.judged.index(read)]
+        final, mean = self.marginals[0], self.marginals[1 + self.scored_in_full.index(read)]
         there = (final.sum(1) > 0).nonzero()[:, 0].tolist()
         bias = _kl(final.sum(0), mean.sum(0))
         if len(there) < 2:

@@ -26,7 +26,7 @@ UNSURE = "what its own lens tells is not known to within half of it"
 
 def diagonal_cells(grid: TransferMatrix) -> dict[int, Cell]:
     """Number of the state -> its own lens's read."""
-    return {read.at: read for read in grid.reads if read.own}
+    return {read.at: read for read in grid.reads if read.diagonal}
 
 
 class Retention:
@@ -35,10 +35,14 @@ class Retention:
     def __init__(self, grid: TransferMatrix, target: Target) -> None:
         self.grid, self.target = grid, target
         own = diagonal_cells(grid)
-        self.own = {raw: {at: grid.readable(read, target, raw) for at, read in own.items()} for raw in (False, True)}
-        self.last = self.own[False][max(own)]
+        self.diagonal = {
+            raw: {at: grid.readable(read, target, raw) for at, read in own.items()} for raw in (False, True)
+        }
+        self.last = self.diagonal[False][max(own)]
         something = _surely(self.last, grid.clusters)
-        self.missing = {raw: {at: self._why(x, something) for at, x in own.items()} for raw, own in self.own.items()}
+        self.missing = {
+            raw: {at: self._why(x, something) for at, x in own.items()} for raw, own in self.diagonal.items()
+        }
 
     def _why(self, told: Array, something: bool) -> str:
         """Why a state has no retention; "" where it has."""
@@ -50,10 +54,10 @@ class Retention:
 
     def of(self, read: Cell, raw: bool = False) -> tuple[Array | None, str]:
         """Estimate (1 + B,) of the retention, or None and why there is none."""
-        below = self.own[raw][read.at]
+        below = self.diagonal[raw][read.at]
         if why := self.missing[raw][read.at]:
             return None, why
-        return ratio(below if read.own else self.grid.readable(read, self.target, raw), below), ""
+        return ratio(below if read.diagonal else self.grid.readable(read, self.target, raw), below), ""
 
 
 def precise_enough(grid: TransferMatrix, precision: float) -> bool:
@@ -72,7 +76,7 @@ def widest_half_width(grid: TransferMatrix) -> float:
     found = []
     for target in TARGETS:
         kept = Retention(grid, target)
-        found += [x for read in grid.reads if not read.own and (x := kept.of(read)[0]) is not None]
+        found += [x for read in grid.reads if not read.diagonal and (x := kept.of(read)[0]) is not None]
     lo, hi = interval(max(found, key=_spread), grid.clusters) if found else (0.0, 0.0)
     return (hi - lo) / 2
 

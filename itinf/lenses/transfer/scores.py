@@ -74,10 +74,10 @@ class ClusterScores:
         seen: Trace,
         marginals: Tensor,
     ) -> None:
-        self.reads, self.places, self.betas, self.priors = reads, places, betas, priors
+        self.reads, self.sites, self.betas, self.priors = reads, places, betas, priors
         self.units, self.count, self.marginals = KnownUnits(seen), len(seen), marginals
-        self.judged = [read for read in reads if read.judged]
-        self.place = {read: k for k, read in enumerate(self.judged)}
+        self.scored_in_full = [read for read in reads if read.scored_in_full]
+        self.place = {read: k for k, read in enumerate(self.scored_in_full)}
         device = self.units.labels.device
         self.groups = torch.from_numpy((seen.keys % np.uint64(GROUPS)).astype(np.int64)).to(device)[self.units.cluster]
         self.agrees: dict[int, list[Tensor]] = {}
@@ -86,13 +86,16 @@ class ClusterScores:
             return torch.zeros(kinds, rows * self.count, dtype=torch.float64, device=device)
 
         self.once, self.every = sums(1 + len(TARGETS), 1), sums(len(EVERY), len(reads))
-        self.full, self.binned = sums(len(JUDGED), len(self.judged)), sums(len(BINNED), len(self.judged) * BINS)
+        self.full, self.binned = (
+            sums(len(JUDGED), len(self.scored_in_full)),
+            sums(len(BINNED), len(self.scored_in_full) * BINS),
+        )
 
     def take(self, said: CellLogits) -> None:
         """Judges what is said at one state of some units."""
         reads = [self.reads[number] for number in said.reads]
-        full = [self.place[read] for read in reads if read.judged]
-        (mine,) = (k for k, read in enumerate(reads) if read.own)
+        full = [self.place[read] for read in reads if read.scored_in_full]
+        (mine,) = (k for k, read in enumerate(reads) if read.diagonal)
         log = said.logits[mine].log_softmax(1)
         own = exp_(log.clone())
         *at_target, at_own = self.units.logits(said, own)
@@ -165,7 +168,7 @@ class ClusterScores:
 
     def columns(self) -> dict[str, Array]:
         """Name -> (N,)."""
-        names, judged = ["n", *(f"prior|{target}" for target in TARGETS)], [read.name for read in self.judged]
+        names, judged = ["n", *(f"prior|{target}" for target in TARGETS)], [read.name for read in self.scored_in_full]
         names += [f"{read.name}|{what}" for what in EVERY for read in self.reads]
         names += [f"{name}|{what}" for what in JUDGED for name in judged]
         names += [f"{name}|{what}{k}" for what in BINNED for name in judged for k in range(BINS)]
@@ -181,5 +184,5 @@ class ClusterScores:
         stays = depth > 0
         for at in sorted(self.agrees, reverse=True):
             stays = stays & torch.cat(self.agrees[at])
-            depth[stays] = self.places[at].depth
+            depth[stays] = self.sites[at].depth
         return depth

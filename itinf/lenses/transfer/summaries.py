@@ -54,7 +54,7 @@ def summaries(about: About, grid: TransferMatrix) -> pd.DataFrame:
     for measure, target, of in measures:
         said: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
         for form in dict.fromkeys(read.form for read in grid.reads):
-            moved = [read for read in grid.reads if read.moved and read.form == form]
+            moved = [read for read in grid.reads if read.off_diagonal and read.form == form]
             cells = {(r.fitted_at, r.at): found for r in moved if (found := of(r)) is not None}
             about_form = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": -1} if moved else {}
             rows += [said | about_form | row for row in _by_distance(grid, cells)]
@@ -72,7 +72,7 @@ def _kept(retention: Retention) -> Of:
 
 def _by_distance(grid: TransferMatrix, cells: dict[tuple[int, int], Array]) -> Iterator[dict[str, object]]:
     """Of every distance: direction, distance, share, and what ``_mean`` says of the cells (fitted at, read at)."""
-    depth = [place.depth for place in grid.places]
+    depth = [place.depth for place in grid.sites]
     for distance in (0, *sorted({abs(j - i) for i, j in cells})) if cells else ():
         here = {(i, j): x for (i, j), x in cells.items() if distance in (0, abs(j - i))}
         share = float(np.mean([abs(depth[j] - depth[i]) for i, j in here]))

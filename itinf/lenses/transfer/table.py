@@ -41,7 +41,7 @@ def transfer_table(about: About, grid: TransferMatrix) -> pd.DataFrame:
     rows = [_row(about, grid, own[max(own)], "prediction_depth", grid.per_unit(grid.column("prediction depth")))]
     bits = 1 / math.log(2)
     for read in grid.reads:
-        if read.judged:
+        if read.scored_in_full:
             rows += [_row(about, grid, read, *one) for one in _quality(grid, read)]
             rows.append(_marginal(about, grid, read))
         penalty = (grid.mean(read, "loss") - grid.mean(own[read.at], "loss")) * bits
@@ -83,7 +83,7 @@ def _row(
     statistic: str = "mean",
     reason: str = "",
 ) -> dict[str, Any]:
-    place = grid.places[read.at]
+    place = grid.sites[read.at]
     lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, grid.clusters)
     return dict.fromkeys(COLUMNS, "") | {
         "schema": SCHEMA,
