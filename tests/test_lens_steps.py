@@ -206,7 +206,8 @@ def numbers(run, **chosen):
 def agree(a, b) -> None:
     """The same rows; products are of tables of other sizes, so the last digits may differ."""
     assert a.index.equals(b.index) and a[["n_units", "reason"]].equals(b[["n_units", "reason"]])
-    np.testing.assert_allclose(a[["mean", "lo", "hi"]], b[["mean", "lo", "hi"]], rtol=1e-5, atol=1e-6)
+    bound = rounding(torch.float32, 16 * 8 * 8)  # the largest state
+    np.testing.assert_allclose(a[["mean", "lo", "hi"]], b[["mean", "lo", "hi"]], rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("kind", ["image", "token"])
