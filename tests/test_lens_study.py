@@ -13,8 +13,8 @@ from itinf.data.clusters import load_batch, silent
 from itinf.errors import TooFewError
 from itinf.lenses.transfer.transfer import PILOT_UNITS
 from itinf.networks.trace import trace
-from itinf.studies import lens_study
 from itinf.settings import Settings
+from itinf.studies import lens_study
 from itinf.studies.lens_study import LensStudy
 from oracles import generator
 from tiny import Items, gpt2, images, resnet, tokens
