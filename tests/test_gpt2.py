@@ -168,7 +168,7 @@ def test_regauge_turns_every_state_and_keeps_the_logits(ids):
         torch.testing.assert_close(after, before @ turn.T, rtol=0, atol=1e-10)
     torch.testing.assert_close(logits(turned, ids), logits(network, ids), rtol=0, atol=1e-10)
     last = states(turned, ids)[-1]
-    read = turned.readout(turned.rows(last)).view(2, 24, 101)
+    read = turned.readout(turned.per_prediction(last)).view(2, 24, 101)
     torch.testing.assert_close(read, logits(turned, ids), rtol=0, atol=head_rounding(turned, last))
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in norms(turned))
     turned.regauge(turned.model, range(4), turn.T)

@@ -125,7 +125,7 @@ def test_gain_and_movement_add_up_to_the_slope_in_a_lenss_logits(name):
         slope = ((after - before) * (hot - before.softmax(1))).sum(1)
         total = (step.gain + step.movement).flatten()[known] * math.log(2)
         # a logit is a sum over channels, of terms of either sign: their sizes add up to about √width times as much
-        width = lens.places[-1].width
+        width = lens.sites[-1].width
         bound = rounding(torch.float64, width + before.shape[1], width**0.5 * (before.abs().max() + after.abs().max()))
         torch.testing.assert_close(total, slope, rtol=0, atol=bound)
 

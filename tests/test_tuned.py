@@ -66,7 +66,7 @@ def slack(lens):
 
     The logarithm of a sum of exponentials is off by the sum's relative error, and there is a term for every class.
     """
-    return rounding(torch.float32, len(lens.prior))
+    return rounding(torch.float32, len(lens.log_prior))
 
 
 def test_scores_are_those_of_the_lens_and_never_worse_than_the_start(case):
