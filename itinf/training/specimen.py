@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import tomli_w
 import torch
 
 from ..data.clusters import Progress
 from ..errors import ItinfError
-from ..files import toml_document, write_text
+from ..files import write_text
 
 CARD = "card.toml"
 
@@ -116,7 +117,7 @@ def write_card(
             "versions": {name: version(name) for name in packages},
         },
     }
-    write_text(folder / CARD, toml_document(card))
+    write_text(folder / CARD, tomli_w.dumps(card))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
