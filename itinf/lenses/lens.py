@@ -82,9 +82,19 @@ class Lens:
             raise ItinfError(f"The {self.kind} lens has no translator for {name!r}. {nearest(name, known)}")
         return known[name]
 
+    def content(self) -> bytes:
+        """The content of a ``.safetensors`` file, its moments left out."""
+        return _content(self)
+
     def save(self, path: str | Path) -> None:
-        """Writes it to a ``.safetensors`` file, its moments left out; see ``itinf.lenses.lens``."""
-        _save(self, path)
+        """Writes it to a ``.safetensors`` file in one step, its moments left out.
+
+        Raises:
+            ItinfError: a name that does not end in ``.safetensors``.
+        """
+        if Path(path).suffix != ".safetensors":
+            raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
+        write_bytes(Path(path), self.content())
 
     @classmethod
     def load(cls, path: str | Path, network: Network) -> Lens:
@@ -142,15 +152,7 @@ def _on(translator: Translator, device: torch.device) -> Translator:
 FORMAT = 1
 
 
-def _save(lens: Lens, path: str | Path) -> None:
-    """Writes a lens to a safetensors file in one step; its moments are left out.
-
-    Raises:
-        ItinfError: a name that does not end in ``.safetensors``.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
+def _content(lens: Lens) -> bytes:
     tensors = {"prior": lens.prior, "final": lens.final}
     for k, translator in enumerate(lens.translators):
         if translator is not None:
@@ -162,7 +164,7 @@ def _save(lens: Lens, path: str | Path) -> None:
         "record": lens.record,
     }
     own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    write_bytes(path, to_bytes(own, metadata={"lens": json.dumps(header)}))
+    return to_bytes(own, metadata={"lens": json.dumps(header)})
 
 
 def _load(path: str | Path, network: Network) -> Lens:
