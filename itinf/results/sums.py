@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from ..errors import ItinfError
-from ..files import write_bytes
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import Histograms
 from .recorder import Recorder
 from .row import Estimator, Row, estimator_json, estimator_of
 
+SUMS = "sums.safetensors"
 KNOWN = "n|known"
 """The column that counts units with a target; every study has it."""
 
@@ -43,12 +43,11 @@ class StudySums:
     @property
     def units(self) -> int:
         """Units with a target."""
-        self.sums.flush()
-        return round(float(self.sums.plain[self.sums.index[KNOWN]]))
+        return round(float(self.sums.column(KNOWN)[0]))
 
     @property
     def clusters(self) -> int:
-        return len(self.sums.keys)
+        return self.sums.size
 
     def add(self, keys: np.ndarray, record: Recorder) -> None:
         """Takes in what a recorder has of one batch."""
@@ -66,7 +65,6 @@ class StudySums:
         Raises:
             ItinfError: other settings, or clusters that are in both.
         """
-        other.sums.flush()
         if not other.entries:
             return
         if not self.entries:
@@ -77,9 +75,6 @@ class StudySums:
             self.histograms.merge(other.histograms)
         except ValueError as error:
             raise ItinfError(f"These results cannot be merged: {error}.") from error
-
-
-ARRAYS = ("plain", "clusters", "replicates", "keys")
 
 
 def meaning_of(stage: StudySums) -> dict[str, Any]:
@@ -107,8 +102,8 @@ def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
     )
 
 
-def save_sums(path: Path, stages: Mapping[str, StudySums]) -> None:
-    """Writes accumulators by name into one safetensors file, atomically."""
+def sums_file(stages: Mapping[str, StudySums]) -> bytes:
+    """The content of a safetensors file with sums by name."""
     tensors: dict[str, np.ndarray] = {}
     header: dict[str, Any] = {}
     for name, stage in stages.items():
@@ -116,11 +111,11 @@ def save_sums(path: Path, stages: Mapping[str, StudySums]) -> None:
         arrays |= {f"histogram/{f}": getattr(stage.histograms, f) for f in Histograms.FIELDS}
         tensors |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
         header[name] = meaning_of(stage)
-    write_bytes(path, to_bytes(tensors, metadata={"itinf": json.dumps(header)}))
+    return to_bytes(tensors, metadata={"itinf": json.dumps(header)})
 
 
 def load_sums(path: Path) -> dict[str, StudySums]:
-    """The inverse of ``save``.
+    """The inverse of ``sums_file``.
 
     Raises:
         ItinfError: not such a file, or cut short.
@@ -133,7 +128,7 @@ def load_sums(path: Path) -> dict[str, StudySums]:
         raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
     stages = {}
     for name, meaning in header.items():
-        arrays = {key: tensors[f"{name}/{key}"] for key in ARRAYS}
+        arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
         stages[name] = stage = empty_sums(meaning, len(arrays["replicates"]))
         stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
         for f in Histograms.FIELDS:

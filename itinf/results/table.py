@@ -17,6 +17,7 @@ from .row import Estimator, Row
 from .sums import StudySums
 
 SCHEMA = 1
+MEASURES = "measures.parquet"
 
 COLUMNS = [
     "schema",
@@ -76,7 +77,6 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
 
 def _rows(stage: StudySums) -> list[dict[str, Any]]:
     sums = stage.sums
-    sums.flush()
     bands = _bands(stage)
     made = []
     for row, entry in stage.entries.items():
