@@ -34,9 +34,14 @@ if TYPE_CHECKING:
     from .results.comparison import compare as compare
     from .results.probe_result import ProbeResult as ProbeResult
     from .results.probe_result import merge as merge
+    from .results.report import report as report
     from .results.transfer_result import TransferResult as TransferResult
+    from .settings import Settings as Settings
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
+    from .studies.study import run_study as run_study
+    from .studies.study_file import Study as Study
+    from .studies.study_file import StudyNetwork as StudyNetwork
 
 __version__ = "0.1.0"
 
@@ -54,8 +59,12 @@ _HOMES = {
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.probe_result": ("ProbeResult", "merge"),
+    "results.report": ("report",),
     "results.transfer_result": ("TransferResult",),
+    "settings": ("Settings",),
     "studies.probe": ("default_probes", "probe"),
+    "studies.study": ("run_study",),
+    "studies.study_file": ("Study", "StudyNetwork"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -21,7 +21,7 @@ from .options import (
     opened_network,
 )
 from .specimens import evaluate, train
-from .studies import compare, demo, merge, probe
+from .studies import compare, demo, merge, probe, report
 
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
@@ -63,13 +63,13 @@ def check(
     if data is not None:
         source = opened_data(data, opened, 0, length)
         batch = load_batch(source, range(min(4, len(source))))
-    report = prove(opened, batch)
-    out.print(repr(report), markup=False, highlight=False, soft_wrap=True)
-    if not report.ok:
+    proof = prove(opened, batch)
+    out.print(repr(proof), markup=False, highlight=False, soft_wrap=True)
+    if not proof.ok:
         raise typer.Exit(2)
 
 
-for command in (probe, compare, demo, fit, transfer, train, evaluate, merge):
+for command in (probe, compare, demo, report, fit, transfer, train, evaluate, merge):
     app.command()(command)
 
 

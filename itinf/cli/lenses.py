@@ -166,7 +166,7 @@ def _draw(found: list[TransferResult], folder: ResultsFolder) -> None:
     from ..results.comparison import Comparison
 
     if first_process():
-        draw_report(Comparison([], found), folder)
+        draw_report(Comparison([], found), folder, page=False)
 
 
 def _say(found: list[TransferResult], folder: Path) -> None:
