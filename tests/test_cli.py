@@ -126,7 +126,7 @@ def test_compare_refuses_before_it_writes(command: Command, photographs: Path, t
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     code, printed = command("compare", "cifar-resnet8", "--data", source, "--out", tmp_path / "mine")
-    assert code == 2 and "holds no comparison" in printed and len(list((tmp_path / "mine").iterdir())) == 1
+    assert code == 2 and "holds no itinf results" in printed and len(list((tmp_path / "mine").iterdir())) == 1
 
 
 def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[str]]:
