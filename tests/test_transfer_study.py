@@ -78,7 +78,7 @@ def test_clusters_that_set_temperatures_are_not_scored(net, lens, data, monkeypa
 
 
 def test_too_few_clusters_to_part(net, lens, data):
-    with pytest.raises(ItinfError, match=r"3 clusters .* cannot be parted"):
+    with pytest.raises(ItinfError, match=r"3 clusters .* are too few"):
         transfer(net, lens, data, units=3)
 
 
@@ -112,7 +112,10 @@ def test_what_is_not_measured_is_left_to_fit_on(net, data):
     assert len(rest) == 450 and not left & measured and len(left | measured) == 600
     place = int(rest.indices[5])
     assert all((a == b).all() for a, b in zip(rest[5], source[place], strict=True))
-    assert clusters_of(source, None) == 600 and clusters_of(source, 10_000) == 600 and clusters_of(source, 8) == 8
+    assert clusters_of(source, None) == 600 and clusters_of(source, 8) == 8
+    assert clusters_of(source, 10_000, at_most=True) == 600
+    with pytest.raises(ItinfError, match=r"10,000 images asked for, but .* has 600\. Ask for at most 600\."):
+        clusters_of(source, 10_000)
 
 
 def test_the_training_split_where_there_is_one(net, tmp_path):
@@ -137,7 +140,7 @@ class Known:
 
     def __init__(self, first, last):
         self.told = {0: first, 1: last}
-        self.reads = [Cell("affine", j, i, Translator.identity(2)) for j in range(2) for i in range(2)]
+        self.cells = [Cell("affine", j, i, Translator.identity(2)) for j in range(2) for i in range(2)]
 
     def readable(self, read, target, raw=False):
         mean, error = self.told[read.at]

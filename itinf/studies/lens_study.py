@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent
+from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
 from ..errors import ItinfError
 from ..lenses.fit import closed_form_lens, fit
-from ..lenses.lens import Kind, Lens
+from ..lenses.kinds import DEFAULT, SHARED, either, lens_kind, lens_kinds
+from ..lenses.lens import Lens
 from ..lenses.transfer.transfer import transfer
 from ..networks.network import Network
 from ..networks.states import sites
@@ -32,7 +32,7 @@ class LensStudy:
         folder: of the comparison; gets ``lenses/NAME/`` and ``transfer/NAME/``, both with a folder for the network
             and one for each untrained one in them.
         name: of the network's folders.
-        kind: of each depth's own lens, "affine" or "tuned".
+        kind: of each depth's own lens, such as "affine" or "tuned".
         fit_units: None for the usual number; ``units``: judged on, at most.
         seed, group, replicates: as of a study.
         untrained: how many networks at random initialisation are read in the same way.
@@ -45,7 +45,7 @@ class LensStudy:
     fitting: Data
     folder: Path
     name: str
-    kind: Any = "affine"
+    kind: str = DEFAULT
     fit_units: int | None = None
     units: int | None = None
     seed: int = 0
@@ -63,7 +63,7 @@ class LensStudy:
     def transfers(self, progress: Progress) -> list[TransferResult]:
         """Of the network, then of each untrained one, whose rows are a null's; what stands is read."""
         found = [self._moved(self.network, TRAINED, progress)]
-        clusters = clusters_of(self.data, self.units)
+        clusters = clusters_of(self.data, self.units, at_most=True)
         order = keyed_order(self.data, clusters, self.seed, CALIBRATION[self.network.unit])
         for seed in range(self.untrained):
             other = fresh(self.network, seed, self.data, order, self.group)
@@ -110,7 +110,7 @@ PER_CHANNEL = 3
 def fit_or_load(
     network: Network,
     data: Data,
-    kind: Kind,
+    kind: str,
     units: int | None,
     seed: int,
     folder: Path,
@@ -121,7 +121,7 @@ def fit_or_load(
 
     Args:
         network: the network; ``data``: what they are fitted on.
-        kind: "affine" or "tuned", of each depth's own.
+        kind: of each depth's own lens, such as "affine" or "tuned".
         units: images or tokens; None for the usual number, at most all.
         seed: of the choice of clusters.
         folder: gets ``KIND.safetensors`` and ``shared.safetensors``; where both stand, they are read.
@@ -131,11 +131,12 @@ def fit_or_load(
     Raises:
         ItinfError: lenses of another network or other settings stand there; what ``fit`` refuses.
     """
-    if kind not in ("affine", "tuned"):
-        raise ItinfError(f"lens is {kind!r}; expected affine or tuned, or none to leave lenses out.")
-    paths = [folder / f"{name}.safetensors" for name in (kind, "shared")]
+    if not lens_kind(kind).transfers:
+        expected = either(known for known in lens_kinds() if known.transfers)
+        raise ItinfError(f"lens is {kind!r}; expected {expected}, or none to leave lenses out.")
+    paths = [folder / f"{name}.safetensors" for name in (kind, SHARED.name)]
     there = [Lens.load(path, network) for path in paths if path.is_file()]
-    asked = clusters_of(data, units or default_fit_units(network, data)) * data[0][1].numel()
+    asked = clusters_of(data, units or default_fit_units(network, data), at_most=True) * units_per_cluster(data)
     for found, path in zip(there, paths, strict=False):
         for what, wanted in (("data", data.name), ("asked", asked), ("seed", seed)):
             if (given := found.record.get(what)) != wanted:
@@ -148,7 +149,7 @@ def fit_or_load(
     own.record["asked"] = asked
     assert own.statistics is not None
     about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
-    one = closed_form_lens(network, own.statistics, "shared", about)
+    one = closed_form_lens(network, own.statistics, SHARED.name, about)
     if not there:
         for made, path in zip((own, one), paths, strict=True):
             made.save(path)
