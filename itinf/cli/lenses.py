@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ItinfError
 from ..files import folder_name
+from ..lenses.kinds import BUILT_IN, DEFAULT, either
 from ..networks.devices import to_device
 from ..results.report import LENS_FIGURES, save_figures
 from .console import first_process, interruptible, out, print_summaries, progress_bars
@@ -29,32 +30,39 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..data.clusters import Progress
+    from ..data.dataset import Data
+    from ..networks.network import Network
     from ..results.transfer_result import TransferResult
 
 FitUnits = Annotated[
     int | None, typer.Option(help="Images or tokens to fit on; by default enough for the widest state.")
 ]
+FIT_KINDS = f"{either(BUILT_IN)}, or one that another package adds, see itinf list."
+TRANSFER_KINDS = f"Of the lens that is fitted: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
 
 
 def fit(
     network: str,
     data: Source,
     out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --package.")],
-    kind: Annotated[str, typer.Option(help="affine, tuned, shared or logit.")] = "affine",
+    kind: Annotated[str, typer.Option(help=FIT_KINDS)] = DEFAULT,
     weights: Weights = "random",
     units: FitUnits = None,
     batch: Batch = 64,
     option: Option = None,
     length: Length = None,
-    inside: Annotated[bool, typer.Option("--inside", help="Also the states that parts of blocks read.")] = False,
-    package: Annotated[bool, typer.Option("--package", help="Write the public tuned-lens package's folder.")] = False,
+    inside: Annotated[bool, typer.Option("--inside", help="Add the states that parts of blocks read.")] = False,
+    package: Annotated[
+        bool, typer.Option("--package", help="Write a folder for the public tuned-lens package.")
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     seed: Seed = 0,
 ) -> None:
-    """Fit a lens for every state and keep it in a file; data with splits are taken from their training split."""
-    from ..data.clusters import clusters_of
-    from ..lenses.fit import fit as fitted
+    """Fit a lens for every state and save it; where the data have splits, on the training split."""
+    from ..data.clusters import clusters_of, units_per_cluster
+    from ..lenses.fit import fit as fit_lens
     from ..lenses.tuned_lens_format import write_tuned_lens_folder
     from ..studies.fitting_data import training_split
     from ..studies.lens_study import default_fit_units
@@ -65,18 +73,11 @@ def fit(
         raise ItinfError(f"--out {str(out_)!r}: a lens is kept in a .safetensors file, or with --package in a folder.")
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
-    wanted = min(units or default_fit_units(opened, source), clusters_of(source, None) * source[0][1].numel())
+    if units is None:
+        clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
+        units = clusters * units_per_cluster(source)
     with interruptible(), progress_bars(opened.name) as progress:
-        lens = fitted(
-            opened,
-            source,
-            kind,  # type: ignore[arg-type]
-            units=wanted,
-            inside=inside,
-            batch=batch,
-            seed=seed,
-            progress=progress,
-        )
+        lens = fit_lens(opened, source, kind, units=units, inside=inside, batch=batch, seed=seed, progress=progress)
     if package:
         write_tuned_lens_folder(lens, out_, opened)
     else:
@@ -88,19 +89,19 @@ def transfer(
     network: str,
     data: Source,
     weights: Weights = "random",
-    lens: Annotated[Path | None, typer.Option(help="A file of itinf fit; by default one is fitted.")] = None,
-    kind: Annotated[str, typer.Option(help="Of the lens that is fitted: affine or tuned.")] = "affine",
+    lens: Annotated[Path | None, typer.Option(help="File of itinf fit; without one, a lens is fitted.")] = None,
+    kind: Annotated[str, typer.Option(help=TRANSFER_KINDS)] = DEFAULT,
     fit_data: Annotated[
-        str | None, typer.Option(help="What it is fitted on, if not on --data's training split.")
+        str | None, typer.Option(help="Data to fit it on; by default the training split of --data.")
     ] = None,
     fit_units: FitUnits = None,
     units: Annotated[
         int | None,
         typer.Option(
-            help="Images or tokens to read at most; by default all, or half where the rest is needed to fit on."
+            help="Images or tokens to read, at most; by default all, or half where the other half is needed to fit on."
         ),
     ] = None,
-    precision: Annotated[float, typer.Option(help="Stops when no retention's interval is wider than ± this.")] = 0.05,
+    precision: Annotated[float, typer.Option(help="Stop when every retention is known to ± this.")] = 0.05,
     batch: Batch = 64,
     out_: Out = Path("results"),
     option: Option = None,
@@ -112,12 +113,8 @@ def transfer(
     replicates: Replicates = 400,
     untrained: Untrained = 0,
 ) -> None:
-    """Read every depth by every depth's lens, and by one lens for all: what transfers?"""
-    from ..data.clusters import clusters_of
-    from ..lenses.lens import Lens
-    from ..lenses.transfer.transfer import transfer as moved
+    """Read every state with the lens of every other state, and with one lens for all: what transfers?"""
     from ..registry import dataset
-    from ..studies.fitting_data import fitting_data, training_split
     from ..studies.lens_study import LensStudy
 
     opened = to_device(opened_network(network, weights, option), device, dtype)
@@ -125,12 +122,10 @@ def transfer(
     with interruptible(), progress_bars(opened.name) as progress:
         if lens is not None:
             settings = {"units": units, "precision": precision, "batch": batch, "seed": seed, "replicates": replicates}
-            found = [moved(opened, Lens.load(lens, opened), source, out=out_, progress=progress, **settings)]  # type: ignore[arg-type]
+            results = [_of_file(opened, lens, source, out_, progress, settings)]
         else:
-            if units is None and training_split(fit_data or data, opened, seed, length).name == source.name:
-                units = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
-            fitting = fitting_data(fit_data or data, opened, source, clusters_of(source, units), seed, length)
-            lensing = LensStudy(
+            units, fitting = _data_to_fit(opened, fit_data or data, source, units, seed, length)
+            study = LensStudy(
                 opened,
                 source,
                 fitting,
@@ -146,17 +141,40 @@ def transfer(
                 precision=precision,
                 batch=batch,
             )
-            found = lensing.transfers(progress)
+            results = study.transfers(progress)
     if first_process():
-        _say(found, out_)
+        _print_results(results, out_)
 
 
-def _say(found: list[TransferResult], folder: Path) -> None:
+def _of_file(
+    network: Network, lens: Path, data: Data, folder: Path, progress: Progress, settings: dict[str, Any]
+) -> TransferResult:
+    """The transfer of a lens in a file."""
+    from ..lenses.lens import Lens
+    from ..lenses.transfer.transfer import transfer
+
+    return transfer(network, Lens.load(lens, network), data, out=folder, progress=progress, **settings)
+
+
+def _data_to_fit(
+    network: Network, source: str, measured: Data, units: int | None, seed: int, length: int | None
+) -> tuple[int | None, Data]:
+    """How many units to read, and the data to fit a lens on; without a training split, half of the data for each."""
+    from ..data.clusters import clusters_of, units_per_cluster
+    from ..studies.fitting_data import fitting_data, training_split
+
+    if units is None and training_split(source, network, seed, length).name == measured.name:
+        units = len(measured) // 2 * units_per_cluster(measured)
+    clusters = clusters_of(measured, units, at_most=True)
+    return units, fitting_data(source, network, measured, clusters, seed, length)
+
+
+def _print_results(results: list[TransferResult], folder: Path) -> None:
     from ..results.comparison import Comparison
 
-    both = Comparison([], found)
-    save_figures(both, folder, LENS_FIGURES)
-    for one in found:
-        out.print(repr(one), markup=False, highlight=False, soft_wrap=True)
-    print_summaries(both.summaries)
+    comparison = Comparison([], results)
+    save_figures(comparison, folder, LENS_FIGURES)
+    for result in results:
+        out.print(repr(result), markup=False, highlight=False, soft_wrap=True)
+    print_summaries(comparison.summaries)
     out.print(f"Results in {folder}", markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ItinfError
+from ..lenses.kinds import BUILT_IN, DEFAULT, either
 
 if TYPE_CHECKING:
     from ..data.dataset import Data
@@ -28,7 +29,11 @@ StudyBatch = Annotated[int | None, typer.Option(help="For every network; results
 StudySeed = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
 StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
 StudyLens = Annotated[
-    str | None, typer.Option(help="affine, tuned, or none; by default affine where data are left to fit on.")
+    str | None,
+    typer.Option(
+        help=f"{either(kind for kind in BUILT_IN if kind.transfers)}, an added kind, or none; "
+        f"by default {DEFAULT} where data are left to fit on."
+    ),
 ]
 StudyPrecision = Annotated[float | None, typer.Option(help="Of a retention, at which transfer stops: ± this.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Networks measured at a time, each in a process of its own.")]
