@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from itinf import ItinfError
 from itinf.data.clusters import clusters_of, keyed_order
@@ -19,8 +20,9 @@ from itinf.lenses.transfer.retention import precise_enough
 from itinf.lenses.transfer.transfer import CHECK, PILOT_UNITS, transfer
 from itinf.lenses.translator import Translator
 from itinf.results.transfer_result import TransferResult
-from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data
+from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data, training_split
 from lens_oracles import descending, labelled, starts
+from tiny import Items
 
 WIDTH = 6
 
@@ -131,6 +133,35 @@ def test_the_training_split_where_there_is_one(net, tmp_path):
     assert len(fitting_data(f"text:{path}", tiny, text, 10, 0, None)) == len(text) - 10
     with pytest.raises(ItinfError, match="left to fit a lens on"):
         fitting_data(f"text:{path}", tiny, text, len(text), 0, None)
+
+
+@pytest.mark.parametrize("present, split", [(("test",), "test"), (("train", "test"), "train")])
+def test_a_folder_of_test_images_only_has_no_training_split(tmp_path, present, split):
+    import itinf
+
+    for name in present:
+        (tmp_path / name / "one").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "one" / "0.png")
+    net = itinf.network("cifar-resnet8", classes=1)
+    assert training_split(f"images:{tmp_path}", net, 0, None).name == f"images:{tmp_path.name}/{split}"
+
+
+def test_a_mistake_is_no_missing_training_split(tmp_path):
+    import itinf
+
+    with pytest.raises(ItinfError, match="There is no folder"):
+        training_split(f"images:{tmp_path / 'none'}", itinf.network("cifar-resnet8", classes=1), 0, None)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ItinfError, match="no class folders"):  # once, all of the folder was taken for the split
+        training_split(f"images:{tmp_path}", itinf.network("cifar-resnet8", classes=1), 0, None)
+
+
+def test_a_data_set_without_splits_is_taken_whole(monkeypatch):
+    def whole(argument, network, *, seed, length):
+        return Items("token", torch.zeros(2, 3), torch.zeros(2, 3), name=f"{argument} {seed} {length}")
+
+    monkeypatch.setattr("itinf.registry._dataset_function", lambda source: (whole, "mine"))
+    assert training_split("whole:mine", None, 5, 3).name == "mine 5 3"
 
 
 class Known:
