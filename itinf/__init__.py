@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .data.dataset import Data as Data
     from .errors import ItinfError as ItinfError
     from .lenses.fit import fit as fit
+    from .lenses.kinds import LensKind as LensKind
+    from .lenses.kinds import register_lens_kind as register_lens_kind
     from .lenses.lens import Lens as Lens
     from .lenses.transfer.transfer import transfer as transfer
     from .networks.check import check as check
@@ -49,6 +51,7 @@ _HOMES = {
     "data.dataset": ("IGNORED", "Batch", "Data"),
     "errors": ("ItinfError",),
     "lenses.fit": ("fit",),
+    "lenses.kinds": ("LensKind", "register_lens_kind"),
     "lenses.lens": ("Lens",),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),

@@ -13,6 +13,10 @@ class ItinfError(ValueError):
     """
 
 
+class NoSplitError(ItinfError):
+    """The data have no split of that name, though they may have others."""
+
+
 class TooFewError(ItinfError):
     """There are too few data for what was asked, which a study may do without."""
 

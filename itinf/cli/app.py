@@ -33,13 +33,16 @@ app = typer.Typer(
 
 @app.command("list")
 def list_() -> None:
-    """Networks and data sets that can be named."""
+    """Networks, data sets and kinds of lens that can be named."""
+    from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
-    for group in ("networks", "datasets"):
+    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
+    listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
+    for group, descriptions in listed.items():
         table = Table("name", "what", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name, value in names(group).items():
-            table.add_row(name, escape(describe(value)))
+        for name, description in descriptions.items():
+            table.add_row(name, escape(description))
         out.print(table)
         out.print()
     out.print("A family takes any size: cifar-resnet164. Options: itinf probe NETWORK --option KEY=VALUE.")
