@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import itinf
+from itinf import registry
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
 from itinf.results import report
@@ -24,10 +25,10 @@ from itinf.results.comparison import Comparison
 from itinf.results.folder import ResultsFolder
 from itinf.results.manifest import MANIFEST, damages, read_manifest
 from itinf.results.probe_result import ProbeResult
-from itinf.results.report import REPORT, draw_report, remake
+from itinf.results.report import REPORT
 from itinf.results.transfer_result import TransferResult
 from itinf.statistics import bootstrap
-from itinf.studies.compare import comparison_folder, complete, measure_networks, save
+from itinf.studies import study as studies
 from itinf.studies.study_file import Study, StudyNetwork
 from lens_oracles import descending, labelled, starts
 from tiny import gpt2, probed, save_always, tokens
@@ -44,6 +45,7 @@ def small():
         patch.setattr(bootstrap, "BLOCK", BLOCK)
         patch.setattr(report, "FIGURES", ("update_norm",))
         patch.setattr(report, "LENS_FIGURES", ("lenses",))
+        patch.setattr(registry, "page", lambda name: page)
         yield
 
 
@@ -86,14 +88,11 @@ def a_comparison(text, out, told=silent, drawn=False, **settings):
     """One network of a block with its lenses, and the same untrained."""
     options = {"n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 256, "n_positions": 16}
     networks = [StudyNetwork("gpt2", f"text:{text}", weights="random:1", fit_units=256, options=options)]
-    plan = Study(networks, **({"units": 512, "replicates": 20, "group": 8, "untrained": 1, "batch": 16} | settings))
-    with comparison_folder(plan, out, "cpu") as folder:
-        both = measure_networks(plan, folder, "cpu", "float32", 1, told)
-        save(both, plan, folder)
-        if drawn:
-            draw_report(both, folder, page)
-        complete(both, folder)
-    return both
+    given = {"units": 512, "replicates": 20, "group": 8, "untrained": 1, "batch": 16, "device": "cpu"} | settings
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(studies, "draw_report", lambda *_: None)
+        return itinf.run_study(Study(networks), out, progress=told, **given)
 
 
 @pytest.fixture
@@ -330,8 +329,9 @@ def test_a_comparison_is_made_good(how, text, finished, tmp_path):
     for name in names:
         spoil(copy / name, how)
     (copy / "networks/gpt2/measures.parquet").unlink()
-    assert set(remake(copy, page)) == names
-    assert damages(copy, read_manifest(copy)) == {} and remake(copy, page) == []
+    assert set(damages(copy, read_manifest(copy))) == names
+    assert itinf.report(copy) == copy / REPORT
+    assert damages(copy, read_manifest(copy)) == {}
     same(Comparison.load(copy), whole)
 
 
@@ -344,7 +344,7 @@ def test_a_networks_part_of_a_comparison_is_made_again(name, text, finished, tmp
     spoil(copy / name, "flipped")
     if "lenses" not in name and "measures" not in name.partition("networks")[2]:
         with pytest.raises(itinf.ItinfError, match=Path(name).name):
-            remake(copy, page)
+            itinf.report(copy)
     same(a_comparison(text, copy), whole)
     assert (copy / name).read_bytes() == (folder / name).read_bytes()
     assert all(damages(path.parent, read_manifest(path.parent)) == {} for path in copy.rglob(MANIFEST))

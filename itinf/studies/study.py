@@ -55,10 +55,11 @@ def run_study(
     with _comparison_folder(plan, Path(out)) as folder:
         comparison = measure_networks(plan, folder, jobs, progress)
         if folder.writes:
-            progress("report", "figures and page", 0, 1)
             _save(comparison, plan, folder)
+            shown = _unseen if folder.manifest["complete"] else progress
+            shown("report", "figures and page", 0, 1)
             draw_report(comparison, folder)
-            progress("report", "figures and page", 1, 1)
+            shown("report", "figures and page", 1, 1)
         _complete(comparison, folder)
     return comparison
 
