@@ -182,7 +182,7 @@ def test_a_complete_folder_is_read_and_not_written(kind, study, finished):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     events = []
     same(study(folder, lambda *event: events.append(event)), whole)
-    assert not events
+    assert {name for name, *_ in events} <= {"report"}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == {
         path: when for path, when in before.items() if path.is_file()
     }
@@ -380,7 +380,7 @@ def test_folders_of_schema_1_are_accepted_as_they_are(kind, study, finished, tmp
         path.write_text(json.dumps(old))
     events = []
     same(study(copy, lambda *event: events.append(event)), whole)
-    assert not events
+    assert {name for name, *_ in events} <= {"report"}
     if kind != "compare":
         run = {"probe": ProbeResult, "transfer": TransferResult}[kind].load(copy)
         same(run, whole)
