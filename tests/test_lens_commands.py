@@ -9,7 +9,7 @@ import pytest
 
 import itinf
 from itinf.cli import app
-from itinf.results.report import FIGURES, LENS_FIGURES
+from itinf.results.report import FIGURES, LENS_FIGURES, remake
 from itinf.results.transfer_result import TransferResult
 
 TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size=256", "-O", "n_positions=16"]
@@ -65,6 +65,8 @@ def test_without_a_file_lenses_are_fitted_beside_the_results(command, text, tmp_
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", "lenses", "transfer", "figures"}
     assert {path.stem for path in (tmp_path / "out/figures").iterdir()} == {"lenses", "transfer", "retention"}
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+    (tmp_path / "out/figures/lenses.png").unlink()
+    assert remake(tmp_path / "out", page=None) == ["figures/lenses.png"]
     assert len(before) == 4 and command(*words, "--out", tmp_path / "out")[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
 

@@ -21,14 +21,14 @@ WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
 """Figures without a choice of target."""
 
 
-def remake(path: Path, page: Callable[..., str]) -> list[str]:
+def remake(path: Path, page: Callable[..., str] | None) -> list[str]:
     """Makes those tables, figures and pages of a complete folder that are missing or not what was written there.
 
     It takes neither weights nor data.
 
     Args:
         path: of the folder of a network, a transfer or a comparison.
-        page: what writes the page of a comparison.
+        page: what writes the page of a comparison; None leaves it out.
 
     Returns:
         the names of the files that were made.
@@ -48,7 +48,9 @@ def remake(path: Path, page: Callable[..., str]) -> list[str]:
         if "lens" in folder.manifest:
             return draw_report(Comparison([], [TransferResult.load(path)]), folder)
         both = Comparison.load(path)
-        return [*write_tables(both, folder), *draw_report(both, folder, page if both.runs else None)]
+        if not both.runs:  # of transfers alone, each of which has its own tables
+            return draw_report(both, folder)
+        return [*write_tables(both, folder), *draw_report(both, folder, page)]
 
 
 def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> list[str]:

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from ..data.clusters import Progress, clusters_of
 from ..data.dataset import Data
 from ..errors import ItinfError, TooFewError
@@ -61,7 +59,7 @@ def comparison_folder(plan: Study, folder: Path, device: str) -> Iterator[Result
             f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
         )
     identity = {"schema": SCHEMA, "study": _identity(plan)}
-    under = circumstances(torch.device("cpu" if device == "auto" else device), plan.batch)
+    under = circumstances(device, plan.batch)
     parts = NETWORKS, LENSES, TRANSFER
     with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
         yield kept

@@ -71,32 +71,20 @@ def transfer(
     source = as_data(data, network.unit)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, units), seed)
-    identity: dict[str, Any] = {
-        "schema": SCHEMA,
-        "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
-        "data": {"name": source.name, "note": source.note, "unit": source.unit},
-        "settings": {
-            "units": units,
-            "precision": precision,
-            "rotations": rotations,
-            "seed": seed,
-            "replicates": replicates,
-        },
-        "lens": {"kind": lens.kind, **lens.record},
-    }
+    settings = {"units": units, "precision": precision, "rotations": rotations, "seed": seed, "replicates": replicates}
+    identity = _identity(network, lens, source, settings)
     under, where = circumstances(network.device, batch), None if out is None else Path(out)
     with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder:
         if (done := _finished(folder)) is not None:
             return done
-        matrix = _begun(
-            folder, network, lens, cells_of(lens, rotations), _batches(source, pilot, batch), seed, replicates
-        )
+        some = _batches(source, pilot, batch)
+        matrix = _begun(folder, network, lens, cells_of(lens, rotations), some, seed, replicates)
         stopped = matrix.clusters > 0 and precise_enough(matrix, precision)
         for slab in _slabs(order.part(slice(matrix.clusters, None)), CHECK[network.unit]):
             if stopped:
                 break
-            for some in _batches(source, slab, batch):  # within a slab of fixed size: no batch decides where it stops
-                matrix.add(network, some)
+            for one in _batches(source, slab, batch):
+                matrix.add(network, one)
             progress("transfer", matrix.clusters, len(order.indices))
             stopped = precise_enough(matrix, precision)
             folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
@@ -105,6 +93,16 @@ def transfer(
         folder.complete(made.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
         made.manifest = folder.record
     return made
+
+
+def _identity(network: Network, lens: Lens, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
+        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "settings": settings,
+        "lens": {"kind": lens.kind, **lens.record},
+    }
 
 
 def _finished(folder: ResultsFolder) -> TransferResult | None:
@@ -156,6 +154,7 @@ def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
 
 
 def _slabs(order: Order, size: int) -> Iterator[Order]:
+    """Parts of fixed size, between which a transfer may stop: no batch decides where."""
     for start in range(0, len(order.indices), size):
         yield order.part(slice(start, start + size))
 
