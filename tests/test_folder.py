@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import itinf
-from itinf import registry
+from itinf import lock, registry
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
 from itinf.results import report
@@ -394,3 +394,37 @@ def test_another_schema_is_named(kind, study, finished, tmp_path):
     (copy / MANIFEST).write_text(json.dumps(there | {"schema": 0}))
     with pytest.raises(itinf.ItinfError, match=r"another version of itinf: .* schema 0.*choose another --out"):
         study(copy)
+
+
+def test_a_complete_folder_that_cannot_be_written_is_read(finished, tmp_path, monkeypatch):
+    whole, folder = finished("probe")
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(lock.os, "open", refused)
+    same(a_probe(folder), whole)
+    with pytest.raises(itinf.ItinfError, match=r"out cannot be written \(Permission denied\). Choose another --out"):
+        a_probe(tmp_path / "out")
+
+
+def test_the_first_process_alone_locks_and_writes(finished, tmp_path, monkeypatch):
+    """Under torchrun the others hold the same results, and read what stands."""
+    whole, folder = finished("probe")
+    monkeypatch.setenv("RANK", "1")
+    with lock.kept(folder):
+        same(a_probe(folder), whole)
+    same(a_probe(tmp_path / "out"), whole)
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_saved_by_hand_follow_the_protocol(finished, tmp_path):
+    whole, _ = finished("probe")
+    out = tmp_path / "out"
+    for _ in range(2):
+        whole.save(out)
+        assert damages(out, read_manifest(out)) == {} and ProbeResult.load(out).manifest == whole.manifest
+    with lock.kept(out), pytest.raises(itinf.ItinfError, match="in use"):
+        whole.save(out)
+    with pytest.raises(itinf.ItinfError, match="holds another transfer"):
+        finished("transfer")[0].save(out)

@@ -50,7 +50,8 @@ def report(folder: str | Path) -> Path:
             comparison = Comparison([], [TransferResult.load(path)])
         else:
             comparison = Comparison.load(path)
-            write_tables(comparison, opened)
+            if comparison.runs:  # one of transfers alone has no tables of its own
+                write_tables(comparison, opened)
         if not opened.writes:
             raise ItinfError(f"{path} cannot be written. Copy the folder, and give the copy.")
         draw_report(comparison, opened, again=True)

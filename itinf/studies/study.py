@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ItinfError
 from ..files import folder_name
 from ..results.circumstances import circumstances
@@ -77,8 +75,7 @@ def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
             f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
         )
     identity = {"schema": SCHEMA, "study": _identity(study)}
-    device = study.settings.device
-    under = circumstances(torch.device("cpu" if device == "auto" else device), study.settings.batch)
+    under = circumstances(study.settings.device, study.settings.batch)
     parts = NETWORKS, LENSES, TRANSFER
     with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
         yield kept
