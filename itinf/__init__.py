@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from .probes import Gain as Gain
     from .probes import Performance as Performance
     from .probes import Prediction as Prediction
+    from .probes import Probe as Probe
     from .probes import UpdateNorm as UpdateNorm
     from .registry import dataset as dataset
     from .registry import network as network
     from .registry import register as register
     from .results.comparison import Comparison as Comparison
     from .results.comparison import compare as compare
+    from .results.estimators import Estimator as Estimator
     from .results.probe_result import ProbeResult as ProbeResult
     from .results.probe_result import merge as merge
     from .results.transfer_result import TransferResult as TransferResult
+    from .statistics.nulls import Null as Null
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
 
@@ -50,11 +53,13 @@ _HOMES = {
     "networks.network": ("Block", "Network", "image", "modules", "token"),
     "networks.trace": ("trace",),
     "networks.weights": ("load",),
-    "probes": ("Alignment", "Gain", "Performance", "Prediction", "UpdateNorm"),
+    "probes": ("Alignment", "Gain", "Performance", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
+    "results.estimators": ("Estimator",),
     "results.probe_result": ("ProbeResult", "merge"),
     "results.transfer_result": ("TransferResult",),
+    "statistics.nulls": ("Null",),
     "studies.probe": ("default_probes", "probe"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -16,8 +16,8 @@ from ..errors import ItinfError
 from ..files import write_bytes, write_text
 from ..registry import figure
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
-from .estimators import estimate
 from .manifest import MANIFEST, MEASURES, SUMS, difference, read_manifest
+from .reasons import NO_SKIPS
 from .sums import StudySums, load_sums, merge_stages, save_sums
 from .table import table
 
@@ -118,10 +118,10 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
 
 
 def _performance(stage: StudySums) -> list[str]:
-    found = {e.row.measure: e for e in stage.entries.values() if e.row.measure in ("accuracy", "loss")}
-    if not found:
+    by_measure = {row.measure: estimator for row, estimator in stage.entries.items()}
+    if "accuracy" not in by_measure or "loss" not in by_measure:
         return []
-    accuracy, loss = (float(estimate(found[measure], stage.sums)[0]) for measure in ("accuracy", "loss"))
+    accuracy, loss = (float(by_measure[measure].estimate(stage.sums)[0]) for measure in ("accuracy", "loss"))
     return [f"  accuracy  {accuracy:.2%}, loss {loss:.3f} nats"]
 
 
@@ -129,8 +129,9 @@ def _undefined(stage: StudySums) -> list[str]:
     """One line per reason: which measures of how many blocks have no value."""
     reasons: dict[str, tuple[set[str], set[int]]] = {}
     for row, why in stage.missing.items():
-        what = " ".join(filter(None, (row.form if "gauge" in why else "", row.gradient, row.measure)))
-        names, blocks = reasons.setdefault(f"{row.update or row.part or 'prediction'}: {why}", (set(), set()))
+        what = " ".join(filter(None, (row.form if why == NO_SKIPS else "", row.gradient, row.measure)))
+        of = f"{row.update or row.part or 'prediction'}: {why.sentence}"
+        names, blocks = reasons.setdefault(of, (set(), set()))
         names.add(what)
         blocks.add(row.block)
     total = len(stage.structure["blocks"])
