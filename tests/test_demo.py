@@ -14,7 +14,7 @@ from safetensors import safe_open
 import itinf
 import language.train
 import vision.train
-from itinf.cli import app
+from itinf.cli import app, studies
 from itinf.data.clusters import silent
 from itinf.registry import specimen
 from itinf.studies import compare, study_file
@@ -82,13 +82,13 @@ def test_text_gate_on_fewer_modules(monkeypatch):
 
 
 def test_the_default_study_is_a_study_file(tmp_path):
-    plan = specimens_study()
+    study = specimens_study()
     path = tmp_path / "study.toml"
-    path.write_text(study_file.study_toml(plan))
-    assert study_file.read_study(path) == plan
-    assert plan.untrained == 3 and [e.units for e in plan.networks] == [2000] * 4 + [20_000]
-    small = plan.changed(units=64, untrained=1)
-    assert small.units == 64 and {e.units for e in small.networks} == {None}
+    path.write_text(study_file.study_toml(study))
+    assert study_file.read_study(path) == study
+    assert study.settings.untrained == 3 and [e.units for e in study.networks] == [2000] * 4 + [20_000]
+    small = study.changed(units=64, untrained=1)
+    assert small.settings.units == 64 and {e.units for e in small.networks} == {None}
 
 
 def run(monkeypatch, *words):
@@ -102,11 +102,11 @@ def run(monkeypatch, *words):
 @pytest.fixture
 def small(monkeypatch):
     """The default study on a few units."""
-    plan = specimens_study().changed(untrained=1, replicates=20, group=8)
+    study = specimens_study().changed(untrained=1, replicates=20, group=8)
     networks = [
-        replace(e, units=40, fit_units=160) for e in plan.networks[:-1]
+        replace(e, units=40, fit_units=160) for e in study.networks[:-1]
     ]  # too few for the widest state of Inception
-    few = replace(plan, networks=[*networks, replace(plan.networks[-1], units=512, fit_units=512, length=32)])
+    few = replace(study, networks=[*networks, replace(study.networks[-1], units=512, fit_units=512, length=32)])
     monkeypatch.setattr(study_file, "specimens_study", lambda: few)
     return few
 
@@ -136,8 +136,8 @@ def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, c
     """Ctrl-C in the third network, then again: what one run without it would have found."""
     monkeypatch.setattr(study_file, "specimens_study", lambda: replace(small, lens="none"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    monkeypatch.setattr(app, "pictures", lambda *_: None)
-    monkeypatch.setattr(app, "report", lambda *_: None)
+    monkeypatch.setattr(studies, "save_figures", lambda *_: None)
+    monkeypatch.setattr(studies, "save_page", lambda *_: None)
     assert run(monkeypatch, "compare", "--out", whole) == 0
     real, calls = compare.probe, []
 

@@ -16,6 +16,7 @@ from itinf.networks.trace import concatenate, updates
 from itinf.probes.gradients import gradient
 from itinf.probes.readouts import read
 from shipped import NAMES, RESIDUAL, out_of_place, shipped
+from tolerance import rounding
 
 
 def losses(network: Network, batch: Batch, model: nn.Module | None = None) -> Tensor:
@@ -66,7 +67,8 @@ def test_slope_of_the_loss_by_a_branchs_scale(name):
             found = slope(network, updates(seen, b)[update, part], g.direction, g.scale)
             e = 1e-8  # so small that hardly a ReLU changes sides
             ends = [by_scale(network, batch, f"{block.name}.{path}", s * e) for s in (1, -1)]
-            assert found == pytest.approx((ends[0] - ends[1]) / (2 * e), rel=1e-4, abs=1e-6), (b, part)
+            lost = rounding(torch.float64, 50, ends[0].max()) / (2 * e)  # each of the two losses, in fifty layers
+            assert found == pytest.approx((ends[0] - ends[1]) / (2 * e), rel=1e-4, abs=lost), (b, part)
 
 
 EMBEDDING = {"gpt2": "transformer.drop", "llama": "model.embed_tokens"}
@@ -148,7 +150,7 @@ def test_gradients_weighted_by_the_models_own_probabilities_cancel():
         )
     assert len(totals) == 5
     for total, size in zip(totals, sizes, strict=True):
-        assert size > 1e-3 and total.abs().max() < 1e-14
+        assert size > 1e-3 and total.abs().max() < rounding(torch.float64, 10 * 6, 10 * size)  # classes, channels
 
 
 def test_gradients_of_gpt2_are_blind_to_the_all_ones_vector():

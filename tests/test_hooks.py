@@ -13,6 +13,7 @@ from itinf import Block, ItinfError, Network, trace
 from itinf.networks.hooks import tapped
 from oracles import normal
 from shipped import NAMES, RESIDUAL, by_hand, shipped
+from tolerance import rounding
 
 
 def hooks(model: nn.Module) -> int:
@@ -35,6 +36,11 @@ def test_outputs_stay_bit_identical(name, gradients):
     assert torch.equal(seen.detach(), alone)
 
 
+def convolved(values: Tensor) -> float:
+    """What rounding does to sums over 9 pixels of 512 channels, the longest in any of these networks."""
+    return rounding(values.dtype, 9 * 512, values.abs().max())
+
+
 @pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_branches_and_states_are_what_the_modules_compute(name, gradients):
@@ -50,9 +56,9 @@ def test_branches_and_states_are_what_the_modules_compute(name, gradients):
             found = {"": branch} if branch is not None else parts
             assert found.keys() == expected.keys()
             for key in found:
-                torch.testing.assert_close(found[key].detach(), expected[key], rtol=1e-12, atol=1e-12)
+                torch.testing.assert_close(found[key].detach(), expected[key], rtol=0, atol=convolved(expected[key]))
             whole = module(before.clone())
-            torch.testing.assert_close(after.detach(), whole, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(after.detach(), whole, rtol=0, atol=convolved(whole))
 
 
 @pytest.mark.parametrize("name", ["cifar-plain20", "cifar-isotropic-plain", "googlenet"])

@@ -13,6 +13,7 @@ from itinf.data.clusters import load_batch, silent
 from itinf.errors import TooFewError
 from itinf.lenses.transfer.transfer import PILOT_UNITS
 from itinf.networks.trace import trace
+from itinf.settings import Settings
 from itinf.studies import lens_study
 from itinf.studies.lens_study import LensStudy
 from oracles import generator
@@ -20,10 +21,16 @@ from tiny import Items, gpt2, images, resnet, tokens
 
 
 @pytest.fixture
-def lensing(tmp_path):
+def study(tmp_path):
     network = resnet()
     fitting, data = answered(network, images(400, seed=1), "fitting"), answered(network, images(160, seed=2), "data")
-    return LensStudy(network, data, fitting, tmp_path, "tiny", replicates=20, untrained=1, precision=0.0)
+    settings = Settings(replicates=20, untrained=1, precision=0.0)
+    return LensStudy(network, data, fitting, tmp_path, "tiny", settings=settings)
+
+
+def changed(study, **changes):
+    """The same study with other settings."""
+    return replace(study, settings=study.settings.changed(changes))
 
 
 def answered(network, items, name):
@@ -33,29 +40,29 @@ def answered(network, items, name):
     return Items("image", items.inputs, torch.multinomial(p, 1, generator=generator(1)).squeeze(1), name)
 
 
-def test_lenses_are_fitted_once(lensing, monkeypatch):
-    own, one = lensing.fitted(silent)
+def test_lenses_are_fitted_once(study, monkeypatch):
+    own, one = study.fitted(silent)
     assert (own.kind, one.kind) == ("affine", "shared") and own.record["units"] == 400
     monkeypatch.setattr(lens_study, "fit", None)  # nothing is fitted a second time
-    again = replace(lensing)
+    again = replace(study)
     for made, read in zip((own, one), again.fitted(silent), strict=True):
         assert read.record == made.record and read.statistics is None
         for a, b in zip(made.translators, read.translators, strict=True):
             assert (a is None and b is None) or (a.weight.equal(b.weight) and a.bias.equal(b.bias))
 
 
-def test_lenses_of_another_study_are_refused_and_stay(lensing):
-    lensing.fitted(silent)
-    files = {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
+def test_lenses_of_another_study_are_refused_and_stay(study):
+    study.fitted(silent)
+    files = {path: path.read_bytes() for path in study.folder.rglob("*.safetensors")}
     assert len(files) == 2
     for change, what in (({"seed": 3}, "seed is 0 there and 3 here"), ({"fit_units": 200}, "asked is 400 there")):
         with pytest.raises(ItinfError, match=what):
-            replace(lensing, **change).fitted(silent)
-    assert files == {path: path.read_bytes() for path in lensing.folder.rglob("*.safetensors")}
+            changed(study, **change).fitted(silent)
+    assert files == {path: path.read_bytes() for path in study.folder.rglob("*.safetensors")}
 
 
-def test_transfers_are_read_again(lensing, monkeypatch):
-    trained, fresh = lensing.transfers(silent)
+def test_transfers_are_read_again(study, monkeypatch):
+    trained, fresh = study.transfers(silent)
     assert trained.manifest["units"] == 160 - min(PILOT_UNITS, 160 // 4)
     assert set(trained.table["null"]) == {"observed", "rotated"}
     assert set(fresh.table["null"]) == set(fresh.summaries["null"]) == {"untrained"}
@@ -65,41 +72,41 @@ def test_transfers_are_read_again(lensing, monkeypatch):
     kept = fresh.table[fresh.table["measure"] == "retention"].groupby("target")["mean"].count()
     assert kept.get("label", 0) < kept["model"]
     monkeypatch.setattr("itinf.lenses.transfer.transfer.TransferMatrix", None)
-    for made, read in zip((trained, fresh), replace(lensing).transfers(silent), strict=True):
+    for made, read in zip((trained, fresh), replace(study).transfers(silent), strict=True):
         pd.testing.assert_frame_equal(read.table, made.table)
         pd.testing.assert_frame_equal(read.summaries, made.summaries)
 
 
-def test_an_interrupted_transfer_fits_again_what_no_file_holds(lensing):
-    lensing.fitted(silent)
-    (again,) = replace(lensing, untrained=0).transfers(silent)
-    (whole,) = replace(lensing, untrained=0, folder=lensing.folder / "whole").transfers(silent)
+def test_an_interrupted_transfer_fits_again_what_no_file_holds(study):
+    study.fitted(silent)
+    (again,) = changed(study, untrained=0).transfers(silent)
+    (whole,) = replace(changed(study, untrained=0), folder=study.folder / "whole").transfers(silent)
     pd.testing.assert_frame_equal(again.table, whole.table)
     assert {"shared", "shared, left out"} <= set(again.table["lens"])
 
 
-def test_too_few_units_name_the_number_needed(lensing):
+def test_too_few_units_name_the_number_needed(study):
     with pytest.raises(TooFewError, match="it takes at least 130"):
-        replace(lensing, fit_units=60).fitted(silent)
-    assert not list(lensing.folder.rglob("*.safetensors"))
-    assert lens_study.default_fit_units(lensing.network, lensing.fitting) == lens_study.FIT_UNITS["image"]
+        changed(study, fit_units=60).fitted(silent)
+    assert not list(study.folder.rglob("*.safetensors"))
+    assert lens_study.default_fit_units(study.network, study.fitting) == lens_study.FIT_UNITS["image"]
     network = gpt2()
     width = network.model.config.n_embd
     assert lens_study.default_fit_units(network, tokens(4)) == max(16384, 3 * width)
 
 
-def test_kinds(lensing):
+def test_kinds(study):
     with pytest.raises(ItinfError, match="lens is 'logit'; expected affine or tuned"):
-        replace(lensing, kind="logit").fitted(silent)
-    own, _ = replace(lensing, kind="tuned").fitted(silent)
-    assert own.kind == "tuned" and (lensing.folder / "lenses/tiny/trained/tuned.safetensors").is_file()
+        replace(study, kind="logit").fitted(silent)
+    own, _ = replace(study, kind="tuned").fitted(silent)
+    assert own.kind == "tuned" and (study.folder / "lenses/tiny/trained/tuned.safetensors").is_file()
     assert own.record["kl"] and own.record["asked"] == 400
 
 
-def test_a_lens_moved_by_hand(lensing):
-    own, _ = lensing.fitted(silent)
-    network = lensing.network
-    seen = trace(network, load_batch(lensing.data, range(3)), gradients=False)
+def test_a_lens_moved_by_hand(study):
+    own, _ = study.fitted(silent)
+    network = study.network
+    seen = trace(network, load_batch(study.data, range(3)), gradients=False)
     first, second, third = own.sites[0].name, own.sites[1].name, own.sites[3].name
     read = own.read(seen, second, fitted_at=first)
     vectors = network.pool(seen.states[own.sites[1].id])

@@ -61,12 +61,15 @@ def test_covariances_are_those_of_the_vectors(n, width, target, seed):
 
 def test_a_constant_channel_has_no_covariance_at_all():
     x, y = drawn(50, 3, 2, 0)
-    x[:, 1] = 1000.1  # its square is not a float64: the sums leave a rounding that is no variance
-    found = Moments.of(x, y)
-    assert (found.xx / 50 - torch.outer(found.mean, found.mean))[1, 1] != 0
-    assert (found.covariance[1] == 0).all() and (found.covariance[:, 1] == 0).all()
-    assert (found.cross_covariance[1] == 0).all()
-    assert (found.covariance[::2, ::2] != 0).all()
+    left = []
+    for k in range(20):
+        x[:, 1] = 1000.1 + k / 7  # its square is not a float64: the sums leave a rounding that is no variance
+        found = Moments.of(x, y)
+        left.append(float((found.xx / 50 - torch.outer(found.mean, found.mean))[1, 1]))
+        assert (found.covariance[1] == 0).all() and (found.covariance[:, 1] == 0).all()
+        assert (found.cross_covariance[1] == 0).all()
+        assert (found.covariance[::2, ::2] != 0).all()
+    assert any(left)  # of which of them, the processor decides
 
 
 # one pass over a network

@@ -13,6 +13,7 @@ from itinf.results import sums as accumulator
 from itinf.results.manifest import read_manifest
 from itinf.studies import checkpoint, probe_pass
 from tiny import GROUP, NAMES, Items, gpt2, images, opened, probed, resnet, study, tokens
+from tolerance import rounding
 
 NUMBERS = ["mean", "lo", "hi", "band_lo", "band_hi", "n_units", "n_missing", "n_clusters"]
 KINDS = pytest.mark.parametrize("kind", ["image", "token"])
@@ -22,7 +23,11 @@ def numbers(run):
     return run.table.set_index(NAMES).sort_index()
 
 
-def agree(one, two, tolerance=1e-5):
+FLOAT32 = rounding(torch.float32, 9 * 64)
+"""Another batch adds up the longest sums, over 9 pixels of 64 channels, in another order."""
+
+
+def agree(one, two, tolerance=FLOAT32):
     """All rows, all numbers; medians' intervals may step by what one unit weighs."""
     a, b = numbers(one), numbers(two)
     assert a.index.is_unique and a.index.equals(b.index)
@@ -262,4 +267,4 @@ def test_images_without_a_target_enter_no_number():
     assert (whole.units, part.units) == (24, 24)
     # the forms that calibrate see fewer units
     free = ~a.index.get_level_values("form").isin(["centred", "gauge-fixed"])
-    np.testing.assert_allclose(a["mean"][free], b["mean"][free], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(a["mean"][free], b["mean"][free], rtol=FLOAT32, atol=FLOAT32)

@@ -32,6 +32,7 @@ from lens_oracles import COUNT, Brute, carrying, case, judged, labelled
 from oracles import Chain, generator, normal, opened
 from shipped import settle
 from tiny import Items, gpt2, images, resnet, tokens
+from tolerance import rounding
 
 REPLICATES = 20
 
@@ -265,7 +266,7 @@ def test_permuting_lenses_permutes_rows(tiny):
     assert any(r.fitted_at in exchanged for r in reads)
     for read, twin in zip(reads, (tiny.reads[k] for k in twins), strict=True):
         for what in ("loss", "to_final"):
-            np.testing.assert_allclose(there.mean(read, what), here.mean(twin, what), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(there.mean(read, what), here.mean(twin, what), rtol=1e-9, atol=1e-12)
         for target in TARGETS:
             np.testing.assert_allclose(there.readable(read, target), here.readable(twin, target), rtol=1e-9, atol=1e-12)
 
@@ -305,7 +306,11 @@ def test_a_linear_head_says_the_same_in_the_same_memory(tiny):
         ):
             found.append((said.reads, said.logits.clone()))
     for (reads, here), (others, there) in zip(*kept, strict=True):
-        assert reads == others and torch.equal(here, there)
+        assert reads == others
+        # the bias is added before the product or after it; terms of either sign add up to about √width times the sum
+        width = tiny.network.head.in_features
+        bound = rounding(here.dtype, width, width**0.5 * here.abs().max())
+        torch.testing.assert_close(here, there, rtol=0, atol=bound)
         state = tiny.lens.sites[tiny.reads[reads[0]].at]
         wanted = tiny.reads[reads[-1]].translator(vectors(tiny.network, seen.state(state.id))[units])
         torch.testing.assert_close(here[-1], logits(tiny.network, wanted))

@@ -19,6 +19,7 @@ from itinf.lenses.kfac import KFAC
 from itinf.lenses.tuned import Recipe, tune
 from itinf.networks import readout, trace
 from itinf.networks.readout import vectors
+from tolerance import rounding
 
 SHORT = Recipe(passes=4, units=64, rate=0.1)
 
@@ -60,17 +61,26 @@ def held_out_kl(network, data, lens, clusters=None, seed=0):
     return found
 
 
+def slack(lens):
+    """What rounding does to a recorded KL, which is taken in float32 and comes out on either side of 0.
+
+    The logarithm of a sum of exponentials is off by the sum's relative error, and there is a term for every class.
+    """
+    return rounding(torch.float32, len(lens.log_prior))
+
+
 def test_scores_are_those_of_the_lens_and_never_worse_than_the_start(case):
     network, data = case
     lens = fit(network, data, "tuned", recipe=SHORT)
     start = fit(network, data, "affine")
     assert lens.kind == "tuned" and lens.statistics is not None and lens.sites == start.sites
-    assert lens.record["kl"] == pytest.approx(held_out_kl(network, data, lens), rel=1e-4, abs=1e-6)
-    assert lens.record["start_kl"] == pytest.approx(held_out_kl(network, data, start), rel=1e-4, abs=1e-6)
+    assert lens.record["kl"] == pytest.approx(held_out_kl(network, data, lens), rel=1e-4, abs=slack(lens))
+    assert lens.record["start_kl"] == pytest.approx(held_out_kl(network, data, start), rel=1e-4, abs=slack(lens))
     pairs = list(zip(lens.record["kl"], lens.record["start_kl"], strict=True))
     assert all(kl <= before for kl, before in pairs)
     assert any(kl < 0.99 * before for kl, before in pairs)
-    assert pairs[-1][0] == pairs[-1][1] < 1e-6  # the last state reads the final distribution itself
+    # the last state reads the final distribution itself
+    assert pairs[-1][0] == pairs[-1][1] and abs(pairs[-1][0]) < slack(lens)
     assert all(p.dtype == torch.float32 for t in lens.translators for p in t.parameters())
 
 
@@ -82,8 +92,9 @@ def test_the_network_is_left_as_it_was():
     assert all(p.requires_grad and p.grad is None for p in network.model.parameters())
 
 
-@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("bfloat16", rounding(torch.bfloat16, 6))])
 def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
+    """In bfloat16 a vector, a weight and a product are rounded on the way to the logits, and three on the way back."""
     network, data = tiny.gpt2(), tiny.tokens(20)
     lens = fit(network, data, "affine")
     some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(precision=precision), 20)
@@ -104,7 +115,7 @@ def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
 
 
 def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monkeypatch):
-    """Against the sum over all targets; drawing them leaves noise only."""
+    """Against the sum over all targets; drawing them leaves noise only, by the seed 0.07 to 0.13 of it."""
     network, data = tiny.gpt2(), tiny.tokens(400)
     lens = fit(network, data, "affine")
     some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(), 400)
@@ -119,7 +130,7 @@ def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monk
     for target in range(log.shape[1]):
         (slope,) = torch.autograd.grad(log[:, target].sum(), y, retain_graph=True)
         wanted += (slope * final[:, [target]]).T @ slope / len(y)
-    assert (polish.curvature[0] - wanted).norm() < 0.1 * wanted.norm()
+    assert (polish.curvature[0] - wanted).norm() < 0.25 * wanted.norm()
     torch.testing.assert_close(polish.curvature[1], torch.cov(states[1].T, correction=0), rtol=0.2, atol=0.1)
 
 
@@ -150,7 +161,7 @@ def test_chunks_change_nothing(monkeypatch):
     whole = fit(network, data, "tuned", recipe=SHORT)
     monkeypatch.setattr(readout, "CHUNK_BYTES", 4 * 61 * 7)
     parts = fit(network, data, "tuned", recipe=SHORT)
-    assert parts.record["kl"] == pytest.approx(whole.record["kl"], rel=1e-3, abs=1e-6)
+    assert parts.record["kl"] == pytest.approx(whole.record["kl"], rel=1e-3, abs=slack(whole))
 
 
 def test_the_seed_decides_everything():
@@ -208,9 +219,12 @@ def test_a_lens_that_exists_is_found():
     start = fit(network, data, "logit")
     lens = tune(network, data, start, Recipe(passes=30, units=64, rate=0.1))
     assert lens.record["start_kl"][0] > 0.05
-    assert lens.record["kl"][0] < 1e-3 * lens.record["start_kl"][0]
-    affine = fit(network, data, "affine")
-    assert tune(network, data, affine, SHORT).record["kl"][0] < 1e-10
+    assert held_out_kl(network, data, lens)[0] < 1e-3 * lens.record["start_kl"][0]
+    assert abs(lens.record["kl"][0]) < 1e-3 * lens.record["start_kl"][0]
+    found = tune(network, data, fit(network, data, "affine"), SHORT)  # without loss from the start, and left so
+    # taken in float64 it is half the square of what rounding does to float32 logits, two products of terms below 4
+    assert held_out_kl(network, data, found)[0] < rounding(torch.float32, 2 * width, 4.0) ** 2
+    assert abs(found.record["kl"][0]) < slack(found) < 1e-4 * lens.record["start_kl"][0]
 
 
 def test_units_without_a_target_are_not_read():
@@ -219,14 +233,14 @@ def test_units_without_a_target_are_not_read():
     data.targets = data.targets.clone()  # they share memory with the inputs
     data.targets[:, 4:] = IGNORED
     whole, cut = (fit(network, d, "tuned", recipe=SHORT) for d in (data, short))
-    assert whole.record["kl"] == pytest.approx(cut.record["kl"], rel=1e-3, abs=1e-6)
+    assert whole.record["kl"] == pytest.approx(cut.record["kl"], rel=1e-3, abs=slack(cut))
 
 
 def test_products_in_bfloat16_find_nearly_the_same():
     network, data = tiny.gpt2(), tiny.tokens(60)
     exact, rough = (fit(network, data, "tuned", recipe=Recipe(4, 64, precision=p)) for p in tuned.PRECISIONS)
     assert not torch.equal(exact.translators[0].weight, rough.translators[0].weight)
-    assert rough.record["kl"] == pytest.approx(exact.record["kl"], rel=0.05, abs=1e-6)
+    assert rough.record["kl"] == pytest.approx(exact.record["kl"], rel=0.05, abs=slack(exact))
     assert rough.record["start_kl"] == exact.record["start_kl"]  # scores are exact
 
 

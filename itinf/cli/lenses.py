@@ -11,6 +11,7 @@ from ..errors import ItinfError
 from ..files import folder_name
 from ..networks.devices import to_device
 from ..results.report import LENS_FIGURES, save_figures
+from ..settings import DEFAULTS, Settings
 from .console import first_process, interruptible, out, print_summaries, progress_bars
 from .options import (
     Batch,
@@ -20,6 +21,7 @@ from .options import (
     Length,
     Option,
     Out,
+    Precision,
     Replicates,
     Seed,
     Source,
@@ -43,14 +45,14 @@ def fit(
     kind: Annotated[str, typer.Option(help="affine, tuned, shared or logit.")] = "affine",
     weights: Weights = "random",
     units: FitUnits = None,
-    batch: Batch = 64,
+    batch: Batch = DEFAULTS.batch,
     option: Option = None,
     length: Length = None,
     inside: Annotated[bool, typer.Option("--inside", help="Also the states that parts of blocks read.")] = False,
     package: Annotated[bool, typer.Option("--package", help="Write the public tuned-lens package's folder.")] = False,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    seed: Seed = 0,
+    device: Device = DEFAULTS.device,
+    dtype: Dtype = DEFAULTS.dtype,
+    seed: Seed = DEFAULTS.seed,
 ) -> None:
     """Fit a lens for every state and keep it in a file; data with splits are taken from their training split."""
     from ..data.clusters import clusters_of
@@ -100,55 +102,54 @@ def transfer(
             help="Images or tokens to read at most; by default all, or half where the rest is needed to fit on."
         ),
     ] = None,
-    precision: Annotated[float, typer.Option(help="Stops when no retention's interval is wider than ± this.")] = 0.05,
-    batch: Batch = 64,
+    precision: Precision = DEFAULTS.precision,
+    batch: Batch = DEFAULTS.batch,
     out_: Out = Path("results"),
     option: Option = None,
     length: Length = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    seed: Seed = 0,
-    group: Group = 32,
-    replicates: Replicates = 400,
-    untrained: Untrained = 0,
+    device: Device = DEFAULTS.device,
+    dtype: Dtype = DEFAULTS.dtype,
+    seed: Seed = DEFAULTS.seed,
+    group: Group = DEFAULTS.group,
+    replicates: Replicates = DEFAULTS.replicates,
+    untrained: Untrained = DEFAULTS.untrained,
 ) -> None:
     """Read every depth by every depth's lens, and by one lens for all: what transfers?"""
     from ..data.clusters import clusters_of
     from ..lenses.lens import Lens
-    from ..lenses.transfer.transfer import transfer as moved
+    from ..lenses.transfer.transfer import transfer as transfer_lens
     from ..registry import dataset
     from ..studies.fitting_data import fitting_data, training_split
     from ..studies.lens_study import LensStudy
 
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = dataset(data, opened, seed=seed, length=length)
+    settings = Settings(
+        units=units,
+        seed=seed,
+        group=group,
+        replicates=replicates,
+        untrained=untrained,
+        fit_units=fit_units,
+        precision=precision,
+        batch=batch,
+        device=device,
+        dtype=dtype,
+    )
     with interruptible(), progress_bars(opened.name) as progress:
         if lens is not None:
-            settings = {"units": units, "precision": precision, "batch": batch, "seed": seed, "replicates": replicates}
-            found = [moved(opened, Lens.load(lens, opened), source, out=out_, progress=progress, **settings)]  # type: ignore[arg-type]
+            one = transfer_lens(opened, Lens.load(lens, opened), source, out=out_, settings=settings, progress=progress)
+            results = [one]
         else:
             if units is None and training_split(fit_data or data, opened, seed, length).name == source.name:
-                units = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
-            fitting = fitting_data(fit_data or data, opened, source, clusters_of(source, units), seed, length)
-            lensing = LensStudy(
-                opened,
-                source,
-                fitting,
-                out_,
-                folder_name(opened.name),
-                kind=kind,
-                fit_units=fit_units,
-                units=units,
-                seed=seed,
-                group=group,
-                replicates=replicates,
-                untrained=untrained,
-                precision=precision,
-                batch=batch,
-            )
-            found = lensing.transfers(progress)
+                half = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
+                settings = settings.changed({"units": half})
+            clusters = clusters_of(source, settings.units)
+            fitting = fitting_data(fit_data or data, opened, source, clusters, seed, length)
+            study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
+            results = study.transfers(progress)
     if first_process():
-        _say(found, out_)
+        _say(results, out_)
 
 
 def _say(found: list[TransferResult], folder: Path) -> None:

@@ -25,12 +25,17 @@ Batch = Annotated[int, typer.Option(help="Images or sequences per forward pass; 
 Length = Annotated[int | None, typer.Option(help="Tokens per sequence.")]
 StudyUnits = Annotated[int | None, typer.Option(help="For every network; by default the study's own.")]
 StudyBatch = Annotated[int | None, typer.Option(help="For every network; results do not depend on it.")]
-StudySeed = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
-StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own, 0 where it says none.")]
+StudySeed = Annotated[int | None, typer.Option(help="By default the study's own.")]
+StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own.")]
+StudyDevice = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default what there is.")]
+StudyDtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16; by default the study's own.")]
 StudyLens = Annotated[
     str | None, typer.Option(help="affine, tuned, or none; by default affine where data are left to fit on.")
 ]
-StudyPrecision = Annotated[float | None, typer.Option(help="Of a retention, at which transfer stops: ± this.")]
+Precision = Annotated[float, typer.Option(help="Stop when every retention is known to ± this.")]
+StudyPrecision = Annotated[
+    float | None, typer.Option(help="Stop when every retention is known to ± this; by default the study's own.")
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Networks measured at a time, each in a process of its own.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
@@ -39,6 +44,7 @@ Group = Annotated[int, typer.Option(help="Clusters within which the nulls find t
 Replicates = Annotated[int, typer.Option(help="Bootstrap replicates.")]
 Untrained = Annotated[int, typer.Option(help="Random initialisations to measure beside the network.")]
 Target = Annotated[list[str] | None, typer.Option(help="label, answer or model, repeatable; label by default.")]
+RESULTS = Path("results")
 Out = Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")]
 
 
@@ -98,19 +104,17 @@ def networks_from_words(names: list[str], data: list[str], weights: list[str]) -
             raise ItinfError(f"{len(given)} times {what} for {len(names)} networks: give one for all, or one for each.")
         return None if not given else given[0] if len(given) == 1 else given[place]
 
-    entrants = []
+    chosen = []
     for place, name in enumerate(names):
         source = one(data, place, "--data")
         if source is None:
             raise ItinfError(f"--data is missing: what should {name} be measured on? E.g. --data images:FOLDER.")
-        entrants.append(StudyNetwork(name, source, weights=one(weights, place, "--weights") or "random"))
-    return entrants
-
-
-RESULTS = Path("results")
+        chosen.append(StudyNetwork(name, source, weights=one(weights, place, "--weights") or "random"))
+    return chosen
 
 
 def opened_data(source: str, network: Network, seed: int, length: int | None) -> Data:
+    """The data set that the words name."""
     from ..registry import dataset
 
     return dataset(source, network, seed=seed, length=length)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ItinfError
 from ..networks.devices import to_device
 from ..results.report import FIGURES, LENS_FIGURES, REPORT, save_figures, save_page
+from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 from .console import first_process, interruptible, out, print_blocks, progress_bars, progress_board
 from .options import (
     RESULTS,
@@ -26,6 +27,8 @@ from .options import (
     Seed,
     Source,
     StudyBatch,
+    StudyDevice,
+    StudyDtype,
     StudyLens,
     StudyPrecision,
     StudySeed,
@@ -49,18 +52,18 @@ def probe(
     network: str,
     data: Source,
     weights: Weights = "random",
-    units: Units = 2000,
-    batch: Batch = 64,
+    units: Units = MEASURED_UNITS,
+    batch: Batch = DEFAULTS.batch,
     out_: Out = RESULTS,
     option: Option = None,
     target: Target = None,
     length: Length = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    seed: Seed = 0,
-    group: Group = 32,
-    replicates: Replicates = 400,
-    untrained: Untrained = 0,
+    device: Device = DEFAULTS.device,
+    dtype: Dtype = DEFAULTS.dtype,
+    seed: Seed = DEFAULTS.seed,
+    group: Group = DEFAULTS.group,
+    replicates: Replicates = DEFAULTS.replicates,
+    untrained: Untrained = DEFAULTS.untrained,
     lens: Annotated[Path | None, typer.Option(help="Also read through this file of itinf fit.")] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
 ) -> None:
@@ -68,19 +71,22 @@ def probe(
     from ..lenses.lens import Lens
     from ..studies.compare import probe_network
 
+    settings = Settings(
+        units=units,
+        seed=seed,
+        group=group,
+        replicates=replicates,
+        untrained=untrained,
+        shard=parse_shard(shard),
+        batch=batch,
+        device=device,
+        dtype=dtype,
+    )
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)
-    settings: dict[str, Any] = {
-        "units": units,
-        "seed": seed,
-        "group": group,
-        "replicates": replicates,
-        "untrained": untrained,
-    }
-    settings["shard"] = parse_shard(shard)
     through = [] if lens is None else [Lens.load(lens, opened)]
     with interruptible(), progress_bars(opened.name) as progress:
-        run = probe_network(opened, source, target or ["label"], batch, out_, settings, progress, through, *through)
+        run = probe_network(opened, source, target or ["label"], out_, settings, progress, through, *through)
     if first_process():
         save_figures(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
@@ -97,8 +103,8 @@ def compare(
     units: StudyUnits = None,
     batch: StudyBatch = None,
     out_: Out = RESULTS,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
+    device: StudyDevice = None,
+    dtype: StudyDtype = None,
     seed: StudySeed = None,
     untrained: StudyUntrained = None,
     lens: StudyLens = None,
@@ -106,16 +112,18 @@ def compare(
     jobs: Jobs = 1,
 ) -> None:
     """Measure several networks in the same way and lay them side by side; without arguments, the specimens."""
-    plan = study_from_words(study or [], data or [], weights or [])
-    changed = {
+    given = {
         "units": units,
         "batch": batch,
+        "device": device,
+        "dtype": dtype,
         "seed": seed,
         "untrained": untrained,
         "lens": lens,
         "precision": precision,
     }
-    _compare(plan.changed(**{k: v for k, v in changed.items() if v is not None}), out_, device, dtype, jobs)
+    chosen = study_from_words(study or [], data or [], weights or [])
+    _compare(chosen.changed(**{name: value for name, value in given.items() if value is not None}), out_, jobs)
 
 
 def demo(
@@ -125,7 +133,7 @@ def demo(
     """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
     from ..studies.study_file import specimens_study
 
-    _compare(specimens_study(), out_, "cpu", "float32", jobs or os.cpu_count() or 1)
+    _compare(specimens_study().changed(device="cpu"), out_, jobs or os.cpu_count() or 1)
 
 
 def merge(
@@ -144,16 +152,16 @@ def merge(
     out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
 
 
-def _compare(plan: Study, folder: Path, device: str, dtype: str, jobs: int) -> None:
+def _compare(study: Study, folder: Path, jobs: int) -> None:
     from ..registry import page
     from ..studies.compare import is_complete, measure_networks, save, write_manifest
 
     with interruptible(), progress_board() as told:
-        both = measure_networks(plan, folder, device, dtype, jobs, told)
+        both = measure_networks(study, folder, jobs, told)
     if first_process():
         if not is_complete(both, folder):
             out.print("Drawing figures and the report …")
-            save(both, plan, folder)
+            save(both, study, folder)
             save_figures(both, folder, (*FIGURES, *LENS_FIGURES, "prediction") if both.transfers else FIGURES)
             save_page(both, folder, page("report"))
             write_manifest(both, folder)

@@ -14,7 +14,7 @@ from ..results.reasons import Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
 from .batch import Combination
-from .block import BlockProducts, requested
+from .block import BlockProducts
 from .dot_products import both_known, off_diagonal
 from .forms import Form
 from .gradients import GradientName
@@ -59,7 +59,7 @@ class Alignment(Probe):
     measure = "alignment"
 
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
-        present, absent = requested(block, self.gradients, self.targets, self.lens_name)
+        present, absent = self.requested(block)
         for combination, reason in absent.items():
             self._absent(block, record, combination, reason)
         for combination in present:

@@ -13,7 +13,7 @@ from ..networks.trace import Target
 from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR, OTHER_WIDTH_AFTER, Reason
 from ..results.recorder import Recorder
 from .batch import Combination
-from .block import BlockProducts, requested
+from .block import BlockProducts
 from .dot_products import both_known, off_diagonal
 from .gradients import GradientName
 from .probe import NullChoice, Probe
@@ -47,7 +47,7 @@ class Gain(Probe):
     measure = "first_order_gain"
 
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
-        present, absent = requested(block, self.gradients, self.targets, self.lens_name)
+        present, absent = self.requested(block)
         for combination, reason in absent.items():
             record.absent(block.row("first_order_gain", combination), reason)
         for combination in present:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from ..results.reasons import IDENTICALLY_ZERO, NO_READOUT, SHAPE_CHANGES, Reaso
 from .readouts import Readout
 
 GradientName = Literal["input", "output", "readout"]
+GRADIENTS: tuple[GradientName, ...] = get_args(GradientName)
 Key = tuple[object, ...]
 
 

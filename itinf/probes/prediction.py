@@ -107,8 +107,7 @@ class Prediction(Probe):
     def _own(self, record: Recorder, row: Row, step: Step) -> None:
         for measure, values in (("prediction_gain", step.gain), ("prediction_movement", step.movement)):
             record.mean(replace(row, measure=measure, statistic="mean"), values, step.known, "n|known")
-        gain, movement = ((torch.where(step.known, x, 0.0)).sum(1) for x in (step.gain, step.movement))
-        record.add(row, Efficiency, {"gain": gain, "movement": movement}, n="n|known")
+        record.per_unit(row, Efficiency, {"gain": step.gain, "movement": step.movement}, step.known, "n|known")
 
     def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
         count = f"partners|{row.null}"

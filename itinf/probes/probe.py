@@ -12,17 +12,18 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
-from ..errors import ItinfError
+from ..errors import ItinfError, nearest
 from ..lenses.lens import Lens
 from ..networks.network import Network
-from ..networks.trace import Target
+from ..networks.trace import TARGETS, Target
 from ..networks.weights import fingerprint
+from ..results.reasons import Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
 from ..statistics.nulls import Null, Partners, null_of
-from .batch import ProbeBatch
-from .block import BlockProducts
-from .gradients import GradientName
+from .batch import Combination, ProbeBatch
+from .block import BlockProducts, requested
+from .gradients import GRADIENTS, GradientName
 
 NullChoice = str | Null | Partners
 """A null's name, a null of one's own, or the function that finds its partners."""
@@ -78,12 +79,19 @@ class Probe:
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
         """Measures one block; nothing by default."""
 
+    def requested(self, block: BlockProducts) -> tuple[list[Combination], dict[Combination, Reason]]:
+        """The updates and gradients of a block that it asks for: those there are, and why the others are not."""
+        return requested(block, self.gradients, self.targets, self.lens_name)
+
     def __post_init__(self) -> None:
+        kind = type(self).__name__
+        _require_names(kind, "gradients", self.gradients, GRADIENTS)
+        _require_names(kind, "targets", self.targets, TARGETS)
         for null in map(null_of, self.nulls):
             if null.partners is None and null.name not in self.own_nulls:
                 known = ", ".join(("pairing", "same-target", *self.own_nulls))
                 raise ItinfError(
-                    f"{type(self).__name__} does not measure the null {null.name!r}. Expected {known}, "
+                    f"{kind} does not measure the null {null.name!r}. Expected {known}, "
                     "or one of your own that finds partners."
                 )
 
@@ -143,6 +151,14 @@ class Probe:
 
     def __repr__(self) -> str:
         return self.description
+
+
+def _require_names(kind: str, what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(given, str):
+        raise ItinfError(f"{kind}: {what} is {given!r}; expected a sequence of names, such as ({given!r},).")
+    for name in given:
+        if name not in known:
+            raise ItinfError(f"{kind}: there is no {name!r} among the {what}. {nearest(name, known)}")
 
 
 def _in_words(value: Any) -> str:

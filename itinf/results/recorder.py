@@ -121,6 +121,35 @@ class Recorder:
         self.count(f"{count}|own", known)
         self._add_row(row, PartnerMean(sum=f"{name}|sum", n=count, own=f"{name}|own", own_n=f"{count}|own"))
 
+    def per_unit(
+        self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], known: Tensor, count: str = ""
+    ) -> None:
+        """An estimate of any kind, from numbers of every unit.
+
+        Args:
+            row: what it is; kind: how it is estimated.
+            values: role -> (N, P), summed over the known units of each cluster.
+            known: (N, P) bool; its count has the role ``n``.
+            count: name of that count; "" for one of its own.
+        """
+        columns = {role: torch.where(known, x, 0.0).sum(1) for role, x in values.items()}
+        self.add(row, kind, columns, n=self.count(count or f"{self._name(row)}|n", known))
+
+    def per_partner(self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], partner: Tensor) -> None:
+        """An estimate of any kind, from numbers that every unit gets with its partner's vector.
+
+        Each stands in the cluster of the unit and in that of the partner, as ``Sums.pair_mean`` takes it.
+
+        Args:
+            row: what it is, ``null`` included; kind: how it is estimated, which ``counts_twice``.
+            values: role -> (N, P), summed over the units with a partner, whose count has the role ``n``.
+            partner: (N·P,) row of the partner, −1 for none.
+        """
+        every = dict(values) | {"n": torch.ones_like(next(iter(values.values())))}
+        known = (partner >= 0).reshape(every["n"].shape)
+        columns = {role: row_and_column(torch.where(known, x, 0.0), partner) for role, x in every.items()}
+        self.add(row, kind, columns)
+
     def add(self, row: Row, kind: type[Estimator], columns: Mapping[str, Tensor], **shared: str) -> None:
         """An estimate of any kind.
 

@@ -1,9 +1,10 @@
-"""From a plan to its results: every entrant of a comparison measured into its own folder."""
+"""Measures every network of a study, each into its own folder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +17,13 @@ from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
-from ..registry import dataset, network
+from ..registry import dataset
+from ..registry import network as open_network
 from ..results.comparison import Comparison, compare
 from ..results.manifest import MANIFEST, read_manifest
 from ..results.probe_result import ProbeResult
 from ..results.transfer_result import TransferResult
+from ..settings import Settings
 from .fitting_data import fitting_data
 from .lens_study import LENSES, LensStudy
 from .probe import probe
@@ -31,7 +34,9 @@ NETWORKS = "networks"
 LENS_NULLS = ("same-target", "order-shuffled")
 """Beside predictions through a lens; the pairing null says no more than they do."""
 MOST_UNTRAINED = 1
-"""Untrained networks whose lenses are fitted and moved."""
+"""Untrained networks whose lenses are fitted and transferred."""
+StudyProgress = Callable[[str, str, int, int], None]
+"""Called with a network's name, a stage, clusters done, and clusters in all."""
 
 
 class NetworkResults(NamedTuple):
@@ -42,22 +47,19 @@ class NetworkResults(NamedTuple):
     why: str
 
 
-def measure_networks(
-    plan: Study, folder: Path, device: str, dtype: str, jobs: int, told: Callable[..., None]
-) -> Comparison:
-    """Measures every network of a plan; what stands in the folder is read.
+def measure_networks(study: Study, folder: Path, jobs: int, progress: StudyProgress) -> Comparison:
+    """Measures every network of a study; what stands in the folder is read.
 
     Args:
-        plan: the study.
+        study: which networks, on what, how much.
         folder: gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
-        device, dtype: of the models.
         jobs: networks measured at a time.
-        told: called with a network's name, stage, clusters done, and clusters in all.
+        progress: called with a network's name, stage, clusters done, and clusters in all.
 
     Raises:
         ItinfError: two names that are one folder's, or a folder that holds something else.
     """
-    names = [_name(entrant) for entrant in plan.networks]
+    names = [network.title for network in study.networks]
     if len({folder_name(name) for name in names}) < len(names):
         raise ItinfError(
             f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
@@ -65,18 +67,18 @@ def measure_networks(
     known = any((folder / part).is_dir() for part in (NETWORKS, LENSES))
     if folder.exists() and any(folder.iterdir()) and not known:
         raise ItinfError(f"{folder} exists and holds no comparison. Choose another --out.")
-    each = [(plan, entrant, folder, device, dtype) for entrant in plan.networks]
+    each = [(study, network, folder) for network in study.networks]
     if jobs > 1 and len(each) > 1 and read_manifest(folder) is None:
         # the last first: language, which takes longest, usually stands there
-        run_in_processes(_run_network, each[::-1], jobs, told)
-    found = [_run_network(*arguments, told) for arguments in each]
-    transfers = [moved for one in found for moved in one.transfers]
-    return compare([one.run for one in found], transfers, [one.why for one in found if one.why])
+        run_in_processes(_run_network, each[::-1], jobs, progress)
+    results = [_run_network(*arguments, progress) for arguments in each]
+    transfers = [transfer for one in results for transfer in one.transfers]
+    return compare([one.run for one in results], transfers, [one.why for one in results if one.why])
 
 
-def save(both: Comparison, plan: Study, folder: Path) -> None:
+def save(both: Comparison, study: Study, folder: Path) -> None:
     """Writes a comparison's table and study file; the networks' own folders are written as they are measured."""
-    write_text(folder / "study.toml", study_toml(plan))
+    write_text(folder / "study.toml", study_toml(study))
     write_bytes(folder / "measures.parquet", both.table.to_parquet(index=False))
     if both.transfers:
         write_bytes(folder / "summaries.parquet", both.summaries.to_parquet(index=False))
@@ -100,12 +102,11 @@ def _manifest(both: Comparison) -> dict[str, Any]:
 
 
 def probe_network(
-    opened: Network,
+    network: Network,
     data: Data,
     targets: Sequence[Any],
-    batch: int,
     folder: Path,
-    settings: dict[str, Any],
+    settings: Settings,
     progress: Progress,
     through: Sequence[Lens] = (),
     readout: Lens | None = None,
@@ -113,7 +114,7 @@ def probe_network(
     """Every probe on one network.
 
     Args:
-        opened, data, batch, folder, settings, progress: as for ``itinf.probe``.
+        network, data, folder, settings, progress: as for ``itinf.probe``.
         targets: what losses are taken against.
         through: lenses that predictions are read through, too.
         readout: a lens that the ``readout`` gradient is taken through, too.
@@ -123,69 +124,46 @@ def probe_network(
     """
     if wrong := [t for t in targets if t not in ("label", "answer", "model")]:
         raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model.")
-    seen = [t for t in targets if t != "answer"] or ["label"]
+    predicted = [t for t in targets if t != "answer"] or ["label"]
     probes: list[Probe] = [
         Performance(),
         Alignment(targets=targets),
         UpdateNorm(),
         Gain(targets=targets),
-        Prediction(targets=seen),
-        *(Prediction(targets=seen, nulls=LENS_NULLS, lens=lens) for lens in through),
+        Prediction(targets=predicted),
+        *(Prediction(targets=predicted, nulls=LENS_NULLS, lens=lens) for lens in through),
     ]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
-    return probe(opened, data, probes, batch=batch, out=folder, progress=progress, **settings)
+    return probe(network, data, probes, out=folder, settings=settings, progress=progress)
 
 
-def _run_network(
-    plan: Study, entrant: StudyNetwork, folder: Path, device: str, dtype: str, told: Callable[..., None]
-) -> NetworkResults:
-    name = _name(entrant)
-    progress = partial(told, name)
-    opened = to_device(network(entrant.name, entrant.weights, **entrant.options).named(name), device, dtype)
-    data = dataset(entrant.data, opened, seed=plan.seed, length=entrant.length)
-    units, batch, where = (
-        entrant.units or plan.units,
-        entrant.batch or plan.batch,
-        folder / NETWORKS / folder_name(name),
-    )
-    settings = {
-        "units": units,
-        "seed": plan.seed,
-        "group": plan.group,
-        "replicates": plan.replicates,
-        "untrained": plan.untrained,
-    }
-    lensing, why = None, ""
+def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
+    """Lenses first, for predictions are read through them; then the probes; then what lenses transfer."""
+    settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
+    opened = open_network(chosen.name, chosen.weights, **chosen.options).named(chosen.title)
+    opened = to_device(opened, settings.device, settings.dtype)
+    data = dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
+    lens_study, why = None, ""
     through: tuple[Lens, ...] = ()
-    if plan.lens != "none":
-        try:
-            source, clusters = entrant.fit_data or entrant.data, clusters_of(data, units)
-            fitting = fitting_data(source, opened, data, clusters, plan.seed, entrant.length)
-            lensing = LensStudy(
-                opened,
-                data,
-                fitting,
-                folder,
-                folder_name(name),
-                kind="affine" if plan.lens == "auto" else plan.lens,
-                fit_units=entrant.fit_units or plan.fit_units,
-                units=units,
-                seed=plan.seed,
-                group=plan.group,
-                replicates=plan.replicates,
-                untrained=min(plan.untrained, MOST_UNTRAINED),
-                precision=plan.precision,
-                batch=batch,
-            )
-            through = lensing.fitted(progress)
-        except TooFewError as error:
-            if plan.lens != "auto":
-                raise
-            lensing, why = None, f"{name} has no lenses: {error}"
-    run = probe_network(opened, data, plan.targets, batch, where, settings, progress, through)
-    return NetworkResults(run, [] if lensing is None else lensing.transfers(progress), why)
+    try:
+        lens_study = _lens_study(study, chosen, opened, data, folder)
+        through = () if lens_study is None else lens_study.fitted(shown)
+    except TooFewError as error:
+        if study.lens != "auto":
+            raise
+        lens_study, why = None, f"{chosen.title} has no lenses: {error}"
+    where = folder / NETWORKS / folder_name(chosen.title)
+    run = probe_network(opened, data, study.targets, where, settings, shown, through)
+    return NetworkResults(run, [] if lens_study is None else lens_study.transfers(shown), why)
 
 
-def _name(entrant: StudyNetwork) -> str:
-    return entrant.label or entrant.name
+def _lens_study(study: Study, chosen: StudyNetwork, opened: Network, data: Data, folder: Path) -> LensStudy | None:
+    if study.lens == "none":
+        return None
+    settings = study.settings_of(chosen)
+    source, clusters = chosen.fit_data or chosen.data, clusters_of(data, settings.units)
+    fitting = fitting_data(source, opened, data, clusters, settings.seed, chosen.length)
+    kind = "affine" if study.lens == "auto" else study.lens
+    settings = replace(settings, untrained=min(settings.untrained, MOST_UNTRAINED))
+    return LensStudy(opened, data, fitting, folder, folder_name(chosen.title), kind, settings)

@@ -18,7 +18,7 @@ from ..networks.trace import trace
 from ..networks.untrained import fresh
 from ..results.manifest import read_manifest
 from ..results.transfer_result import TransferResult
-from .settings import CALIBRATION
+from ..settings import CALIBRATION, DEFAULTS, Settings
 
 LENSES, TRANSFER, TRAINED = "lenses", "transfer", "trained"
 
@@ -33,11 +33,8 @@ class LensStudy:
             and one for each untrained one in them.
         name: of the network's folders.
         kind: of each depth's own lens, "affine" or "tuned".
-        fit_units: None for the usual number; ``units``: judged on, at most.
-        seed, group, replicates: as of a study.
-        untrained: how many networks at random initialisation are read in the same way.
-        precision: at which transfer stops.
-        batch: clusters per forward pass.
+        settings: of the study; ``units`` says how many are judged on at most, and ``untrained`` how many networks
+            at random initialisation are read in the same way.
     """
 
     network: Network
@@ -46,14 +43,7 @@ class LensStudy:
     folder: Path
     name: str
     kind: Any = "affine"
-    fit_units: int | None = None
-    units: int | None = None
-    seed: int = 0
-    group: int = 32
-    replicates: int = 400
-    untrained: int = 0
-    precision: float = 0.05
-    batch: int = 64
+    settings: Settings = DEFAULTS
     _fitted: dict[str, tuple[Lens, Lens]] = field(default_factory=dict, init=False, repr=False)
 
     def fitted(self, progress: Progress) -> tuple[Lens, Lens]:
@@ -63,10 +53,10 @@ class LensStudy:
     def transfers(self, progress: Progress) -> list[TransferResult]:
         """Of the network, then of each untrained one, whose rows are a null's; what stands is read."""
         found = [self._moved(self.network, TRAINED, progress)]
-        clusters = clusters_of(self.data, self.units)
-        order = keyed_order(self.data, clusters, self.seed, CALIBRATION[self.network.unit])
-        for seed in range(self.untrained):
-            other = fresh(self.network, seed, self.data, order, self.group)
+        clusters = clusters_of(self.data, self.settings.units)
+        order = keyed_order(self.data, clusters, self.settings.seed, CALIBRATION[self.network.unit])
+        for seed in range(self.settings.untrained):
+            other = fresh(self.network, seed, self.data, order, self.settings.group)
             found.append(self._moved(other, f"untrained-{seed}", progress).as_null("untrained", seed))
         return found
 
@@ -81,12 +71,8 @@ class LensStudy:
             network,
             own,
             self.data,
-            units=self.units,
-            precision=self.precision,
-            batch=self.batch,
-            seed=self.seed,
-            replicates=self.replicates,
             out=where,
+            settings=self.settings,
             progress=shown,
         )
 
@@ -94,7 +80,7 @@ class LensStudy:
         if name not in self._fitted or (moments and self._fitted[name][0].statistics is None):
             folder = self.folder / LENSES / self.name / name
             self._fitted[name] = fit_or_load(
-                network, self.fitting, self.kind, self.fit_units, self.seed, folder, moments, progress
+                network, self.fitting, self.kind, self.settings.fit_units, self.settings.seed, folder, moments, progress
             )
         return self._fitted[name]
 

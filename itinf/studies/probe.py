@@ -24,11 +24,11 @@ from ..registry import probe as registered_probe
 from ..results.probe_result import ProbeResult
 from ..results.sums import StudySums
 from ..results.table import SCHEMA
+from ..settings import CALIBRATION, DEFAULTS, Settings
 from ..statistics.bootstrap import Sums
 from .checkpoint import Checkpoint
 from .distributed import ProcessGroup, all_reduce, process_group
 from .probe_pass import ProbePass
-from .settings import CALIBRATION, Settings
 
 
 def default_probes() -> list[Probe]:
@@ -41,10 +41,10 @@ def probe(
     data: Any,
     probes: Sequence[Probe | str] | None = None,
     *,
-    batch: int = 64,
     out: str | Path | None = None,
+    settings: Settings = DEFAULTS,
     progress: Progress = silent,
-    **settings: Any,
+    **changes: Any,
 ) -> ProbeResult:
     """Measures a network.
 
@@ -52,10 +52,10 @@ def probe(
         network: the network; its model is put back as it was, whatever happens.
         data: an ``itinf`` data set, a map-style Dataset, a DataLoader over one, or a list of items.
         probes: what to measure, probes or names of registered ones; ``default_probes()`` by default.
-        batch: clusters per forward pass; results do not depend on it.
         out: results folder. The same study there is resumed or read; another study is refused.
+        settings: how much is measured, and where.
         progress: called with (stage, clusters done, clusters in all).
-        **settings: fields of ``Settings``: units, seed, group, calibration, replicates, untrained, shard.
+        **changes: settings by name, in place of those of ``settings``: units, seed, batch …
 
     Returns:
         The run; under torchrun every process gets the same one, and the first alone writes.
@@ -63,10 +63,8 @@ def probe(
     Raises:
         ItinfError: any mistake in what was given, before anything is written.
     """
-    if batch < 1:
-        raise ItinfError(f"batch is {batch}; expected at least 1.")
     source = as_data(data, network.unit)
-    study = _ProbeStudy(network, source, probes or default_probes(), Settings.of(settings), batch, progress)
+    study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes), progress)
     with process_group() as here:
         return study.run(here, Path(out) if out is not None else None)
 
@@ -78,13 +76,12 @@ class _ProbeStudy:
         data: Data,
         probes: Sequence[Probe | str],
         settings: Settings,
-        batch: int,
         progress: Progress,
     ) -> None:
         if data.unit != network.unit:
             raise ItinfError(f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s.")
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
-        self.measurement = ProbePass(data, tuple(map(_opened, probes)), batch, settings.group, settings.seed)
+        self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
         self.order = keyed_order(data, self._clusters(), settings.seed, self._calibration())
         if len(self._share("observed").indices) == 0:
             raise ItinfError(

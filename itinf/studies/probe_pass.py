@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -22,14 +23,12 @@ from ..probes import Probe
 from ..probes.batch import Combination, ProbeBatch, gradient_of
 from ..probes.block import BlockProducts
 from ..probes.calibration import Calibration, calibrate
-from ..probes.gradients import GradientName, Key
+from ..probes.gradients import GRADIENTS, GradientName, Key
 from ..probes.readouts import Readout, read
 from ..results.reasons import OTHER_READOUT, Reason
 from ..results.recorder import Recorder
 from ..results.sums import KNOWN, StudySums
 from ..statistics.nulls import NULLS, Null, null_of, partners_of
-
-GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,9 @@ class ProbePass:
     group: int
     seed: int
 
+    def __post_init__(self) -> None:
+        _ = self.nulls  # a mistake in them is found before anything is measured
+
     def without_nulls(self) -> ProbePass:
         """The same measures without their nulls, for a network that is a null itself."""
         return replace(self, probes=[probe.without_nulls() for probe in self.probes])
@@ -62,7 +64,7 @@ class ProbePass:
         """Every target that a probe wants a gradient for."""
         return list(dict.fromkeys(t for p in self.probes if p.gradients for t in p.targets))
 
-    @property
+    @cached_property
     def nulls(self) -> dict[str, Null]:
         """Name -> null, of all that a probe asks for.
 

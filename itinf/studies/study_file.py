@@ -1,4 +1,4 @@
-"""A comparison as a small TOML file: which networks, on what, how much; saved with every result."""
+"""A study of several networks, and its TOML file: which networks, on what, how much. Saved with every result."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from typing import Any
 from ..errors import ItinfError, nearest
 from ..files import toml_entry
 from ..registry import specimen
+from ..settings import DEFAULTS, MEASURED_UNITS, Settings
+
+SPECIMENS = ("resnet", "resnet-isotropic", "plain-isotropic", "inception", "gpt2")
+"""What is compared where no network is named: three residual networks, two without skips; images and language."""
+SPECIMENS_UNTRAINED = 3
+OF_ONE_NETWORK = ("units", "fit_units", "batch")
+"""Settings that a network may have of its own."""
+NOT_IN_FILES = ("shard", "device")
+"""Settings that say how one run is made, not what is studied."""
 
 
 @dataclass
 class StudyNetwork:
-    """One network of a comparison.
+    """One network of a study, a [[network]] table of the file.
 
     Attributes:
         name: registered name; ``label``: what tables call it, the name by default.
@@ -35,41 +44,51 @@ class StudyNetwork:
     fit_data: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return self.label or self.name
+
 
 @dataclass
 class Study:
-    """A comparison.
+    """Several networks, measured in the same way.
 
     Attributes:
-        networks: the entrants.
-        units: images or tokens per network; ``batch``: clusters per forward pass.
-        seed, group, replicates, untrained: see ``itinf.studies.probe.Settings``.
+        networks: which, and on what data.
+        settings: of all networks; in the file each stands beside ``targets`` and ``lens``.
         targets: what losses are taken against.
-        lens: each depth's own, affine or tuned; none leaves lenses and their transfer out; auto is affine wherever
+        lens: each state's own, affine or tuned; none leaves lenses and their transfer out; auto is affine wherever
             there are enough data to fit it.
-        fit_units: what lenses are fitted on, images or tokens; ``precision``: half-width of the interval of a
-            retention, at which transfer stops.
     """
 
     networks: list[StudyNetwork]
-    units: int = 2000
-    batch: int = 64
-    seed: int = 0
-    group: int = 32
-    replicates: int = 400
-    untrained: int = 0
+    settings: Settings = field(default_factory=lambda: replace(DEFAULTS, units=MEASURED_UNITS))
     targets: list[str] = field(default_factory=lambda: ["label"])
     lens: str = "auto"
-    fit_units: int | None = None
-    precision: float = 0.05
 
     def changed(self, **values: Any) -> Study:
-        """Another study with some fields replaced, in those networks, too, that had their own."""
-        networks = [replace(e) for e in self.networks]
-        for name in ("units", "fit_units", "batch"):
-            for entrant in networks if name in values else ():
-                setattr(entrant, name, None)
-        return replace(self, networks=networks, **values)
+        """Another study with settings, ``targets`` or ``lens`` replaced, also in networks that had their own.
+
+        Raises:
+            ItinfError: there is no setting of that name, or no study can have that value.
+        """
+        own: dict[str, Any] = {name: None for name in OF_ONE_NETWORK if name in values}
+        others = {name: values.pop(name) for name in ("targets", "lens") if name in values}
+        networks = [replace(network, **own) for network in self.networks]
+        return replace(self, networks=networks, settings=self.settings.changed(values), **others)
+
+    def settings_of(self, network: StudyNetwork) -> Settings:
+        """The study's settings with the network's own in their place."""
+        own = {name: getattr(network, name) for name in OF_ONE_NETWORK}
+        return replace(self.settings, **{name: value for name, value in own.items() if value is not None})
+
+
+def specimens_study() -> Study:
+    """The embedded default: every specimen on its own data."""
+    chosen = [specimen(name) for name in SPECIMENS]
+    networks = [StudyNetwork(s.name, s.data, weights="specimen", units=s.units) for s in chosen]
+    return Study(networks).changed(untrained=SPECIMENS_UNTRAINED)
 
 
 def read_study(path: Path) -> Study:
@@ -84,49 +103,42 @@ def read_study(path: Path) -> Study:
         raise ItinfError(f"There is no study file {str(path)!r}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ItinfError(f"{path} is not TOML: {error}.") from error
-    entrants = given.pop("network", [])
-    if not isinstance(entrants, list) or not entrants:
+    tables = given.pop("network", [])
+    if not isinstance(tables, list) or not tables:
         raise ItinfError(f"{path} names no network; expected at least one [[network]] table with name and data.")
-    networks = [_make(StudyNetwork, e, f"{path}, network {n}") for n, e in enumerate(entrants, 1)]
-    return _make(Study, {**given, "networks": networks}, str(path))
+    known = {f.name: str(f.type) for f in (*fields(Settings), *fields(Study)) if f.name not in NOT_IN_FILES}
+    _require(given, {name: kind for name, kind in known.items() if name not in ("networks", "settings")}, str(path))
+    networks = []
+    for number, table in enumerate(tables, 1):
+        where = f"{path}, network {number}"
+        _require(table, {f.name: str(f.type) for f in fields(StudyNetwork)}, where)
+        for name in ("name", "data"):
+            if name not in table:
+                raise ItinfError(f"{where}: {name!r} is missing.")
+        networks.append(StudyNetwork(**table))
+    return replace(Study([]).changed(**given), networks=networks)
 
 
 def study_toml(study: Study) -> str:
-    """The study as TOML, such that ``read`` gives it back."""
-    own = {f.name: getattr(study, f.name) for f in fields(Study) if f.name != "networks"}
-    lines = [toml_entry(name, value) for name, value in own.items() if value is not None]
-    for entrant in study.networks:
+    """The study as TOML, such that ``read_study`` gives it back."""
+    settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
+    entries = {**settings, "targets": study.targets, "lens": study.lens}
+    lines = [toml_entry(name, value) for name, value in entries.items() if value is not None]
+    for network in study.networks:
         lines += ["", "[[network]]"]
         for f in fields(StudyNetwork):
-            value = getattr(entrant, f.name)
+            value = getattr(network, f.name)
             if value not in (None, "", {}):
                 lines.append(toml_entry(f.name, value))
     return "\n".join(lines) + "\n"
 
 
-def _make(kind: type, given: dict[str, Any], where: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
+def _require(given: dict[str, Any], known: dict[str, str], where: str) -> None:
+    """Refuses an unknown key, and a value of another type than ``known`` says."""
+    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict": dict, "list": list}
     for key, value in given.items():
         if key not in known:
             raise ItinfError(f"{where}: unknown key {key!r}. {nearest(key, known)}")
-        wanted = str(known[key].type)
-        kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict": dict, "list": list}
-        expected = next(t for name, t in kinds.items() if wanted.startswith(name))
+        expected = next(kind for name, kind in kinds.items() if known[key].startswith(name))
         if not isinstance(value, expected) or isinstance(value, bool):
-            raise ItinfError(f"{where}: {key} is {value!r}; expected {wanted}.")
-    required = [name for name in ("name", "data") if kind is StudyNetwork and name not in given]
-    if required:
-        raise ItinfError(f"{where}: {required[0]!r} is missing.")
-    return kind(**given)
-
-
-SPECIMENS = ("resnet", "resnet-isotropic", "plain-isotropic", "inception", "gpt2")
-
-
-UNTRAINED = 3
-
-
-def specimens_study() -> Study:
-    """Three residual networks, two without skips; images and language."""
-    chosen = [specimen(name) for name in SPECIMENS]
-    return Study([StudyNetwork(s.name, s.data, weights="specimen", units=s.units) for s in chosen], untrained=UNTRAINED)
+            raise ItinfError(f"{where}: {key} is {value!r}; expected {known[key]}.")

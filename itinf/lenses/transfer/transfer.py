@@ -15,6 +15,7 @@ from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.manifest import difference, read_manifest
 from ...results.table import SCHEMA
 from ...results.transfer_result import IDENTITY, TransferResult
+from ...settings import DEFAULTS, Settings
 from ..lens import Lens
 from .cells import cells_of
 from .matrix import TransferMatrix, temperatures
@@ -33,49 +34,44 @@ def transfer(
     lens: Lens,
     data: Any,
     *,
-    units: int | None = None,
-    precision: float = 0.02,
     rotations: int = 1,
-    batch: int = 64,
-    seed: int = 0,
-    replicates: int = 400,
     out: str | Path | None = None,
+    settings: Settings = DEFAULTS,
     progress: Progress = silent,
+    **changes: Any,
 ) -> TransferResult:
     """Reads every state of a segment by every translator of it, and judges what is read.
 
     The cost is depth² unembeddings per unit; so it stops by itself once no retention's 95 % interval
-    is wider than ± ``precision``.
+    is wider than ± ``settings.precision``.
 
     Args:
         network: the network.
         lens: an affine or tuned lens of it.
         data: anything ``itinf.probe`` takes; other data than the lens was fitted on.
-        units: images or tokens at most; None for all.
-        precision: half-width of the interval of every retention.
         rotations: seeds of the rotated-depth null.
-        batch: clusters per forward pass; results do not depend on it.
-        seed: of the choice of clusters and the bootstrap.
-        replicates: of the bootstrap.
         out: results folder; the same transfer there is read, another one refused.
+        settings: how much is read at most (``units``), how precisely (``precision``), and where.
         progress: called with ("transfer", clusters done, clusters in all).
+        **changes: settings by name, in place of those of ``settings``.
 
     Raises:
         ItinfError: a shared or logit lens, a lens of another readout, or a folder that holds something else.
     """
+    settings = settings.changed(changes)
     source = as_data(data, network.unit)
     _require(network, lens)
-    order, pilot = _orders(source, clusters_of(source, units), seed)
+    order, pilot = _orders(source, clusters_of(source, settings.units), settings.seed)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
         "data": {"name": source.name, "note": source.note, "unit": source.unit},
         "settings": {
-            "units": units,
-            "precision": precision,
+            "units": settings.units,
+            "precision": settings.precision,
             "rotations": rotations,
-            "seed": seed,
-            "replicates": replicates,
+            "seed": settings.seed,
+            "replicates": settings.replicates,
         },
         "lens": {"kind": lens.kind, **lens.record},
     }
@@ -86,14 +82,14 @@ def transfer(
         return TransferResult.load(out)
     start = time.monotonic()
     reads = cells_of(lens, rotations)
-    betas = temperatures(network, lens, reads, _batches(source, pilot, batch))
-    grid = TransferMatrix(network, lens, reads, betas, seed, replicates)
+    betas = temperatures(network, lens, reads, _batches(source, pilot, settings.batch))
+    grid = TransferMatrix(network, lens, reads, betas, settings.seed, settings.replicates)
     stopped = False
     for slab in _slabs(order, CHECK[network.unit]):  # of a fixed size, so that no batch decides where it stops
-        for some in _batches(source, slab, batch):
+        for some in _batches(source, slab, settings.batch):
             grid.add(network, some)
         progress("transfer", grid.clusters, len(order.indices))
-        stopped = precise_enough(grid, precision)
+        stopped = precise_enough(grid, settings.precision)
         if stopped:
             break
     manifest |= {
