@@ -170,7 +170,7 @@ class _Sequences:
         self.weight = scale if cosine.combination.gradient == "readout" else torch.ones_like(scale)
         self.update = (cosine.update.square() * cosine.known).sum(1).sqrt()
         self.gradient = ((cosine.gradient * self.weight).square() * cosine.known).sum(1).sqrt()
-        self.own: list[Tensor] = []
+        self.cosines: list[Tensor] = []
         self.pairs: list[Tensor] = []
 
     def add(self, dots: Tensor, members: slice) -> None:
@@ -179,13 +179,13 @@ class _Sequences:
         joint = -(dots * (self.weight[members].T * known).unsqueeze(1) * known.unsqueeze(2)).sum(0)
         norms = _inverse(self.update[members]).unsqueeze(1), _inverse(self.gradient[members]).unsqueeze(0)
         joint = joint * norms[0] * norms[1]
-        self.own.append(joint.diagonal())
+        self.cosines.append(joint.diagonal())
         self.pairs.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
 
     def enter(self, pairing: bool) -> None:
         record, tag, fits = self.cosine.record, f"flat|{self.cosine.tag}", self.update * self.gradient > 0
         row = self.cosine.row("alignment", statistic="flattened", unit="sequence")
-        record.mean(row, torch.cat(self.own).unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
+        record.mean(row, torch.cat(self.cosines).unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
         if pairing:
             total = torch.cat(self.pairs)
             number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in self.cosine.groups])

@@ -58,24 +58,26 @@ class Gain(Probe):
     def _first_order(self, block: BlockProducts, record: Recorder, c: Combination) -> None:
         known = block.batch.trace.known
         scale = block.gradients[c].scale
-        own, pairs, numbers = [], [], []
+        gain, pairs, numbers = [], [], []
         for group, members in enumerate(block.batch.groups):
             gains = -block.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
-            own.append(gains.diagonal(dim1=1, dim2=2).T)
+            gain.append(gains.diagonal(dim1=1, dim2=2).T)
             both = both_known(known[members])
             pairs.append(off_diagonal(gains, both))
             numbers.append(off_diagonal(both.double(), both))
-        row, gain = block.row("first_order_gain", c), torch.cat(own)
-        record.mean(row, gain, known, "n|known", median=True)
+        row, observed = block.row("first_order_gain", c), torch.cat(gain)
+        record.mean(row, observed, known, "n|known", median=True)
         for name in self.partner_nulls:
             if name == "pairing":
                 record.pairs(replace(row, null=name), torch.cat(pairs), torch.cat(numbers), "pairs|known")
                 continue
             partner = block.batch.partners[name]
             theirs = -block.partner_products(c, partner) * scale.flatten()[partner]
-            record.partners(replace(row, null=name), theirs.reshape(gain.shape), gain, partner, f"partners|{name}")
+            record.partners(
+                replace(row, null=name), theirs.reshape(observed.shape), observed, partner, f"partners|{name}"
+            )
         for subset, chosen in block.correct_before(c.part, c.lens).items():
-            record.mean(replace(row, subset=subset), gain, known & chosen, _tag(c, subset, block.number))
+            record.mean(replace(row, subset=subset), observed, known & chosen, _tag(c, subset, block.number))
 
     def _realised(self, block: BlockProducts, record: Recorder) -> None:
         known = block.batch.trace.known

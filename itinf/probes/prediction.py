@@ -111,11 +111,11 @@ class Prediction(Probe):
 
     def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
         count = f"partners|{row.null}"
-        for measure, values, own in (
+        for measure, values, own_values in (
             ("prediction_gain", step.gain, observed.gain),
             ("prediction_movement", step.movement, observed.movement),
         ):
-            record.partners(replace(row, measure=measure, statistic="mean"), values, own, partner, count)
+            record.partners(replace(row, measure=measure, statistic="mean"), values, own_values, partner, count)
         fits = (partner >= 0).reshape(step.gain.shape)
         columns = {
             "gain": row_and_column(torch.where(fits, step.gain, 0.0), partner),

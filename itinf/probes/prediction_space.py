@@ -180,14 +180,14 @@ class _Readings:
         self, trace: Trace, through: Mapping[SiteId, Translator | None], rows: Mapping[int, Tensor], part: slice
     ) -> None:
         self.trace, self.through, self.rows, self.part = trace, through, rows, part
-        self._own: dict[int, _Logits] = {}
+        self._states: dict[int, _Logits] = {}
         self._partners: dict[tuple[str, int], Tensor] = {}
 
-    def own(self, state: int) -> _Logits:
+    def at(self, state: int) -> _Logits:
         """Through the state's own translator."""
-        if state not in self._own:
-            self._own[state] = _Logits.of(self._logits(state, self.part, self.through[state]))
-        return self._own[state]
+        if state not in self._states:
+            self._states[state] = _Logits.of(self._logits(state, self.part, self.through[state]))
+        return self._states[state]
 
     def partner(self, null: str, partner: Tensor, state: int) -> Tensor:
         """(R, classes) logits of the units' partners; of any unit where there is none."""
@@ -217,8 +217,8 @@ def _moves(
     """Every step of a path as it is, and under each null."""
     shuffled = None if order is None else _ordered(readings, path, order)
     for number, span in enumerate(path):
-        start = readings.own(span.start)
-        yield span, "observed", _Move.between(start, readings.own(span.end))
+        start = readings.at(span.start)
+        yield span, "observed", _Move.between(start, readings.at(span.end))
         for null, partner in partners.items():
             change = readings.partner(null, partner, span.end) - readings.partner(null, partner, span.start)
             yield span, null, _Move(start, change, (start.logits + change).logsumexp(1))
@@ -232,7 +232,7 @@ def _split_gain(
     """What the blocks do under the lens of the step's end, where that reads both states."""
     if not _same_lens_fits(readings.through, span):
         return
-    move = _Move.between(readings.same_lens(span), readings.own(span.end))
+    move = _Move.between(readings.same_lens(span), readings.at(span.end))
     for target, step in steps.items():
         assert step.block_gain is not None
         step.block_gain[readings.part] = move.gain_and_movement(aims[target])[0] / math.log(2)
@@ -257,7 +257,7 @@ def _orders(trace: Trace, length: int, seed: int) -> Tensor:
 
 def _ordered(readings: _Readings, path: Sequence[StepSpan], order: Tensor) -> list[_Logits]:
     """The states of a path whose steps are taken in another order."""
-    ends = [(readings.own(span.start), readings.own(span.end)) for span in path]
+    ends = [(readings.at(span.start), readings.at(span.end)) for span in path]
     moves = torch.stack([end.logits - start.logits for start, end in ends])  # (steps, R, classes)
     units = torch.arange(order.shape[0], device=order.device)
     states = [ends[0][0]]

@@ -115,17 +115,17 @@ def compare(
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
     """Depths (L,) and estimates (L, 1 + B) of the one curve that fits."""
     stage = run.stages["observed"]
-    wanted = {"measure": measure, "null": "observed", "subset": "all", **fields}
+    columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
     rows: dict[Row, Estimator] = {
         row: estimator
         for row, estimator in sorted(stage.entries.items(), key=lambda item: item[0].block)
-        if estimator.replicated and all(getattr(row, k, None) == v for k, v in wanted.items())
+        if estimator.replicated and all(getattr(row, k, None) == v for k, v in columns.items())
     }
     blocks = [row.block for row in rows]
     if not rows or len(set(blocks)) < len(blocks):
         differing = sorted({(r.statistic, r.gradient, r.update, r.part, r.form, r.target, r.unit) for r in rows})
         raise ItinfError(
-            f"{run.name}: {wanted} picks {'no row' if not rows else 'several curves'}; "
+            f"{run.name}: {columns} picks {'no row' if not rows else 'several curves'}; "
             f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"
         )
     total = len(stage.structure["blocks"])

@@ -102,12 +102,12 @@ class Recorder:
         self.columns.setdefault(count, number)
         self._add_row(row, PairMean(sum=f"{name}|sum", n=count))
 
-    def partners(self, row: Row, values: Tensor, own: Tensor, partner: Tensor, count: str = "") -> None:
+    def partners(self, row: Row, values: Tensor, observed: Tensor, partner: Tensor, count: str = "") -> None:
         """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
 
         Args:
             row: what it is, ``null`` included.
-            values: (N, P) with the partner's vector; own: (N, P) with the unit's own.
+            values: (N, P) with the partner's vector; observed: (N, P) with the unit's own.
             partner: (N·P,) row of the partner, −1 for none.
             count: name under which the counts are shared; "" for counts of its own.
         """
@@ -117,7 +117,7 @@ class Recorder:
         self.columns[f"{name}|sum"] = row_and_column(torch.where(known, values, 0.0), partner)
         if count not in self.columns:
             self.columns[count] = row_and_column(known.double(), partner)
-        self.columns[f"{name}|own"] = torch.where(known, own, 0.0).sum(1)
+        self.columns[f"{name}|own"] = torch.where(known, observed, 0.0).sum(1)
         self.count(f"{count}|own", known)
         self._add_row(row, PartnerMean(sum=f"{name}|sum", n=count, own=f"{name}|own", own_n=f"{count}|own"))
 

@@ -85,7 +85,7 @@ class ProbePass:
         """
         lenses: dict[str, Lens] = {}
         fit: list[Probe] = []
-        own = ""
+        readout = ""
         for probe in self.probes:
             if probe.lens is None:
                 fit.append(probe)
@@ -95,8 +95,8 @@ class ProbePass:
                 raise ItinfError(
                     f"Two lenses are called {name!r} in the table. Give one a name: {type(probe).__name__}(lens=…, name=…)."
                 )
-            own = own or readout_fingerprint(network)
-            if (fingerprint := lens.record.get("readout")) == own:
+            readout = readout or readout_fingerprint(network)
+            if (fingerprint := lens.record.get("readout")) == readout:
                 fit.append(probe)
             elif network.weights.startswith("random"):
                 rest = probe.without_lens()
@@ -104,7 +104,7 @@ class ProbePass:
             else:
                 raise ItinfError(
                     f"The {lens.kind} lens of {lens.record.get('network')} was fitted on another readout (fingerprint "
-                    f"{fingerprint}) than that of {network.name} ({own}) in {network.dtype}. Fit one on this network."
+                    f"{fingerprint}) than that of {network.name} ({readout}) in {network.dtype}. Fit one on this network."
                 )
         return fit
 
