@@ -13,6 +13,10 @@ class ItinfError(ValueError):
     """
 
 
+class UnknownEstimatorError(ItinfError):
+    """Results hold an estimator that no imported module defines; they are sound, and must not be made again."""
+
+
 class TooFewError(ItinfError):
     """There are too few data for what was asked, which a study may do without."""
 

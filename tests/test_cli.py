@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 import itinf
 from itinf.cli import app, console
 from itinf.results.report import FIGURES
-from itinf.studies import checkpoint, probe_pass
+from itinf.studies import probe_pass
+from tiny import save_always
 
 CLASSES = 10
 
@@ -243,14 +244,14 @@ def test_ctrl_c_leaves_nothing_broken(
             raise KeyboardInterrupt
         measure(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    save_always(monkeypatch)
     monkeypatch.setattr(probe_pass.ProbePass, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
     assert code == console.INTERRUPTED and "goes on from the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0
     assert command(*small[:-1], tmp_path / "whole", "--batch", 8)[0] == 0
     resumed, whole = (itinf.ProbeResult.load(tmp_path / name).table for name in ("out", "whole"))
-    pd.testing.assert_frame_equal(resumed, whole, rtol=1e-9, atol=1e-12)
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
 
 
 def test_check_passes_and_fails(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,9 @@ def test_files_of_an_older_itinf_are_read(kind, tmp_path):
     words = {entry["estimator"] for stage in header.values() for entry in stage["entries"]}
     assert words == {kind.__name__ for kind in _KINDS.values()}, "the study has every kind"
     save_file(load_file(path), path, metadata={"itinf": json.dumps(as_before(header))})
-    assert load_sums(path)["observed"].entries == run.stages["observed"].entries
-    pd.testing.assert_frame_equal(itinf.ProbeResult.load(path.parent).table, run.table)
+    stages = load_sums(path)
+    assert stages["observed"].entries == run.stages["observed"].entries
+    pd.testing.assert_frame_equal(itinf.ProbeResult(stages, run.manifest).table, run.table)
 
 
 def test_an_estimator_comes_back_from_plain_data():

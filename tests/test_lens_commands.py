@@ -62,7 +62,7 @@ def test_without_a_file_lenses_are_fitted_beside_the_results(command, text, tmp_
     words = ["transfer", *text, "--units", 1600, "--replicates", 20, "--fit-units", 1024, "--untrained", 1]
     code, printed = command(*words, "--out", tmp_path / "out")
     assert code == 0 and "shared, left out" in printed and "null: untrained 0" in printed, printed
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"lenses", "transfer", "figures"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", "lenses", "transfer", "figures"}
     assert {path.stem for path in (tmp_path / "out/figures").iterdir()} == {"lenses", "transfer", "retention"}
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
     assert len(before) == 4 and command(*words, "--out", tmp_path / "out")[0] == 0

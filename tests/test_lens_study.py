@@ -55,7 +55,10 @@ def test_lenses_of_another_study_are_refused_and_stay(study):
     study.fitted(silent)
     files = {path: path.read_bytes() for path in study.folder.rglob("*.safetensors")}
     assert len(files) == 2
-    for change, what in (({"seed": 3}, "seed is 0 there and 3 here"), ({"fit_units": 200}, "asked is 400 there")):
+    for change, what in (
+        ({"seed": 3}, "seed is 3 here and 0 there"),
+        ({"fit_units": 200}, "units is 200 here and 400"),
+    ):
         with pytest.raises(ItinfError, match=what):
             changed(study, **change).fitted(silent)
     assert files == {path: path.read_bytes() for path in study.folder.rglob("*.safetensors")}

@@ -13,9 +13,8 @@ import itinf
 import oracles
 from itinf.results import estimators
 from itinf.statistics.nulls import next_cluster, same_target
-from itinf.studies import checkpoint
 from test_lens_steps import lens_of
-from test_study import KilledError, agree, killed_after
+from test_study import KilledError, agree, killed_after, save_always
 from tiny import GROUP, NAMES, opened, probed
 
 FILE = '''
@@ -125,16 +124,16 @@ def test_an_own_probe_is_one_cosine_of_all_units(own, kind):
 
 @KINDS
 def test_it_resumes_loads_and_merges(own, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    save_always(monkeypatch)
     network, data = opened(kind, 28)
     probes = {"probes": [itinf.Alignment(forms=("raw",)), own.Pooled()], "untrained": 1}
     whole = probed(network, data, batch=8, **probes)
     assert set(whole.table.null) >= {"previous_cluster", "untrained"}
     with pytest.raises(KilledError):
         probed(network, data, batch=8, out=tmp_path / "run", progress=killed_after(2), **probes)
-    resumed = probed(network, data, batch=16, out=tmp_path / "run", **probes)
-    agree(resumed, whole)
-    agree(itinf.ProbeResult.load(tmp_path / "run"), resumed, 1e-12)
+    resumed = probed(network, data, batch=8, out=tmp_path / "run", **probes)
+    pd.testing.assert_frame_equal(resumed.table, whole.table)
+    pd.testing.assert_frame_equal(itinf.ProbeResult.load(tmp_path / "run").table, whole.table)
     shards = [probed(network, data, shard=(i, 2), out=tmp_path / f"{i}", **probes) for i in range(2)]
     agree(itinf.merge(shards), whole)
     agree(itinf.merge([itinf.ProbeResult.load(tmp_path / f"{i}") for i in range(2)]), whole)
@@ -150,9 +149,18 @@ def test_a_file_with_an_unknown_estimator_says_what_to_import(own, tmp_path, mon
         itinf.ItinfError, match=r"an estimator 'PooledCosine', which the module 'own_pooled' defines. Imp"
     ):
         itinf.ProbeResult.load(tmp_path / "run")
+    # the same study, were its probe's estimator called otherwise: refused, and nothing is lost
+    (tmp_path / "run" / "manifest.json").write_text(
+        (tmp_path / "run" / "manifest.json").read_text().replace('"complete": true', '"complete": false')
+    )
+    sums = (tmp_path / "run" / "sums.safetensors").read_bytes()
+    with pytest.raises(itinf.ItinfError, match="an estimator 'PooledCosine'"):
+        probed(*opened("token", 16), probes=[own.Pooled()], out=tmp_path / "run")
+    assert (tmp_path / "run" / "sums.safetensors").read_bytes() == sums
+    run.save(tmp_path / "again")
     del sys.modules["own_pooled"]
     importlib.import_module("own_pooled")
-    pd.testing.assert_frame_equal(itinf.ProbeResult.load(tmp_path / "run").table, run.table)
+    pd.testing.assert_frame_equal(itinf.ProbeResult.load(tmp_path / "again").table, run.table)
 
 
 @KINDS

@@ -27,7 +27,7 @@ def manifest(name: str, data: str = "glyphs", weights: str = "random:0") -> dict
         "data": {"name": data, "unit": "image", "note": {}},
         "settings": {"clusters": 7, "seed": 3, "group": 32, "replicates": 400, "untrained": 2},
         "seconds": 12.3,
-        "circumstances": {"itinf": "1.2.3"},
+        "history": [{"circumstances": {"itinf": "1.2.3"}}],
     }
 
 

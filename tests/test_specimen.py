@@ -85,11 +85,11 @@ def test_finished_means_this_training(tmp_path):
     write_card(tmp_path, **asked, seconds=1.0, scores=[])
     assert finished(tmp_path, **asked)
     for key, other in ("specimen", "gpt2"), ("split", "train-without-cm"), ("seed", 1):
-        with pytest.raises(ItinfError, match=f"whose {key} is {asked[key]!r}; asked for {other!r}.*--out") as refusal:
+        with pytest.raises(ItinfError, match=f"{key} is {other!r} here and {asked[key]!r} there.*--out") as refusal:
             finished(tmp_path, **asked | {key: other})
         assert str(tmp_path) in str(refusal.value)
     (tmp_path / CARD).write_text('specimen = "resnet"\n', encoding="utf-8")
-    with pytest.raises(ItinfError, match="whose split is None"):
+    with pytest.raises(ItinfError, match="split is 'train' here and None there"):
         finished(tmp_path, **asked)
 
 

@@ -9,10 +9,11 @@ from torch.utils.data import DataLoader
 
 import itinf
 from itinf.data.dataset import IGNORED
+from itinf.results import folder as folders
 from itinf.results import sums as accumulator
 from itinf.results.manifest import read_manifest
-from itinf.studies import checkpoint, probe_pass
-from tiny import GROUP, NAMES, Items, gpt2, images, opened, probed, resnet, study, tokens
+from itinf.studies import probe_pass
+from tiny import GROUP, NAMES, Items, gpt2, images, opened, probed, resnet, save_always, study, tokens
 from tolerance import rounding
 
 NUMBERS = ["mean", "lo", "hi", "band_lo", "band_hi", "n_units", "n_missing", "n_clusters"]
@@ -115,7 +116,7 @@ def killed_after(calls):
 @pytest.mark.parametrize("calls", [2, 4])
 def test_a_killed_study_goes_on_with_another_batch(kind, calls, tmp_path, monkeypatch):
     """Killed in the first or the second stage; out of memory, one goes on with a smaller batch."""
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    save_always(monkeypatch)
     network, data = opened(kind)
     out = tmp_path / "run"
     with pytest.raises(KilledError):
@@ -147,7 +148,7 @@ def test_a_complete_folder_is_read(tmp_path, monkeypatch):
 
 def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
     """A reader beside the writer: every file is whole, and sums never stand without a manifest."""
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    save_always(monkeypatch)
     network, data = opened("token")
     out, stop, faults = tmp_path / "run", threading.Event(), []
 
@@ -176,17 +177,15 @@ def test_a_folder_can_be_read_at_any_time(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_write_leaves_a_folder_that_resumes(tmp_path, monkeypatch):
-    """The disk is full at the first sums: the manifest alone is there, and the study begins again."""
+    """The disk is full at the first sums: the study begins again, and nobody is told that the folder is foreign."""
     network, data = opened("token")
-    save = accumulator.save_sums
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(accumulator, "save", full)
-    with pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(folders, "write_bytes", full)
         probed(network, data, out=tmp_path / "run")
-    monkeypatch.setattr(accumulator, "save", save)
     agree(probed(network, data, out=tmp_path / "run"), study("token"))
 
 

@@ -196,7 +196,7 @@ def test_progress_starts_where_the_checkpoint_is(tmp_path, save_every_step):
     ("study", "message"),
     [
         ({**STUDY, "seed": 1}, "seed is 1 here and 0 there"),
-        ({**STUDY, "recipe": {"rate": 0.2, "precision": "float32"}}, "recipe is {'rate': 0.2"),
+        ({**STUDY, "recipe": {"rate": 0.2, "precision": "float32"}}, "recipe.rate is 0.2 here and 0.1 there"),
         ({**STUDY, "data": "glyphs"}, "data is 'glyphs' here and None there"),
         ({"seed": 0}, "recipe is None here"),
     ],

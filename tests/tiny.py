@@ -8,6 +8,7 @@ import torch
 import itinf
 from itinf.data.clusters import keyed_order
 from itinf.data.dataset import IGNORED
+from itinf.results.folder import ResultsFolder
 
 GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
@@ -124,3 +125,8 @@ def probed(network, data, **settings):
 def study(kind, count=24, **settings):
     """A quick study of a tiny network; the same arguments give the same run."""
     return probed(*opened(kind, count), **settings)
+
+
+def save_always(monkeypatch):
+    """Every portion of a study is saved."""
+    monkeypatch.setattr(ResultsFolder, "due", lambda folder: True)

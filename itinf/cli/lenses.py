@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ItinfError
 from ..files import folder_name
 from ..networks.devices import to_device
-from ..results.report import LENS_FIGURES, save_figures
+from ..results.report import draw_report
 from ..settings import DEFAULTS, Settings
 from .console import first_process, interruptible, out, print_summaries, progress_bars
 from .options import (
@@ -31,6 +31,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..results.folder import ResultsFolder
     from ..results.transfer_result import TransferResult
 
 FitUnits = Annotated[
@@ -119,6 +120,7 @@ def transfer(
     from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer as transfer_lens
     from ..registry import dataset
+    from ..results.folder import ResultsFolder
     from ..studies.fitting_data import fitting_data, training_split
     from ..studies.lens_study import LensStudy
 
@@ -140,6 +142,8 @@ def transfer(
         if lens is not None:
             one = transfer_lens(opened, Lens.load(lens, opened), source, out=out_, settings=settings, progress=progress)
             results = [one]
+            with ResultsFolder.open(out_, None) as folder:
+                _draw(results, folder)
         else:
             if units is None and training_split(fit_data or data, opened, seed, length).name == source.name:
                 half = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
@@ -147,16 +151,28 @@ def transfer(
             clusters = clusters_of(source, settings.units)
             fitting = fitting_data(fit_data or data, opened, source, clusters, seed, length)
             study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
-            results = study.transfers(progress)
+            with study.kept() as folder:
+                results = study.transfers(progress)
+                made_of: dict[str, Any] = {"networks": {}, "transfers": [one.manifest for one in results]}
+                folder.made_of(made_of)
+                _draw(results, folder)
+                if not folder.manifest["complete"]:
+                    folder.complete({}, sum(one.manifest["clusters"] for one in results), **made_of)
     if first_process():
         _say(results, out_)
+
+
+def _draw(found: list[TransferResult], folder: ResultsFolder) -> None:
+    from ..results.comparison import Comparison
+
+    if first_process():
+        draw_report(Comparison([], found), folder)
 
 
 def _say(found: list[TransferResult], folder: Path) -> None:
     from ..results.comparison import Comparison
 
     both = Comparison([], found)
-    save_figures(both, folder, LENS_FIGURES)
     for one in found:
         out.print(repr(one), markup=False, highlight=False, soft_wrap=True)
     print_summaries(both.summaries)

@@ -18,15 +18,12 @@ def train(
 ) -> None:
     """Train a specimen by its recipe, resuming what the folder holds, and score it on held-out data."""
     from ..registry import specimen as find
-    from ..training.specimen import finished
+    from ..training.specimen import trained
 
     chosen = find(specimen)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
     with interruptible(), progress_bars(specimen) as progress:
-        if finished(folder, specimen, split, seed):
-            scores = chosen.evaluate(folder, split=split, progress=progress)
-        else:
-            scores = chosen.train(folder, seed=seed, split=split, progress=progress)
+        scores = trained(chosen, folder, seed=seed, split=split, progress=progress)
     print_scores(specimen, scores)
     out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
 

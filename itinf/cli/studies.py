@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ItinfError
 from ..networks.devices import to_device
-from ..results.report import FIGURES, LENS_FIGURES, REPORT, save_figures, save_page
+from ..results.report import REPORT, draw_report
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 from .console import first_process, interruptible, out, print_blocks, progress_bars, progress_board
 from .options import (
@@ -45,6 +44,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..results.probe_result import ProbeResult
     from ..studies.study_file import Study
 
 
@@ -88,7 +88,7 @@ def probe(
     with interruptible(), progress_bars(opened.name) as progress:
         run = probe_network(opened, source, target or ["label"], out_, settings, progress, through, *through)
     if first_process():
-        save_figures(run, out_)
+        _draw(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
         print_blocks(run)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
@@ -141,30 +141,39 @@ def merge(
     out_: Annotated[Path, typer.Option("--out", help="Folder for the merged results.")],
 ) -> None:
     """Add up results of one study over different clusters."""
-    from ..results.probe_result import ProbeResult
+    from ..results.folder import ResultsFolder
+    from ..results.probe_result import ProbeResult, stages_in
     from ..results.probe_result import merge as add
 
-    if out_.exists() and any(out_.iterdir()):
-        raise ItinfError(f"{out_} is not empty. Choose another --out.")
     run = add([ProbeResult.load(folder) for folder in folders])
-    run.save(out_)
-    save_figures(run, out_)
+    with ResultsFolder.open(out_, run.identity) as folder:
+        if folder.state != "complete" or stages_in(folder).keys() != run.stages.keys():
+            folder.complete(run.files(), 0, **run.manifest)
+        draw_report(run, folder)
     out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
 
 
-def _compare(study: Study, folder: Path, jobs: int) -> None:
-    from ..registry import page
-    from ..studies.compare import is_complete, measure_networks, save, write_manifest
+def _draw(run: ProbeResult, path: Path) -> None:
+    from ..results.folder import ResultsFolder
 
-    with interruptible(), progress_board() as told:
-        both = measure_networks(study, folder, jobs, told)
-    if first_process():
-        if not is_complete(both, folder):
-            out.print("Drawing figures and the report …")
+    with interruptible(), ResultsFolder.open(path, run.identity) as folder:
+        draw_report(run, folder)
+
+
+def _compare(study: Study, path: Path, jobs: int) -> None:
+    from ..registry import page
+    from ..studies.compare import comparison_folder, complete, measure_networks, save
+
+    with interruptible(), comparison_folder(study, path) as folder:
+        with progress_board() as told:
+            both = measure_networks(study, folder, jobs, told)
+        if first_process():
             save(both, study, folder)
-            save_figures(both, folder, (*FIGURES, *LENS_FIGURES, "prediction") if both.transfers else FIGURES)
-            save_page(both, folder, page("report"))
-            write_manifest(both, folder)
+            if not folder.manifest["complete"]:
+                out.print("Drawing figures and the report …")
+            draw_report(both, folder, page("report"))
+        complete(both, folder)
+    if first_process():
         out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
-        where = f"Results in {folder}\nReport: {(folder / REPORT).resolve()}"
-        out.print(where, markup=False, highlight=False, soft_wrap=True)
+        report = f"\nReport: {(path / REPORT).resolve()}" if (path / REPORT).is_file() else ""
+        out.print(f"Results in {path}{report}", markup=False, highlight=False, soft_wrap=True)

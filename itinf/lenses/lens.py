@@ -84,15 +84,8 @@ class Lens:
             raise ItinfError(f"The {self.kind} lens has no translator for {name!r}. {nearest(name, known)}")
         return known[name]
 
-    def save(self, path: str | Path) -> None:
-        """Writes a ``.safetensors`` file in one step; the statistics it was fitted from are left out.
-
-        Raises:
-            ItinfError: a name that does not end in ``.safetensors``.
-        """
-        path = Path(path)
-        if path.suffix != ".safetensors":
-            raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
+    def content(self) -> bytes:
+        """The content of its ``.safetensors`` file; the statistics it was fitted from are left out."""
         tensors = {"prior": self.log_prior, "final": self.mean_final}
         for k, translator in enumerate(self.translators):
             if translator is not None:
@@ -104,7 +97,17 @@ class Lens:
             "record": self.record,
         }
         own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        write_bytes(path, to_bytes(own, metadata={"lens": json.dumps(header)}))
+        return to_bytes(own, metadata={"lens": json.dumps(header)})
+
+    def save(self, path: str | Path) -> None:
+        """Writes a ``.safetensors`` file in one step; the statistics it was fitted from are left out.
+
+        Raises:
+            ItinfError: a name that does not end in ``.safetensors``.
+        """
+        if Path(path).suffix != ".safetensors":
+            raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
+        write_bytes(Path(path), self.content())
 
     @classmethod
     def load(cls, path: str | Path, network: Network) -> Lens:

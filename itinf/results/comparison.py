@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import ItinfError, nearest
+from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import interval
 from .estimators import Estimator
+from .manifest import MANIFEST, read_manifest
 from .probe_result import ProbeResult
 from .row import Row
-from .transfer_result import TransferResult
+from .table import MEASURES
+from .transfer_result import SUMMARIES, TransferResult
+
+NETWORKS, TRANSFER, TRAINED = "networks", "transfer", "trained"
+"""Folders of a comparison: ``networks/NAME/``, ``transfer/NAME/trained/`` and ``transfer/NAME/untrained-SEED/``."""
 
 
 @dataclass
@@ -44,6 +51,32 @@ class Comparison:
     def summaries(self) -> pd.DataFrame:
         """Of all transfers, see ``itinf.lenses.transfer.summaries``; without one an empty table."""
         return pd.concat([pd.DataFrame(), *(found.summaries for found in self.transfers)], ignore_index=True)
+
+    def files(self) -> dict[str, bytes]:
+        """The tables that its folder holds."""
+        found = {MEASURES: self.table.to_parquet(index=False)}
+        return found | ({SUMMARIES: self.summaries.to_parquet(index=False)} if self.transfers else {})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """Reads a finished comparison from what its networks' folders hold.
+
+        Raises:
+            ItinfError: it holds no finished comparison, or a network's files are not what was written.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        if manifest is None or not manifest.get("complete") or not isinstance(manifest.get("networks"), dict):
+            raise ItinfError(f"{folder} holds no finished comparison; expected {MANIFEST} and {NETWORKS}/.")
+        runs = [ProbeResult.load(folder / NETWORKS / folder_name(name)) for name in manifest["networks"]]
+        names = [str(moved["network"]["name"]) for moved in manifest.get("transfers", [])]
+        transfers = []
+        for place, name in enumerate(names):
+            seed = names[:place].count(name) - 1  # the trained network's comes first
+            where = folder / TRANSFER / folder_name(name) / (TRAINED if seed < 0 else f"untrained-{seed}")
+            found = TransferResult.load(where)
+            transfers.append(found if seed < 0 else found.as_null("untrained", seed))
+        return cls(runs, transfers, list(manifest.get("notes", [])))
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""

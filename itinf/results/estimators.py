@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ItinfError
+from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
 from ..statistics.intervals import interval, mean_error
 
@@ -223,14 +223,14 @@ def estimator_of(data: dict[str, Any]) -> Estimator:
     """The inverse of ``estimator_json``; nothing is imported, and no name from a file is looked up elsewhere.
 
     Raises:
-        ItinfError: an estimator that no imported module defines, or that has other columns there.
+        UnknownEstimatorError: an estimator that no imported module defines, or that has other columns there.
     """
     kind = _KINDS[data["kind"]] if "kind" in data else _known(data["estimator"], data["module"])
     columns = {role.replace(" ", "_"): column for role, column in data["columns"].items()}
     try:
         return kind(**columns)
     except TypeError as error:
-        raise ItinfError(
+        raise UnknownEstimatorError(
             f"The results were estimated by a {kind.__name__} with the columns {', '.join(columns)}, but "
             f"{kind.__module__} defines another one ({error}). Read them with the module they were measured with."
         ) from None
@@ -244,7 +244,7 @@ def _known(name: str, module: str) -> type[Estimator]:
         return next(iter(known.values()))
     where = "the program or notebook that measured them" if module == "__main__" else f"the module {module!r}"
     advice = "Run its definition first" if module == "__main__" else f"Import it first (import {module})"
-    raise ItinfError(
+    raise UnknownEstimatorError(
         f"The results have rows of an estimator {name!r}, which {where} defines. {advice}, then read again."
     )
 

@@ -1,44 +1,59 @@
-"""The manifest of a results folder, and when two are of one study."""
+"""The manifest of a results folder: what is in it, and which of its files are not what was written."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ItinfError
+from ..files import damage
 
-MANIFEST, SUMS, MEASURES = "manifest.json", "sums.safetensors", "measures.parquet"
-
-
-IDENTITY = ("schema", "network", "data", "settings", "probes")
-"""Entries of a manifest that make a study what it is; the rest is circumstance."""
+MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a results folder, or None where there is none.
 
+    Folders of schema 1 have no history and no list of files ("listed" is False): what they say of their
+    one sitting becomes its entry.
+
     Raises:
         ItinfError: a manifest that cannot be read.
     """
     path = folder / MANIFEST
-    if not path.exists():
-        return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Choose another --out, or remove the folder.") from error
+    if "history" not in found:
+        clusters = found.get("clusters", found.get("settings", {}).get("clusters", 0))
+        sitting = {"started": "", "seconds": found.get("seconds", 0.0), "clusters": [0, clusters]}
+        found["history"] = [sitting | {"circumstances": found.pop("circumstances", {})}] if "seconds" in found else []
+        found["listed"] = False
+    return found
 
 
-def difference(given: dict[str, Any], there: dict[str, Any], keys: Sequence[str] = IDENTITY) -> str | None:
-    """The first of these entries in which two manifests are not of one study, in words; None where they are."""
-    for key in keys:
-        a, b = given.get(key), there.get(key)
-        if a != b and isinstance(a, dict) and isinstance(b, dict):
-            for inner in sorted(a.keys() | b.keys()):
-                if a.get(inner) != b.get(inner):
-                    return f"{key}.{inner} is {a.get(inner)!r} here and {b.get(inner)!r} there"
-        elif a != b:
-            return f"{key} is {a!r} here and {b!r} there"
-    return None
+def damages(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> dict[str, str]:
+    """Those files a manifest lists that are not what was written, and what is wrong with each, in words."""
+    listed = manifest.get("files", {})
+    chosen = listed.keys() if names is None else [name for name in names if name in listed]
+    return {name: why for name in chosen if (why := damage(folder / name, listed[name]))}
+
+
+def require_sound(folder: Path, manifest: Mapping[str, Any], *names: str) -> None:
+    """For those who read a folder and cannot make its files again.
+
+    Raises:
+        ItinfError: one of the files is damaged.
+    """
+    for name, why in damages(folder, manifest, names).items():
+        raise ItinfError(f"{folder / name} {why}. Run the command that made {folder} again: it makes the file anew.")
+
+
+def record_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what is only true of its folder."""
+    return {key: value for key, value in manifest.items() if key not in ("files", "listed")}

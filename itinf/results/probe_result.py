@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ItinfError
-from ..files import write_bytes, write_text
+from ..errors import ItinfError, UnknownEstimatorError
+from ..files import difference
 from ..registry import figure
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
-from .manifest import MANIFEST, MEASURES, SUMS, difference, read_manifest
+from .folder import ResultsFolder
+from .manifest import MANIFEST, read_manifest, record_of, require_sound
 from .reasons import NO_SKIPS
-from .sums import StudySums, load_sums, merge_stages, save_sums
-from .table import table
+from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
+from .table import MEASURES, table
+
+IDENTITY = ("schema", "network", "data", "settings", "probes")
+"""Entries of a manifest that make a study what it is; the rest is circumstance."""
 
 
 @dataclass
@@ -54,31 +57,49 @@ class ProbeResult:
     @property
     def notes(self) -> list[str]:
         """What a reader should be told before the numbers."""
+        few = []
         if self.clusters < MIN_CLUSTERS:
-            return [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
-        if self.clusters < FEW_CLUSTERS:
-            return [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
-        return []
+            few = [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
+        elif self.clusters < FEW_CLUSTERS:
+            few = [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
+        return few + _changes(self.manifest["history"])
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""
         return figure(kind)(self.table, **options)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The entries of the manifest that make the study what it is."""
+        return {key: self.manifest[key] for key in IDENTITY}
+
+    def files(self) -> dict[str, bytes]:
+        """What its folder holds beside the manifest."""
+        return {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
+
     def save(self, folder: str | Path) -> Path:
-        """Writes manifest, table and sums into a folder, each file atomically; the manifest comes last."""
-        folder = Path(folder)
-        save_sums(folder / SUMS, self.stages)
-        write_bytes(folder / MEASURES, self.table.to_parquet(index=False))
-        write_text(folder / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
-        return folder
+        """Writes manifest, table and sums into a folder, each file atomically; the manifest comes last.
+
+        Raises:
+            ItinfError: the folder holds something else, or another process is writing to it.
+        """
+        with ResultsFolder.open(Path(folder), self.identity) as kept:
+            kept.forget()
+            kept.complete(self.files(), 0, **self.manifest)
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> ProbeResult:
-        """Reads a finished folder; the table is made anew from the sums."""
+        """Reads a finished folder; the table is made anew from the sums.
+
+        Raises:
+            ItinfError: it holds no finished results, or its sums are not what was written.
+        """
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete"):
             raise ItinfError(f"{folder} holds no finished results; expected {MANIFEST}, {SUMS} and {MEASURES}.")
-        return cls(load_sums(Path(folder) / SUMS), manifest)
+        require_sound(Path(folder), manifest, SUMS)
+        return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
 
     def __repr__(self) -> str:
         s = self.stages["observed"].structure
@@ -107,14 +128,54 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
         raise ItinfError("merge needs at least one run.")
     first = runs[0]
     for other in runs[1:]:
-        a, b = ({**r.manifest, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
+        a, b = ({**r.identity, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
         if (why := difference(a, b)) is not None:
             raise ItinfError(f"These runs are not of one study: {why}.")
     stages = merge_stages(run.stages for run in runs)
     shards = [run.manifest["settings"]["shard"] for run in runs]
     settings = first.manifest["settings"] | {"shard": None, "merged": shards}
     seconds = math.fsum(run.manifest["seconds"] for run in runs)
-    return ProbeResult(stages, first.manifest | {"settings": settings, "seconds": seconds})
+    history = [sitting for run in runs for sitting in run.manifest["history"]]
+    return ProbeResult(stages, first.manifest | {"settings": settings, "seconds": seconds, "history": history})
+
+
+def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
+    """The sums that a study's folder holds, from which it goes on; without any where they are damaged.
+
+    A table that is missing or damaged is made from the sums of a complete folder.
+    """
+    if folder.path is None or folder.state == "new":
+        return {}
+    complete, path = folder.state == "complete", folder.path / SUMS
+    if complete and (why := folder.problem(SUMS)):
+        folder.start_over(f"{path} {why}", SUMS)
+        return {}
+    try:
+        stages = load_sums(path) if path.exists() else {}
+    except UnknownEstimatorError:
+        raise
+    except ItinfError as error:
+        folder.start_over(str(error).rstrip("."), SUMS)
+        return {}
+    if complete and not folder.sound(MEASURES):
+        folder.add(MEASURES, table(stages).to_parquet(index=False))
+    if not complete:
+        folder.resume_at(sum(stage.clusters for stage in stages.values()))
+    return stages
+
+
+def _changes(history: Sequence[dict[str, Any]]) -> list[str]:
+    """What was not the same in all sittings that numbers might depend on in their last digits."""
+    found = []
+    for what, of in (
+        ("torch", lambda given: given.get("versions", {}).get("torch")),
+        ("itinf", lambda given: given.get("itinf")),
+        ("device", lambda given: given.get("device")),
+    ):
+        values = list(dict.fromkeys(str(of(sitting["circumstances"])) for sitting in history))
+        if len(values) > 1:
+            found.append(f"measured in {len(history)} sittings with different {what}: {', '.join(values)}.")
+    return found
 
 
 def _performance(stage: StudySums) -> list[str]:

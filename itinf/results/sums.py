@@ -13,7 +13,6 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from ..errors import ItinfError
-from ..files import write_bytes
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import Histograms
 from ..statistics.nulls import Null, null_json
@@ -22,6 +21,7 @@ from .reasons import Reason, reason_of
 from .recorder import Recorder
 from .row import Row
 
+SUMS = "sums.safetensors"
 KNOWN = "n|known"
 """The column that counts units with a target; every study has it."""
 
@@ -48,12 +48,11 @@ class StudySums:
     @property
     def units(self) -> int:
         """Units with a target."""
-        self.sums.flush()
-        return round(float(self.sums.plain[self.sums.index[KNOWN]]))
+        return round(float(self.sums.column(KNOWN)[0]))
 
     @property
     def clusters(self) -> int:
-        return len(self.sums.keys)
+        return self.sums.size
 
     def add(self, keys: np.ndarray, record: Recorder) -> None:
         """Takes in what a recorder has of one batch."""
@@ -71,7 +70,6 @@ class StudySums:
         Raises:
             ItinfError: other settings, or clusters that are in both.
         """
-        other.sums.flush()
         if not other.entries:
             return
         if not self.entries:
@@ -83,9 +81,6 @@ class StudySums:
             self.histograms.merge(other.histograms)
         except ValueError as error:
             raise ItinfError(f"These results cannot be merged: {error}.") from error
-
-
-ARRAYS = ("plain", "clusters", "replicates", "keys")
 
 
 def meaning_of(stage: StudySums) -> dict[str, Any]:
@@ -120,8 +115,8 @@ def _reason(sentence: str, code: str = "") -> Reason:
     return Reason(code, sentence) if code else reason_of(sentence)
 
 
-def save_sums(path: Path, stages: Mapping[str, StudySums]) -> None:
-    """Writes accumulators by name into one safetensors file, atomically."""
+def sums_file(stages: Mapping[str, StudySums]) -> bytes:
+    """The content of a safetensors file with sums by name."""
     tensors: dict[str, np.ndarray] = {}
     header: dict[str, Any] = {}
     for name, stage in stages.items():
@@ -129,11 +124,11 @@ def save_sums(path: Path, stages: Mapping[str, StudySums]) -> None:
         arrays |= {f"histogram/{f}": getattr(stage.histograms, f) for f in Histograms.FIELDS}
         tensors |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in arrays.items()}
         header[name] = meaning_of(stage)
-    write_bytes(path, to_bytes(tensors, metadata={"itinf": json.dumps(header)}))
+    return to_bytes(tensors, metadata={"itinf": json.dumps(header)})
 
 
 def load_sums(path: Path) -> dict[str, StudySums]:
-    """The inverse of ``save``.
+    """The inverse of ``sums_file``.
 
     Raises:
         ItinfError: not such a file, or cut short.
@@ -146,7 +141,7 @@ def load_sums(path: Path) -> dict[str, StudySums]:
         raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
     stages = {}
     for name, meaning in header.items():
-        arrays = {key: tensors[f"{name}/{key}"] for key in ARRAYS}
+        arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
         stages[name] = stage = empty_sums(meaning, len(arrays["replicates"]))
         stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
         for f in Histograms.FIELDS:

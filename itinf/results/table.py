@@ -18,6 +18,7 @@ from .row import Row
 from .sums import StudySums
 
 SCHEMA = 1
+MEASURES = "measures.parquet"
 
 COLUMNS = [
     "schema",
@@ -78,7 +79,6 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
 
 def _rows(stage: StudySums) -> list[dict[str, Any]]:
     sums = stage.sums
-    sums.flush()
     bands = _bands(stage)
     made = []
     for row, estimator in stage.entries.items():

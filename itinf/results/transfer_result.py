@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ItinfError
-from ..files import write_bytes, write_text
 from ..registry import draw
-from .manifest import MANIFEST, MEASURES, read_manifest
+from .folder import ResultsFolder
+from .manifest import MANIFEST, read_manifest, record_of, require_sound
+from .table import MEASURES
 
 SUMMARIES = "summaries.parquet"
 
@@ -49,25 +49,39 @@ class TransferResult:
 
         return replace(self, table=said(self.table), summaries=said(self.summaries))
 
+    def files(self) -> dict[str, bytes]:
+        """What its folder holds beside the manifest."""
+        return {
+            MEASURES: self.table.to_parquet(index=False),
+            SUMMARIES: self.summaries.to_parquet(index=False),
+        }
+
     def save(self, folder: str | Path) -> Path:
-        """Writes table, summaries and manifest, each atomically; the manifest comes last."""
-        folder = Path(folder)
-        write_bytes(folder / MEASURES, self.table.to_parquet(index=False))
-        write_bytes(folder / SUMMARIES, self.summaries.to_parquet(index=False))
-        write_text(folder / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
-        return folder
+        """Writes table, summaries and manifest, each atomically; the manifest comes last.
+
+        Raises:
+            ItinfError: the folder holds something else, or another process is writing to it.
+        """
+        identity = {key: self.manifest[key] for key in IDENTITY}
+        with ResultsFolder.open(Path(folder), identity, what="transfer") as kept:
+            kept.forget()
+            kept.complete(self.files(), 0, **self.manifest)
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> TransferResult:
         """Reads a finished folder.
 
         Raises:
-            ItinfError: it holds no finished transfer.
+            ItinfError: it holds no finished transfer, or its tables are not what was written.
         """
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete") or "lens" not in manifest:
             raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
-        return cls(pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), manifest)
+        require_sound(Path(folder), manifest, MEASURES, SUMMARIES)
+        return cls(
+            pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), record_of(manifest)
+        )
 
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]

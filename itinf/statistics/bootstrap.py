@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Sums over clusters and their Poisson bootstrap: independent of order, of portions and of interruptions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
-
 BLOCK = 256
 """Clusters multiplied by their weights at once."""
-
 
 # word -> weight: the inverse of the Poisson(1) distribution function on 16-bit words
 _POISSON = np.searchsorted(stats.poisson(1).cdf(np.arange(12)), (np.arange(2**16) + 0.5) / 2**16).astype(np.uint8)
@@ -40,20 +38,26 @@ def poisson_weights(keys: NDArray[np.uint64], seed: int, replicates: int) -> NDA
 class Sums:
     """Named columns summed over clusters, plainly and per replicate.
 
+    Clusters are multiplied by their weights in blocks of ``BLOCK``, counted from the first one added. Those of an
+    unfinished block wait: reading multiplies them beside the sums, and ``arrays`` holds them as they are. So no bit
+    depends on how many clusters are added at once, or on when the sums are read, saved or loaded again. Merging
+    finishes the blocks of both sides: its last bits are those of the parts.
+
     Attributes:
         plain: (K,) sums; ``replicates``: (B, K); ``clusters``: (K,) clusters that are not zero.
-        keys: sorted keys of every cluster added.
+        keys: sorted keys of every cluster added; ``size``: how many.
     """
 
     def __init__(self, seed: int, replicates: int) -> None:
         self.seed, self.count = seed, replicates
         self.names: list[str] = []
         self.index: dict[str, int] = {}
-        self.plain: Array = np.zeros(0)
-        self.clusters: Array = np.zeros(0)
-        self.replicates: Array = np.zeros((replicates, 0))
+        self._blocks: tuple[Array, Array, Array] = _nothing(replicates, 0)
         self._keys: list[NDArray[np.uint64]] = []
-        self._waiting: list[tuple[NDArray[np.uint64], Array]] = []
+        self._rows: Array = np.zeros((BLOCK, 0))
+        self._weights = np.zeros((BLOCK, replicates), np.uint8)
+        self._waiting = 0
+        self._total: tuple[Array, Array, Array] | None = None
 
     def add(self, keys: NDArray[np.uint64], columns: Mapping[str, Array]) -> None:
         """Adds clusters.
@@ -63,38 +67,43 @@ class Sums:
             columns: name -> (N,) sums over each cluster's units; the same names in every call.
         """
         if not self.names:
-            self.names = list(columns)
-            self.index = {name: k for k, name in enumerate(self.names)}
-            self.plain, self.clusters = np.zeros(len(columns)), np.zeros(len(columns))
-            self.replicates = np.zeros((self.count, len(columns)))
+            self._name(list(columns))
         if list(columns) != self.names:
             raise ValueError("the columns of a batch differ from those before it")
         self._keys.append(keys)
-        self._waiting.append((keys, np.stack(list(columns.values()), axis=1)))
-        if sum(len(k) for k, _ in self._waiting) >= BLOCK:
-            self.flush()
+        self._wait(keys, np.stack(list(columns.values()), axis=1))
 
     def flush(self) -> None:
-        """Multiplies what waits by its weights."""
-        if not self._waiting:
-            return
-        keys = np.concatenate([k for k, _ in self._waiting])
-        rows = np.concatenate([r for _, r in self._waiting])  # (N, K)
-        self._waiting = []
-        self.plain += rows.sum(0)
-        self.clusters += (rows != 0).sum(0)
-        weights = poisson_weights(keys, self.seed, self.count)
-        self.replicates += weights.T.astype(np.float64) @ rows
+        """Ends the block: what waits is multiplied as it is, and the next cluster begins another block."""
+        if self._waiting:
+            self._blocks = self._all()
+            self._waiting = 0
+
+    @property
+    def plain(self) -> Array:
+        return self._all()[0]
+
+    @property
+    def clusters(self) -> Array:
+        return self._all()[1]
+
+    @property
+    def replicates(self) -> Array:
+        return self._all()[2]
 
     @property
     def keys(self) -> NDArray[np.uint64]:
         return np.sort(np.concatenate(self._keys)) if self._keys else np.zeros(0, dtype=np.uint64)
 
+    @property
+    def size(self) -> int:
+        return sum(map(len, self._keys))
+
     def column(self, name: str) -> Array:
         """An estimate (1 + B,): the sum and its replicates."""
-        self.flush()
+        plain, _, replicates = self._all()
         k = self.index[name]
-        return np.concatenate([self.plain[k : k + 1], self.replicates[:, k]])
+        return np.concatenate([plain[k : k + 1], replicates[:, k]])
 
     def pair_mean(self, above: str, below: str) -> Array:
         """An estimate (1 + B,) of a mean over pairs of clusters.
@@ -107,20 +116,24 @@ class Sums:
         return mean[0] + np.r_[0.0, 2 * (mean[1:] - mean[0])]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything but the names, for a file or a reduction."""
-        self.flush()
-        return {"plain": self.plain, "clusters": self.clusters, "replicates": self.replicates, "keys": self.keys}
+        """Everything but the names, for a file or a reduction; ``rows`` of clusters that wait, where any do."""
+        found: dict[str, NDArray[np.generic]] = dict(zip(FINISHED, self._blocks, strict=True))
+        found["keys"] = self.keys
+        if self._waiting:
+            found["rows"] = self._rows[: self._waiting]
+            found["waiting"] = np.concatenate(self._keys)[-self._waiting :]
+        return found
 
     @classmethod
     def of(cls, seed: int, names: list[str], arrays: Mapping[str, NDArray[np.generic]]) -> Sums:
         """The inverse of ``arrays``."""
-        replicates = np.asarray(arrays["replicates"], dtype=np.float64)
+        plain, clusters, replicates = (np.array(arrays[name], dtype=np.float64) for name in FINISHED)
         sums = cls(seed, len(replicates))
-        sums.names, sums.index = list(names), {name: k for k, name in enumerate(names)}
-        sums.plain = np.array(arrays["plain"], dtype=np.float64)
-        sums.clusters = np.array(arrays["clusters"], dtype=np.float64)
-        sums.replicates = replicates.copy()
-        sums._keys = [np.asarray(arrays["keys"], dtype=np.uint64)]
+        sums._name(list(names))
+        sums._blocks = plain, clusters, replicates
+        keys, waiting = (np.asarray(arrays.get(name, ()), dtype=np.uint64) for name in ("keys", "waiting"))
+        sums._keys = [np.setdiff1d(keys, waiting), waiting]
+        sums._wait(waiting, np.asarray(arrays.get("rows", np.zeros((0, len(names)))), dtype=np.float64))
         return sums
 
     def merge(self, other: Sums) -> None:
@@ -129,18 +142,55 @@ class Sums:
         Raises:
             ValueError: where seeds, columns or clusters do not allow it.
         """
-        other.flush()
-        self.flush()
         if not other.names:
             return
         if not self.names:
-            self.__dict__.update(Sums.of(self.seed, other.names, other.arrays()).__dict__)
-            return
+            self._name(other.names)
+            self.seed = other.seed
         if (self.seed, self.count, self.names) != (other.seed, other.count, other.names):
             raise ValueError("they were made with other settings (seed, replicates or measures)")
         if shared := len(np.intersect1d(self.keys, other.keys)):
             raise ValueError(f"{shared} clusters are in both")
-        self.plain += other.plain
-        self.clusters += other.clusters
-        self.replicates += other.replicates
+        self.flush()
+        self._blocks = _added(self._blocks, other._all())
         self._keys.append(other.keys)
+        self._total = None
+
+    def _name(self, names: list[str]) -> None:
+        self.names, self.index = list(names), {name: k for k, name in enumerate(names)}
+        self._blocks, self._rows = _nothing(self.count, len(names)), np.zeros((BLOCK, len(names)))
+
+    def _wait(self, keys: NDArray[np.uint64], rows: Array) -> None:
+        """Puts rows (N, K) into the block, which is multiplied whenever it is full."""
+        weights = poisson_weights(keys, self.seed, self.count)
+        self._total = None
+        start = 0
+        while start < len(rows):
+            stop = min(start + BLOCK - self._waiting, len(rows))
+            place = slice(self._waiting, self._waiting + stop - start)
+            self._rows[place], self._weights[place] = rows[start:stop], weights[start:stop]
+            self._waiting, start = place.stop, stop
+            if self._waiting == BLOCK:
+                self.flush()
+                self._total = None
+
+    def _all(self) -> tuple[Array, Array, Array]:
+        """Plain sums, clusters and replicates of the finished blocks and of what waits."""
+        if not self._waiting:
+            return self._blocks
+        if self._total is None:
+            rows, weights = self._rows[: self._waiting], self._weights[: self._waiting]
+            waiting = rows.sum(0), (rows != 0).sum(0).astype(np.float64), weights.T.astype(np.float64) @ rows
+            self._total = _added(self._blocks, waiting)
+        return self._total
+
+
+FINISHED = ("plain", "clusters", "replicates")
+
+
+def _nothing(replicates: int, columns: int) -> tuple[Array, Array, Array]:
+    return np.zeros(columns), np.zeros(columns), np.zeros((replicates, columns))
+
+
+def _added(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]

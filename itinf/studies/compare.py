@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from ..data.clusters import Progress, clusters_of
 from ..data.dataset import Data
 from ..errors import ItinfError, TooFewError
-from ..files import folder_name, write_bytes, write_text
+from ..files import folder_name
 from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
-from ..results.comparison import Comparison, compare
-from ..results.manifest import MANIFEST, read_manifest
+from ..results.circumstances import circumstances
+from ..results.comparison import NETWORKS, TRANSFER, Comparison, compare
+from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult
+from ..results.report import write_tables
+from ..results.table import SCHEMA
 from ..results.transfer_result import TransferResult
 from ..settings import Settings
 from .fitting_data import fitting_data
@@ -30,7 +36,7 @@ from .probe import probe
 from .study_file import Study, StudyNetwork, study_toml
 from .workers import run_in_processes
 
-NETWORKS = "networks"
+STUDY = "study.toml"
 LENS_NULLS = ("same-target", "order-shuffled")
 """Beside predictions through a lens; the pairing null says no more than they do."""
 MOST_UNTRAINED = 1
@@ -47,28 +53,42 @@ class NetworkResults(NamedTuple):
     why: str
 
 
-def measure_networks(study: Study, folder: Path, jobs: int, progress: StudyProgress) -> Comparison:
-    """Measures every network of a study; what stands in the folder is read.
-
-    Args:
-        study: which networks, on what, how much.
-        folder: gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
-        jobs: networks measured at a time.
-        progress: called with a network's name, stage, clusters done, and clusters in all.
+@contextmanager
+def comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
+    """Keeps the folder of a comparison; each network's own folders are kept while it is measured.
 
     Raises:
-        ItinfError: two names that are one folder's, or a folder that holds something else.
+        ItinfError: two names that are one folder's, or a folder that holds something else or is in use.
     """
     names = [network.title for network in study.networks]
     if len({folder_name(name) for name in names}) < len(names):
         raise ItinfError(
             f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
         )
-    known = any((folder / part).is_dir() for part in (NETWORKS, LENSES))
-    if folder.exists() and any(folder.iterdir()) and not known:
-        raise ItinfError(f"{folder} exists and holds no comparison. Choose another --out.")
-    each = [(study, network, folder) for network in study.networks]
-    if jobs > 1 and len(each) > 1 and read_manifest(folder) is None:
+    identity = {"schema": SCHEMA, "study": _identity(study)}
+    device = study.settings.device
+    under = circumstances(torch.device("cpu" if device == "auto" else device), study.settings.batch)
+    parts = NETWORKS, LENSES, TRANSFER
+    with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
+        yield kept
+
+
+def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: StudyProgress) -> Comparison:
+    """Measures every network of a study; what stands in the folder is read.
+
+    Args:
+        study: which networks, on what, how much.
+        folder: see ``comparison_folder``; gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
+        jobs: networks measured at a time.
+        progress: called with a network's name, stage, clusters done, and clusters in all.
+
+    Raises:
+        ItinfError: whatever a network's own folder, weights or data are refused for.
+    """
+    assert folder.path is not None
+    each = [(study, network, folder.path) for network in study.networks]
+    folder.begin()
+    if jobs > 1 and len(each) > 1 and folder.state != "complete":
         # the last first: language, which takes longest, usually stands there
         run_in_processes(_run_network, each[::-1], jobs, progress)
     results = [_run_network(*arguments, progress) for arguments in each]
@@ -76,29 +96,39 @@ def measure_networks(study: Study, folder: Path, jobs: int, progress: StudyProgr
     return compare([one.run for one in results], transfers, [one.why for one in results if one.why])
 
 
-def save(both: Comparison, study: Study, folder: Path) -> None:
-    """Writes a comparison's table and study file; the networks' own folders are written as they are measured."""
-    write_text(folder / "study.toml", study_toml(study))
-    write_bytes(folder / "measures.parquet", both.table.to_parquet(index=False))
-    if both.transfers:
-        write_bytes(folder / "summaries.parquet", both.summaries.to_parquet(index=False))
+def save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
+    """Writes a comparison's tables and study file, where they are missing, damaged or of other numbers."""
+    folder.made_of(_entries(both))
+    if not folder.sound(STUDY):
+        folder.add(STUDY, study_toml(study).encode())
+    write_tables(both, folder)
 
 
-def write_manifest(both: Comparison, folder: Path) -> None:
-    """Writes the manifest, after everything else: where it stands, all of the folder does."""
-    write_text(folder / MANIFEST, json.dumps(_manifest(both), indent=2) + "\n")
+def complete(both: Comparison, folder: ResultsFolder) -> None:
+    """Writes that everything is there, after everything else."""
+    if not folder.manifest["complete"]:
+        manifests = [*(run.manifest for run in both.runs), *(moved.manifest for moved in both.transfers)]
+        sittings = [manifest["history"] for manifest in manifests]
+        done = sum(entries[-1]["clusters"][1] for entries in sittings if entries)
+        folder.complete({}, done, **_entries(both))
 
 
-def is_complete(both: Comparison, folder: Path) -> bool:
-    """Whether a folder holds all of this comparison already."""
-    return read_manifest(folder) == json.loads(json.dumps(_manifest(both)))
+def _identity(study: Study) -> dict[str, Any]:
+    """The study, less what no number depends on."""
+    entries = tomllib.loads(study_toml(study))
+    entries.pop("batch", None)
+    tables = [{k: v for k, v in table.items() if k != "batch"} for table in entries.pop("network")]
+    titles = [network.title for network in study.networks]
+    return {**entries, "networks": dict(zip(titles, tables, strict=True))}
 
 
-def _manifest(both: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = {"complete": True, "networks": {run.name: run.manifest for run in both.runs}}
-    if both.notes:
-        found["notes"] = both.notes
-    return found | ({"transfers": [moved.manifest for moved in both.transfers]} if both.transfers else {})
+def _entries(both: Comparison) -> dict[str, Any]:
+    """What a comparison's manifest says of what it is made of."""
+    return {
+        "networks": {run.name: run.manifest for run in both.runs},
+        "transfers": [moved.manifest for moved in both.transfers],
+        "notes": both.notes,
+    }
 
 
 def probe_network(

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from ..results.sums import StudySums, empty_sums, meaning_of
+from ..statistics.bootstrap import FINISHED, Sums
 from ..statistics.histograms import Histograms
 
 
@@ -61,17 +62,23 @@ def all_reduce(part: StudySums, here: ProcessGroup) -> StudySums:
     if not all(lengths):
         meaning = _broadcast_text(json.dumps(meaning_of(part)) if here.first else "", here)
         part = part if part.entries else empty_sums(json.loads(meaning), part.sums.count)
-    for holder, fields in ((part.sums, ("plain", "clusters", "replicates")), (part.histograms, Histograms.FIELDS)):
-        for field in fields:
-            whole = torch.from_numpy(np.ascontiguousarray(getattr(holder, field)))
-            dist.all_reduce(whole)
-            setattr(holder, field, whole.numpy())
+    arrays = part.sums.arrays()
+    summed = {field: _summed(arrays[field]) for field in FINISHED}
+    for field in Histograms.FIELDS:
+        setattr(part.histograms, field, _summed(getattr(part.histograms, field)))
     mine = np.zeros(max(lengths), dtype=np.uint64)
     mine[: lengths[here.rank]] = part.sums.keys
     gathered = [torch.zeros(len(mine), dtype=torch.int64) for _ in lengths]
     dist.all_gather(gathered, torch.from_numpy(mine.view(np.int64)))
-    part.sums._keys = [g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)]
+    keys = np.concatenate([g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)])
+    part.sums = Sums.of(part.sums.seed, part.sums.names, summed | {"keys": keys})
     return part
+
+
+def _summed(array: np.ndarray) -> np.ndarray:
+    whole = torch.from_numpy(np.ascontiguousarray(array))
+    dist.all_reduce(whole)
+    return whole.numpy()
 
 
 def _broadcast_text(text: str, here: ProcessGroup) -> str:

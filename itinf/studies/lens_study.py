@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent
 from ..data.dataset import Data
 from ..errors import ItinfError
+from ..files import difference
 from ..lenses.fit import closed_form_lens, fit
 from ..lenses.lens import Kind, Lens
 from ..lenses.transfer.transfer import transfer
@@ -16,11 +19,16 @@ from ..networks.network import Network
 from ..networks.states import sites
 from ..networks.trace import trace
 from ..networks.untrained import fresh
-from ..results.manifest import read_manifest
-from ..results.transfer_result import TransferResult
+from ..networks.weights import fingerprint
+from ..results.circumstances import circumstances
+from ..results.comparison import TRAINED, TRANSFER
+from ..results.folder import ResultsFolder
+from ..results.manifest import MANIFEST, damages, read_manifest
+from ..results.table import MEASURES, SCHEMA
+from ..results.transfer_result import SUMMARIES, TransferResult
 from ..settings import CALIBRATION, DEFAULTS, Settings
 
-LENSES, TRANSFER, TRAINED = "lenses", "transfer", "trained"
+LENSES = "lenses"
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,38 @@ class LensStudy:
             found.append(self._moved(other, f"untrained-{seed}", progress).as_null("untrained", seed))
         return found
 
+    @contextmanager
+    def kept(self) -> Iterator[ResultsFolder]:
+        """Keeps a folder that holds the transfers alone, without a comparison.
+
+        Raises:
+            ItinfError: it holds something else, or another process is writing to it.
+        """
+        identity = {
+            "schema": SCHEMA,
+            "network": {"name": self.network.name, "fingerprint": fingerprint(self.network.model)},
+            "data": {"name": self.data.name, "note": self.data.note, "unit": self.data.unit},
+            "fitting": {"name": self.fitting.name, "note": self.fitting.note},
+            "settings": {
+                "lens": self.kind,
+                "fit_units": self.settings.fit_units,
+                "units": self.settings.units,
+                "seed": self.settings.seed,
+                "replicates": self.settings.replicates,
+                "untrained": self.settings.untrained,
+                "precision": self.settings.precision,
+            },
+        }
+        under = circumstances(self.network.device, self.settings.batch)
+        with ResultsFolder.open(self.folder, identity, under, what="transfer", parts=(LENSES, TRANSFER)) as folder:
+            yield folder
+
     def _moved(self, network: Network, name: str, progress: Progress) -> TransferResult:
         def shown(stage: str, done: int, total: int) -> None:
             progress(stage if name == TRAINED else f"{name}, {stage}", done, total)
 
         where = self.folder / TRANSFER / self.name / name
-        stands = (read_manifest(where) or {}).get("complete", False)
-        own, _ = self._lenses(network, name, not stands, shown)
+        own, _ = self._lenses(network, name, not _stands(where), shown)
         return transfer(
             network,
             own,
@@ -84,6 +117,16 @@ class LensStudy:
             )
         return self._fitted[name]
 
+
+def _stands(folder: Path) -> bool:
+    """Whether a folder holds a whole transfer, for which no moments are needed."""
+    there = read_manifest(folder) or {}
+    names = MEASURES, SUMMARIES
+    return bool(there.get("complete")) and not damages(folder, there) and all((folder / n).is_file() for n in names)
+
+
+BATCH = 64
+"""Clusters per forward pass of a fit; a study's own decides nothing of a lens."""
 
 FIT_UNITS = {"image": 2048, "token": 16384}
 """Units a lens is fitted on unless told otherwise, ..."""
@@ -110,8 +153,8 @@ def fit_or_load(
         kind: "affine" or "tuned", of each depth's own.
         units: images or tokens; None for the usual number, at most all.
         seed: of the choice of clusters.
-        folder: gets ``KIND.safetensors`` and ``shared.safetensors``; where both stand, they are read.
-        moments: they are needed, too; no file has them, so the lenses are fitted again.
+        folder: gets ``KIND.safetensors`` and ``shared.safetensors``; where both stand as written, they are read.
+        moments: they are needed, too; no file has them, so they are taken again.
         progress: as for ``fit``.
 
     Raises:
@@ -119,25 +162,57 @@ def fit_or_load(
     """
     if kind not in ("affine", "tuned"):
         raise ItinfError(f"lens is {kind!r}; expected affine or tuned, or none to leave lenses out.")
-    paths = [folder / f"{name}.safetensors" for name in (kind, "shared")]
-    there = [Lens.load(path, network) for path in paths if path.is_file()]
+    names = [f"{name}.safetensors" for name in (kind, "shared")]
     asked = clusters_of(data, units or default_fit_units(network, data)) * data[0][1].numel()
-    for found, path in zip(there, paths, strict=False):
-        for what, wanted in (("data", data.name), ("asked", asked), ("seed", seed)):
-            if (given := found.record.get(what)) != wanted:
-                raise ItinfError(
-                    f"{path} is a lens of another study: {what} is {given!r} there and {wanted!r} here. Choose another --out."
-                )
-    if len(there) == len(paths) and not moments:
-        return there[0], there[1]
-    own = fit(network, data, kind, units=asked, seed=seed, progress=progress)
-    own.record["asked"] = asked
-    assert own.statistics is not None
-    about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
-    one = closed_form_lens(network, own.statistics, "shared", about)
-    if not there:
-        for made, path in zip((own, one), paths, strict=True):
-            made.save(path)
+    identity = {
+        "schema": SCHEMA,
+        "network": {"name": network.name, "fingerprint": fingerprint(network.model)},
+        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "settings": {"kind": kind, "units": asked, "seed": seed},
+    }
+    with ResultsFolder.open(
+        folder, identity, circumstances(network.device, BATCH), what="study's lenses", parts=names
+    ) as kept:
+        there = _lenses_in(kept, network, data, names, asked, seed)
+        if there is not None and moments:
+            statistics = fit(network, data, "logit", units=asked, batch=BATCH, seed=seed, progress=progress).statistics
+            return replace(there[0], statistics=statistics), replace(there[1], statistics=statistics)
+        if there is not None:
+            return there
+        own = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
+        own.record["asked"] = asked
+        assert own.statistics is not None
+        about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
+        one = closed_form_lens(network, own.statistics, "shared", about)
+        contents = dict(zip(names, (own.content(), one.content()), strict=True))
+        kept.complete(contents, clusters_of(data, asked))
+    return own, one
+
+
+def _lenses_in(
+    folder: ResultsFolder, network: Network, data: Data, names: list[str], asked: int, seed: int
+) -> tuple[Lens, Lens] | None:
+    """The lenses that a folder holds as they were written; None where they have to be fitted.
+
+    An older itinf wrote lenses without a manifest, and what they are of stands in each file alone.
+
+    Raises:
+        ItinfError: such lenses of other data, units or seed; or of another readout.
+    """
+    assert folder.path is not None
+    paths = [folder.path / name for name in names]
+    if folder.state == "complete":
+        for path, name in zip(paths, names, strict=True):
+            if why := folder.problem(name):
+                folder.start_over(f"{path} {why}", *names)
+                return None
+    elif (folder.path / MANIFEST).exists() or not all(path.is_file() for path in paths):
+        return None
+    own, one = (Lens.load(path, network) for path in paths)
+    wanted = {"data": data.name, "asked": asked, "seed": seed}
+    for lens, path in zip((own, one), paths, strict=True):
+        if (other := difference(wanted, lens.record)) is not None:
+            raise ItinfError(f"{path} is a lens of another study: {other}. Choose another --out.")
     return own, one
 
 

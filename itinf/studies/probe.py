@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,13 @@ from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..registry import probe as registered_probe
-from ..results.probe_result import ProbeResult
-from ..results.sums import StudySums
+from ..results.circumstances import circumstances
+from ..results.folder import ResultsFolder
+from ..results.probe_result import ProbeResult, stages_in
+from ..results.sums import SUMS, StudySums, sums_file
 from ..results.table import SCHEMA
 from ..settings import CALIBRATION, DEFAULTS, Settings
 from ..statistics.bootstrap import Sums
-from .checkpoint import Checkpoint
 from .distributed import ProcessGroup, all_reduce, process_group
 from .probe_pass import ProbePass
 
@@ -104,10 +103,9 @@ class _ProbeStudy:
             return self.settings.calibration
         return CALIBRATION[self.network.unit]
 
-    def manifest(self) -> dict[str, Any]:
-        """How the study is recorded; what is in ``run.IDENTITY`` decides whether two are the same."""
+    def identity(self) -> dict[str, Any]:
+        """What makes the study what it is, as it is recorded."""
         network, s = self.network, self.settings
-        packages = ("torch", "numpy", "scipy", "transformers", "torchvision")
         return {
             "schema": SCHEMA,
             "network": {
@@ -128,41 +126,36 @@ class _ProbeStudy:
                 "shard": list(s.shard) if s.shard else None,
             },
             "probes": [p.description for p in self.measurement.probes],
-            "complete": False,
-            "seconds": 0.0,
-            "circumstances": {
-                "batch": self.measurement.batch,
-                "device": str(network.device),
-                "threads": torch.get_num_threads(),
-                "platform": platform.platform(),
-                "python": platform.python_version(),
-                "versions": {name: version(name) for name in packages},
-                "itinf": version("itinf"),
-            },
         }
 
     def run(self, here: ProcessGroup, out: Path | None) -> ProbeResult:
-        keeper = Checkpoint.open(self.manifest(), out, writes=here.first)
-        if keeper.finished is not None:
-            return keeper.finished
-        require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
-        try:
-            for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
-                self._stage(name, keeper, here)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if "memory" not in str(error).lower():
-                raise
-            batch = self.measurement.batch
-            what = f"Out of memory with --batch {batch} ({str(error).splitlines()[0]})"
-            raise ItinfError(f"{what}. Try --batch {max(1, batch // 2)}.") from error
-        return keeper.finish()
+        under = circumstances(self.network.device, self.measurement.batch)
+        with ResultsFolder.open(out, self.identity(), under) as folder:
+            stages = stages_in(folder)
+            if folder.state == "complete":
+                return ProbeResult(stages, folder.record)
+            require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
+            try:
+                for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
+                    self._stage(name, stages, folder, here)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if "memory" not in str(error).lower():
+                    raise
+                batch = self.measurement.batch
+                what = f"Out of memory with --batch {batch} ({str(error).splitlines()[0]})"
+                raise ItinfError(f"{what}. Try --batch {max(1, batch // 2)}.") from error
+            found = ProbeResult(stages, {})
+            folder.complete(found.files() if folder.writes else {}, _clusters(stages))
+            found.manifest = folder.record
+            return found
 
-    def _stage(self, name: str, keeper: Checkpoint, here: ProcessGroup) -> None:
+    def _stage(self, name: str, stages: dict[str, StudySums], folder: ResultsFolder, here: ProcessGroup) -> None:
         kind, _, seed = name.partition(":")
         order, network = self._share(kind), self.network
         clusters = len(order.indices)
-        total = keeper.stages.setdefault(name, self._empty())
+        total = stages.setdefault(name, self._empty())
         if total.clusters == clusters:
+            total.sums.flush()
             return
         measurement = self.measurement
         if kind == "untrained":
@@ -181,7 +174,8 @@ class _ProbeStudy:
             if part is not total:
                 total.merge(all_reduce(part, here))
             self.progress(name, total.clusters, clusters)
-            keeper.save()
+            folder.save(SUMS, lambda: sums_file(stages), _clusters(stages))
+        total.sums.flush()
 
     def _empty(self) -> StudySums:
         return StudySums(Sums(self.settings.seed, self.settings.replicates))
@@ -208,6 +202,10 @@ def _opened(given: Any) -> Probe:
             f"{given!r} is no probe. Expected one of itinf's, or an object of a class derived from itinf.Probe."
         )
     return given
+
+
+def _clusters(stages: dict[str, StudySums]) -> int:
+    return sum(stage.clusters for stage in stages.values())
 
 
 def _quarter(clusters: np.ndarray, group: int) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from ..errors import ItinfError, nearest
-from ..files import toml_entry
 from ..registry import specimen
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 
@@ -123,14 +124,13 @@ def study_toml(study: Study) -> str:
     """The study as TOML, such that ``read_study`` gives it back."""
     settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
     entries = {**settings, "targets": study.targets, "lens": study.lens}
-    lines = [toml_entry(name, value) for name, value in entries.items() if value is not None]
+    text = tomli_w.dumps({name: value for name, value in entries.items() if value is not None})
     for network in study.networks:
-        lines += ["", "[[network]]"]
-        for f in fields(StudyNetwork):
-            value = getattr(network, f.name)
-            if value not in (None, "", {}):
-                lines.append(toml_entry(f.name, value))
-    return "\n".join(lines) + "\n"
+        given = {name: value for name, value in asdict(network).items() if value not in (None, "", {})}
+        options = given.pop("options", {})
+        text += f"\n[[network]]\n{tomli_w.dumps(given)}"
+        text += tomli_w.dumps({"network": {"options": options}}) if options else ""
+    return text
 
 
 def _require(given: dict[str, Any], known: dict[str, str], where: str) -> None:

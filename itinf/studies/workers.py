@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from ..errors import ItinfError
@@ -73,9 +73,16 @@ def _work(work: Callable[..., Any], tasks: Any, told: Any, threads: int) -> None
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
     torch.set_num_threads(threads)
+
+    def tell(*said: Any) -> None:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():  # killed: nobody waits for what is measured here
+            raise KeyboardInterrupt
+        told.put(said)
+
     try:
         for arguments in iter(tasks.get, None):
-            work(*arguments, lambda *said: told.put(said))
+            work(*arguments, tell)
     except KeyboardInterrupt:
         pass  # told by the process that waits
     except ItinfError as error:

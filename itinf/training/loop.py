@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..data.clusters import Progress, silent
 from ..errors import ItinfError
-from ..files import write_bytes
+from ..files import difference, write_bytes
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_SECONDS = 30.0
@@ -125,9 +125,8 @@ def _resume(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Remove it to train from the start.") from error
-    if (there := record["study"]) != study:
-        keys = sorted(key for key in there.keys() | study.keys() if there.get(key) != study.get(key))
-        what = "; ".join(f"{key} is {study.get(key)!r} here and {there.get(key)!r} there" for key in keys)
+    whole = dict.fromkeys(record["study"]) | study  # an entry that is only there is a difference, too
+    if (what := difference(whole, record["study"])) is not None:
         raise ItinfError(f"{path} is of another training: {what}. Choose another --out, or remove it.")
     weights = {name.removeprefix("model/"): v for name, v in tensors.items() if name.startswith("model/")}
     model.load_state_dict(weights)

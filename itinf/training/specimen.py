@@ -11,11 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import tomli_w
 import torch
 
 from ..data.clusters import Progress
 from ..errors import ItinfError
-from ..files import toml_document, write_text
+from ..files import damage, difference, digest, sweep, write_text
+from ..lock import kept
+from .loop import CHECKPOINT
 
 CARD = "card.toml"
 
@@ -87,7 +90,7 @@ def write_card(
     scores: Sequence[Score],
     **entries: dict[str, Any],
 ) -> None:
-    """Writes ``card.toml``: how the weights beside it came to be and what they reach.
+    """Writes ``card.toml``: how the weights beside it came to be, what they reach, and a hash of every file.
 
     Args:
         folder: of the weights.
@@ -99,6 +102,7 @@ def write_card(
         **entries: further tables: ``data``, ``recipe``.
     """
     packages = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow", "matplotlib")
+    listed = sorted(path for path in folder.glob("[!.]*") if path.is_file() and path.name not in (CARD, CHECKPOINT))
     card = {
         "specimen": specimen,
         "itinf": version("itinf"),
@@ -116,7 +120,9 @@ def write_card(
             "versions": {name: version(name) for name in packages},
         },
     }
-    write_text(folder / CARD, toml_document(card))
+    if listed:
+        card["files"] = {path.name: digest(path.read_bytes()) for path in listed}
+    write_text(folder / CARD, tomli_w.dumps(card))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -133,18 +139,31 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ItinfError(f"{folder / CARD} is not TOML: {error}.") from error
 
 
+def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+    """Trains a specimen into a folder that this process keeps meanwhile; what stands there is scored again.
+
+    Raises:
+        ItinfError: the folder holds another training, or a damaged file, or another process is training there.
+    """
+    with kept(folder):
+        sweep(folder)
+        if finished(folder, specimen.name, split, seed):
+            return specimen.evaluate(folder, split=split, progress=progress)
+        return specimen.train(folder, seed=seed, split=split, progress=progress)
+
+
 def finished(folder: Path, specimen: str, split: str, seed: int) -> bool:
     """Whether a folder already holds what this training would write.
 
     Raises:
-        ItinfError: it holds another training's result.
+        ItinfError: it holds another training's result, or files that are not what was written.
     """
     if not (folder / CARD).exists():
         return False
-    card, wanted = read_card(folder), {"specimen": specimen, "split": split, "seed": seed}
-    for key, value in wanted.items():
-        if card.get(key) != value:
-            raise ItinfError(
-                f"{folder} holds a training whose {key} is {card.get(key)!r}; asked for {value!r}. Choose another --out."
-            )
+    card = read_card(folder)
+    if (what := difference({"specimen": specimen, "split": split, "seed": seed}, card)) is not None:
+        raise ItinfError(f"{folder} holds another training: {what}. Choose another --out.")
+    for name, listed in card.get("files", {}).items():  # an older itinf listed none
+        if why := damage(folder / name, listed):
+            raise ItinfError(f"{folder / name} {why}. Remove {folder / CARD} to train again, or put the file back.")
     return True

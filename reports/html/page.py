@@ -95,7 +95,7 @@ def page(
         together=together,
         lensing=_lensing(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
         sections=sections,
-        version=manifests[0]["circumstances"]["itinf"],
+        version=manifests[0]["history"][-1]["circumstances"]["itinf"],
     )
 
 

@@ -85,7 +85,7 @@ class TransferMatrix:
 
     @property
     def clusters(self) -> int:
-        return len(self.sums.keys)
+        return self.sums.size
 
     def column(self, name: str) -> Array:
         return self.sums.column(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ from ...data.dataset import Batch, Data, as_data
 from ...errors import ItinfError, TooFewError
 from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
-from ...results.manifest import difference, read_manifest
-from ...results.table import SCHEMA
-from ...results.transfer_result import IDENTITY, TransferResult
+from ...results.circumstances import circumstances
+from ...results.folder import ResultsFolder
+from ...results.sums import SUMS
+from ...results.table import MEASURES, SCHEMA
+from ...results.transfer_result import SUMMARIES, TransferResult
 from ...settings import DEFAULTS, Settings
 from ..lens import Lens
-from .cells import cells_of
+from .cells import Cell, cells_of
+from .checkpoint import load_betas, matrix_file, resume
 from .matrix import TransferMatrix, temperatures
 from .retention import precise_enough, widest_half_width
 from .summaries import summaries
@@ -27,6 +29,9 @@ CHECK = {"image": 64, "token": 16}
 """Clusters between two looks at the precision."""
 PILOT_UNITS = 512
 """Units on which temperatures are chosen and nothing is scored, at most a quarter of all."""
+
+VERSIONS = ("lens.itinf", "lens.torch")
+"""A transfer may go on under other versions than its lens was fitted with."""
 
 
 def transfer(
@@ -50,7 +55,7 @@ def transfer(
         lens: an affine or tuned lens of it.
         data: anything ``itinf.probe`` takes; other data than the lens was fitted on.
         rotations: seeds of the rotated-depth null.
-        out: results folder; the same transfer there is read, another one refused.
+        out: results folder; the same transfer there is resumed or read, another one refused.
         settings: how much is read at most (``units``), how precisely (``precision``), and where.
         progress: called with ("transfer", clusters done, clusters in all).
         **changes: settings by name, in place of those of ``settings``.
@@ -62,7 +67,7 @@ def transfer(
     source = as_data(data, network.unit)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, settings.units), settings.seed)
-    manifest: dict[str, Any] = {
+    identity: dict[str, Any] = {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
         "data": {"name": source.name, "note": source.note, "unit": source.unit},
@@ -75,35 +80,70 @@ def transfer(
         },
         "lens": {"kind": lens.kind, **lens.record},
     }
-    if out is not None and (there := read_manifest(Path(out))) is not None:
-        why = difference(manifest, there, IDENTITY)
-        if why is not None:
-            raise ItinfError(f"{out} holds another transfer: {why}. Choose another --out.")
-        return TransferResult.load(out)
-    start = time.monotonic()
-    reads = cells_of(lens, rotations)
-    betas = temperatures(network, lens, reads, _batches(source, pilot, settings.batch))
-    grid = TransferMatrix(network, lens, reads, betas, settings.seed, settings.replicates)
-    stopped = False
-    for slab in _slabs(order, CHECK[network.unit]):  # of a fixed size, so that no batch decides where it stops
-        for some in _batches(source, slab, settings.batch):
-            grid.add(network, some)
-        progress("transfer", grid.clusters, len(order.indices))
-        stopped = precise_enough(grid, settings.precision)
-        if stopped:
-            break
-    manifest |= {
-        "complete": True,
-        "units": grid.units,
-        "clusters": grid.clusters,
-        "reached": widest_half_width(grid),
-        "stopped": stopped,
-        "seconds": round(time.monotonic() - start, 1),
-    }
-    made = TransferResult(transfer_table(network, grid), summaries(network, grid), manifest)
-    if out is not None:
-        made.save(out)
+    under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
+    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder:
+        if (done := _finished(folder)) is not None:
+            return done
+        matrix = _begun(
+            folder,
+            network,
+            lens,
+            cells_of(lens, rotations),
+            _batches(source, pilot, settings.batch),
+            settings.seed,
+            settings.replicates,
+        )
+        stopped = matrix.clusters > 0 and precise_enough(matrix, settings.precision)
+        for slab in _slabs(order.part(slice(matrix.clusters, None)), CHECK[network.unit]):
+            if stopped:
+                break
+            for some in _batches(
+                source, slab, settings.batch
+            ):  # within a slab of fixed size: no batch decides where it stops
+                matrix.add(network, some)
+            progress("transfer", matrix.clusters, len(order.indices))
+            stopped = precise_enough(matrix, settings.precision)
+            folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
+        made = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
+        reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
+        folder.complete(made.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
+        made.manifest = folder.record
     return made
+
+
+def _finished(folder: ResultsFolder) -> TransferResult | None:
+    """What a complete folder holds; one whose tables are damaged begins again, as nothing else holds the numbers."""
+    if folder.state != "complete" or folder.path is None:
+        return None
+    for name in (MEASURES, SUMMARIES):
+        if why := folder.problem(name):
+            folder.start_over(f"{folder.path / name} {why}", SUMS)
+            return None
+    return TransferResult.load(folder.path)
+
+
+def _begun(
+    folder: ResultsFolder,
+    network: Network,
+    lens: Lens,
+    cells: list[Cell],
+    pilot: Iterator[Batch],
+    seed: int,
+    replicates: int,
+) -> TransferMatrix:
+    """A matrix that holds what an interrupted transfer has left."""
+    path = None if folder.path is None or folder.state != "resume" else folder.path / SUMS
+    if path is not None and path.exists():
+        try:
+            matrix = TransferMatrix(network, lens, cells, load_betas(path, [c.name for c in cells]), seed, replicates)
+            resume(matrix, path)
+            folder.resume_at(matrix.clusters)
+            return matrix
+        except ItinfError as error:
+            folder.start_over(str(error), SUMS)
+    elif path is not None:
+        folder.resume_at(0)
+    return TransferMatrix(network, lens, cells, temperatures(network, lens, cells, pilot), seed, replicates)
 
 
 def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
