@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .errors import ItinfError as ItinfError
     from .lenses.fit import fit as fit
     from .lenses.kinds import LensKind as LensKind
-    from .lenses.kinds import register_lens_kind as register_lens_kind
     from .lenses.lens import Lens as Lens
     from .lenses.transfer.transfer import transfer as transfer
     from .networks.check import check as check
@@ -28,17 +27,20 @@ if TYPE_CHECKING:
     from .probes import Gain as Gain
     from .probes import Performance as Performance
     from .probes import Prediction as Prediction
+    from .probes import Probe as Probe
     from .probes import UpdateNorm as UpdateNorm
     from .registry import dataset as dataset
     from .registry import network as network
     from .registry import register as register
     from .results.comparison import Comparison as Comparison
     from .results.comparison import compare as compare
+    from .results.estimators import Estimator as Estimator
     from .results.probe_result import ProbeResult as ProbeResult
     from .results.probe_result import merge as merge
     from .results.report import report as report
     from .results.transfer_result import TransferResult as TransferResult
     from .settings import Settings as Settings
+    from .statistics.nulls import Null as Null
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
     from .studies.study import run_study as run_study
@@ -51,20 +53,22 @@ _HOMES = {
     "data.dataset": ("IGNORED", "Batch", "Data"),
     "errors": ("ItinfError",),
     "lenses.fit": ("fit",),
-    "lenses.kinds": ("LensKind", "register_lens_kind"),
+    "lenses.kinds": ("LensKind",),
     "lenses.lens": ("Lens",),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
     "networks.network": ("Block", "Network", "image", "modules", "token"),
     "networks.trace": ("trace",),
     "networks.weights": ("load",),
-    "probes": ("Alignment", "Gain", "Performance", "Prediction", "UpdateNorm"),
+    "probes": ("Alignment", "Gain", "Performance", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
+    "results.estimators": ("Estimator",),
     "results.probe_result": ("ProbeResult", "merge"),
     "results.report": ("report",),
     "results.transfer_result": ("TransferResult",),
     "settings": ("Settings",),
+    "statistics.nulls": ("Null",),
     "studies.probe": ("default_probes", "probe"),
     "studies.study": ("run_study",),
     "studies.study_file": ("Study", "StudyNetwork"),

@@ -9,38 +9,57 @@ import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from .errors import ItinfError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .data.dataset import Data
     from .networks.network import Network
     from .training.specimen import Specimen
 
-_session: dict[str, Callable[..., Network]] = {}
+GROUPS = ("networks", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds")
+"""What a session can add to, each the entry point group ``itinf.GROUP``."""
+_session: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
 
 
-def register(function: Callable[..., Network], name: str | None = None) -> Callable[..., Network]:
-    """Adds a network for this session; usable as a decorator.
+def register(added: Any = None, name: str | None = None, *, group: str = "networks") -> Any:
+    """Adds a network, or something of another group, for this session; usable as a decorator.
 
     Args:
-        function: ``name(weights=None, **options) -> Network``.
-        name: what to call it; the function's own name by default.
+        added: of "networks" a function ``name(weights=None, **options) -> Network``; of "datasets" a function
+            ``(argument, network, **options) -> Data``; of "figures" a function from a results table to a matplotlib
+            Figure; of "probes" a class derived from ``itinf.Probe``; of "nulls" an ``itinf.Null`` or a function that
+            finds partners; of "lens_kinds" an ``itinf.LensKind``. Without it a decorator comes back: ``@itinf.register(group="figures")``.
+        name: what to call it; its own name by default.
+        group: one of ``GROUPS``.
+
+    Returns:
+        What was given.
+
+    Raises:
+        ItinfError: an unknown group, or a thing without a name.
     """
-    _session[name or function.__name__] = function
-    return function
+    if group not in GROUPS:
+        raise ItinfError(f"There is no group {group!r} to register in. {nearest(group, GROUPS)}")
+    if added is None:
+        return lambda later: register(later, name, group=group)
+    called = name or getattr(added, "__name__", None) or getattr(added, "name", None)
+    if not isinstance(called, str):
+        raise ItinfError(f"{added!r} has no name of its own. Give one: itinf.register(…, name=…, group={group!r}).")
+    _session[group][called] = added
+    return added
 
 
 def names(group: str) -> dict[str, str]:
-    """Registered name -> "module:attribute" for ``"networks"``, ``"datasets"``, ``"figures"`` or ``"specimens"``."""
+    """Registered name -> "module:attribute" for one of ``GROUPS``, or ``"pages"``."""
     found = {point.name: point.value for point in entry_points(group=f"itinf.{group}")}
-    if group == "networks":
-        found |= {name: f"{f.__module__}:{f.__qualname__}" for name, f in _session.items()}
+    for name, added in _session.get(group, {}).items():
+        attribute = getattr(added, "__qualname__", type(added).__qualname__)
+        found[name] = f"{added.__module__}:{attribute}"
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
 
@@ -74,7 +93,7 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
         if family is None or family[1] not in known:
             raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)}")
         entry, options = family[1], {"depth": int(family[2]), **options}
-    function = _open("networks", entry)
+    function = opened("networks", entry)
     try:
         inspect.signature(function).bind(weights=weights, **options)
     except TypeError as error:
@@ -108,7 +127,7 @@ def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:
     known = names("datasets")
     if name not in known:
         raise ItinfError(f"There is no data set {name!r} (given {source!r}). {_help('datasets', name, known)}")
-    return _open("datasets", name), argument
+    return opened("datasets", name), argument
 
 
 def specimen(name: str) -> Specimen:
@@ -120,7 +139,7 @@ def specimen(name: str) -> Specimen:
     known = names("specimens")
     if name not in known:
         raise ItinfError(f"There is no specimen {name!r}. {_help('specimens', name, known)}")
-    return _open("specimens", name)
+    return opened("specimens", name)
 
 
 def figure(name: str) -> Callable[..., Any]:
@@ -128,7 +147,19 @@ def figure(name: str) -> Callable[..., Any]:
     known = names("figures")
     if name not in known:
         raise ItinfError(f"There is no figure {name!r}. {_help('figures', name, known)}")
-    return _open("figures", name)
+    return opened("figures", name)
+
+
+def probe(name: str) -> Callable[[], Any]:
+    """Opens a registered probe: a class that makes one with its defaults.
+
+    Raises:
+        ItinfError: unknown name, with the nearest.
+    """
+    known = names("probes")
+    if name not in known:
+        raise ItinfError(f"There is no probe {name!r}. {_help('probes', name, known)}")
+    return opened("probes", name)
 
 
 def page(name: str) -> Callable[..., str]:
@@ -136,12 +167,13 @@ def page(name: str) -> Callable[..., str]:
     known = names("pages")
     if name not in known:
         raise ItinfError(f"There is no page {name!r}. {_help('pages', name, known)}")
-    return _open("pages", name)
+    return opened("pages", name)
 
 
-def _open(group: str, name: str) -> Any:
-    if group == "networks" and name in _session:
-        return _session[name]
+def opened(group: str, name: str) -> Any:
+    """What is registered under a known name."""
+    if name in _session.get(group, {}):
+        return _session[group][name]
     (point,) = {p.value: p for p in entry_points(group=f"itinf.{group}", name=name)}.values()
     return point.load()
 
@@ -159,6 +191,6 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 def draw(kind: str, table: pd.DataFrame, summaries: pd.DataFrame, options: dict[str, Any]) -> Any:
     """A registered figure of a table, and of its summaries where the figure takes them."""
     made = figure(kind)
-    if "summaries" in signature(made).parameters:
+    if "summaries" in inspect.signature(made).parameters:
         options = {"summaries": summaries} | options
     return made(table, **options)

@@ -44,8 +44,8 @@ OF_STATES = (
     "raw_retention",
 )
 """Measures whose ``index`` numbers states, 0 before the first block, not blocks."""
-NO_SKIPS = "every layer has a gauge of its own"
-"""How the reason begins for which a network without skips has no gauge-fixed form."""
+NO_SKIPS = "no_skips"
+"""Code of the reason for which a network without skips has no gauge-fixed form."""
 
 
 def cosine(kind: str, gradient: str) -> str:

@@ -44,7 +44,7 @@ class LensNumbers:
         fixed = self.table[(self.table["form"] == "gauge-fixed") & (self.table["null"] == "observed")]
         found = {}
         for model, rows in fixed.groupby("model", sort=False):
-            lacking = rows["reason"].str.startswith(NO_SKIPS).any()
+            lacking = (rows["reason_code"] == NO_SKIPS).any()
             if lacking or (rows["reason"] == "").any():
                 found[str(model)] = not lacking
         return found

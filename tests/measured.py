@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from itinf import Batch, Network, trace
 from itinf.data.clusters import groups
+from itinf.lenses.lens import Lens, translators_at
 from itinf.networks.trace import SiteId, Target, Trace, updates
 from itinf.probes import Alignment, Probe
 from itinf.probes.batch import ProbeBatch
 from itinf.probes.block import BlockProducts
 from itinf.probes.calibration import Calibration, calibrate
 from itinf.probes.gradients import GradientName, Key
+from itinf.probes.paths import block_steps
+from itinf.probes.prediction_space import Step, prediction_steps
 from itinf.probes.readouts import Readout, read
-from itinf.results.estimators import estimate
+from itinf.results.estimators import Median
 from itinf.results.recorder import Recorder
 from itinf.results.row import Row
 from itinf.statistics.bootstrap import Sums
@@ -91,16 +95,31 @@ def measure(
     units = {
         row: torch.where(known, values, torch.nan)
         for row, entry in record.entries.items()
-        if entry.kind == "median"
-        for values, known in [record.values[entry.columns["histogram"]]]
+        if isinstance(entry, Median)
+        for values, known in [record.values[entry.histogram]]
     }
     sums = Sums(0, 1)
     sums.add(batch.trace.keys, record.take())
     sums.flush()
-    values = {row: float(estimate(e, sums)[0]) for row, e in record.entries.items() if e.kind != "median"}
+    values = {row: float(e.estimate(sums)[0]) for row, e in record.entries.items() if e.replicated}
     return Measured(values, units, blocks)
 
 
 def alignment(network: Network, batch: Batch) -> Measured:
     """The alignment probe on a batch that calibrates itself."""
     return measure(view(network, trace(network, batch)))
+
+
+def steps(
+    trace: Trace,
+    targets: Sequence[Target] = ("label",),
+    nulls: dict[str, np.ndarray] | None = None,
+    shuffled: bool = True,
+    seed: int = 0,
+    lens: Lens | None = None,
+) -> dict[tuple[int, Target, str], Step]:
+    """(block, target, null) -> step, of every block whose two states can be read."""
+    through = translators_at(trace, lens)
+    partners = {name: torch.as_tensor(rows) for name, rows in (nulls or {}).items()}
+    found = prediction_steps(trace, through, {"": block_steps(trace, through)}, targets, partners, shuffled, seed)
+    return {(block, target, null): step for (_, block, target, null), step in found.items()}

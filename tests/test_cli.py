@@ -267,7 +267,7 @@ def test_check_passes_and_fails(command: Command, monkeypatch: pytest.MonkeyPatc
         blocks = [itinf.Block(b.name, branch="conv1") for b in good.blocks]
         return itinf.Network(good.model, blocks, "n c h w", good.head, pool=good.pool, prepare=good.prepare)
 
-    monkeypatch.setattr("itinf.registry._session", {"wrong": wrong})
+    monkeypatch.setattr("itinf.registry._session", {"networks": {"wrong": wrong}})
     code, printed = command("check", "wrong")
     assert code == 2 and "layer1.0" in printed and "failed" in printed
 

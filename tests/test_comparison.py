@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import itinf
-from itinf.results.estimators import estimate
 from itinf.statistics.intervals import interval
 from tiny import images, probed, resnet
 
@@ -27,8 +26,8 @@ def runs():
 
 def curve(run):
     found = {
-        row.block: estimate(entry, run.stages["observed"].sums)
-        for row, entry in run.stages["observed"].entries.items()
+        row.block: estimator.estimate(run.stages["observed"].sums)
+        for row, estimator in run.stages["observed"].entries.items()
         if (row.measure, row.gradient, row.update, row.null) == (*PICK.values(), "observed")
     }
     return np.stack([found[block] for block in sorted(found)])

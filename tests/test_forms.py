@@ -56,7 +56,7 @@ def rewritten(block: BlockProducts, form: str, c) -> tuple[Tensor, Tensor]:
         d, g = d - d[known].mean(0), g - g[known].mean(0)
     if form == "gauge-fixed" and network.gauge == "channel-scale":
         numbers = segments(seen)
-        here = numbers[seen.after[block.block]]
+        here = numbers[seen.after[block.number]]
         states = [network.canonical(s) for s, n in zip(seen.states, numbers, strict=True) if n == here]
         values = torch.cat([s.transpose(0, 2).flatten(1) for s in states], 1)  # (C, everything)
         scale = values.std(1, correction=0)[:, None]

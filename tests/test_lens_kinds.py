@@ -1,6 +1,7 @@
 """The table of lens kinds, and a kind of the user's own everywhere that kinds are used."""
 
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -8,17 +9,18 @@ import torch
 
 import itinf
 import tiny
-from itinf import ItinfError
+from itinf import ItinfError, registry
 from itinf.data.dataset import as_data
-from itinf.lenses import kinds
 from itinf.lenses.affine import solve
 from itinf.lenses.fit import closed_form_lens, fit
-from itinf.lenses.kinds import BUILT_IN, LensKind, either, lens_kind, lens_kind_names, lens_kinds, register_lens_kind
+from itinf.lenses.kinds import BUILT_IN, LensKind, either, lens_kind, lens_kind_names, lens_kinds
 from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import cells_of
 from itinf.lenses.transfer.transfer import transfer
 from itinf.lenses.translator import Translator
 from itinf.studies.lens_study import fit_or_load
+
+register_lens_kind = partial(itinf.register, group="lens_kinds")
 
 
 def stiff(network, statistics):
@@ -39,7 +41,7 @@ ONE = LensKind("one", "one map for all states", stiff, shared=True)
 
 @pytest.fixture(autouse=True)
 def own_session(monkeypatch):
-    monkeypatch.setattr(kinds, "_session", {})
+    monkeypatch.setitem(registry._session, "lens_kinds", {})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_a_kind_of_the_session_is_fitted_saved_transferred_and_studied(network, 
     data, path = tiny.tokens(80), tmp_path / "stiff.safetensors"
     with pytest.raises(ItinfError, match="There is no lens of kind 'stiff'"):
         fit(network, data, "stiff")
-    assert itinf.register_lens_kind(STIFF) is STIFF and lens_kind("stiff") is STIFF
+    assert register_lens_kind(STIFF) is STIFF and lens_kind("stiff") is STIFF
     lens = fit(network, data, "stiff")
     assert lens.kind == "stiff" and closed_form_lens(network, lens.statistics, "stiff", {}).kind == "stiff"
     lens.save(path)
@@ -78,7 +80,7 @@ def test_a_kind_of_the_session_is_fitted_saved_transferred_and_studied(network, 
     assert found.manifest["lens"]["kind"] == "stiff"
     own, one = fit_or_load(network, as_data(data, "token"), "stiff", 400, 0, tmp_path / "lenses")
     assert (own.kind, one.kind) == ("stiff", "shared")
-    kinds._session.clear()
+    registry._session["lens_kinds"].clear()
     with pytest.raises(ItinfError, match="its kind is 'stiff'; known here: affine, tuned, shared, logit"):
         Lens.load(path, network)
 

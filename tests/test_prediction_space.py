@@ -15,9 +15,11 @@ from torch import Tensor, nn
 import oracles
 from itinf import IGNORED, trace
 from itinf.networks.trace import Trace
-from itinf.probes.prediction_space import gain_and_movement, merged_steps, steps
+from itinf.probes.paths import merged_steps
+from itinf.probes.prediction_space import gain_and_movement
 from itinf.statistics.bootstrap import poisson_weights
 from itinf.statistics.nulls import neighbours, same_target
+from measured import steps
 from oracles import normal, part_of
 from shipped import shipped
 

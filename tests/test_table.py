@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import itinf
-from itinf.results.estimators import estimate
 from itinf.results.row import Row
 from tiny import GROUP, NAMES, opened, probed, study, with_partners
 
@@ -81,10 +80,10 @@ def test_paired_intervals_are_of_the_difference(kind):
     """An effect's interval comes from replicates of the difference, not from two intervals."""
     run = study(kind)
     stage = run.stages["observed"]
-    entries = {e.row: e for e in stage.entries.values()}
+    entries = stage.entries
     row = next(r for r in entries if r.measure == "alignment" and r.null == "pairing" and r.form == "raw")
     observed = Row(**{**row.__dict__, "null": "observed"})
-    values = [estimate(entries[r], stage.sums) for r in (observed, row)]
+    values = [entries[r].estimate(stage.sums) for r in (observed, row)]
     spread = (values[0] - values[1])[1:].std(ddof=1)
     effect = run.table[(run.table.measure == "alignment_effect") & (run.table["index"] == row.block)]
     same = effect[NAMES[2:]].eq([getattr(row, n, -1) if n != "null_seed" else -1 for n in NAMES[2:]]).all(axis=1)

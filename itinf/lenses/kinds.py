@@ -1,17 +1,17 @@
 """The kinds of lens: what each is, how it is fitted, and whether it can be transferred.
 
 Another kind joins by an entry point of the group ``itinf.lens_kinds`` that names a ``LensKind``, or for one session by
-``register_lens_kind``. Nothing here loads torch before a lens is fitted.
+``itinf.register(kind, group="lens_kinds")``. Nothing here loads torch before a lens is fitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ItinfError, nearest
+from ..registry import names, opened
 
 if TYPE_CHECKING:
     from ..networks.network import Network
@@ -24,8 +24,8 @@ Translators = Callable[["Network", "FitStatistics"], Sequence["Translator | None
 Tuning = Callable[..., "Lens"]
 """Called like ``itinf.lenses.tuned.tune``: (network, data, start, recipe, clusters=, batch=, seed=, progress=) -> lens."""
 
-GROUP = "itinf.lens_kinds"
-"""The entry points through which other packages add kinds."""
+GROUP = "lens_kinds"
+"""What other packages and sessions register their kinds in."""
 DEFAULT = "affine"
 
 
@@ -91,39 +91,29 @@ SHARED = LensKind("shared", "one map for all states of a segment", _shared, shar
 LOGIT = LensKind("logit", "the network's own readout, without a translator", _logit, shared=True)
 BUILT_IN = (AFFINE, TUNED, SHARED, LOGIT)
 
-_session: dict[str, LensKind] = {}
-
-
-def register_lens_kind(kind: LensKind) -> LensKind:
-    """Adds a kind of lens for this session; one registered before under the same name is replaced.
-
-    Raises:
-        ItinfError: the name of a built-in kind.
-    """
-    if kind.name in {built_in.name for built_in in BUILT_IN}:
-        raise ItinfError(f"{kind.name!r} is a built-in kind of lens. Give the new kind another name.")
-    _session[kind.name] = kind
-    return kind
-
 
 def lens_kind_names() -> list[str]:
     """Names of all kinds: built-in, of this session, of installed packages (which are not imported for it)."""
-    added = [*_session, *(point.name for point in entry_points(group=GROUP))]
-    return list(dict.fromkeys([*(kind.name for kind in BUILT_IN), *added]))
+    return list(dict.fromkeys([*(kind.name for kind in BUILT_IN), *names(GROUP)]))
 
 
 def lens_kind(name: str) -> LensKind:
     """The kind of that name.
 
     Raises:
-        ItinfError: there is none (says which are near), or an entry point that does not name a kind of that name.
+        ItinfError: there is none (says which are near), or something is registered under it that is no such kind.
     """
-    for kind in (*BUILT_IN, *_session.values()):
+    for kind in BUILT_IN:
         if kind.name == name:
             return kind
-    for point in entry_points(group=GROUP, name=str(name)):
-        return _opened(point)
-    raise ItinfError(f"There is no lens of kind {name!r}. {nearest(str(name), lens_kind_names())}")
+    if name not in names(GROUP):
+        raise ItinfError(f"There is no lens of kind {name!r}. {nearest(str(name), lens_kind_names())}")
+    kind = opened(GROUP, name)
+    if not isinstance(kind, LensKind) or kind.name != name:
+        raise ItinfError(
+            f"What is registered as the lens kind {name!r} is {kind!r}; expected an itinf.LensKind of that name."
+        )
+    return kind
 
 
 def lens_kinds() -> list[LensKind]:
@@ -135,13 +125,3 @@ def either(kinds: Iterable[LensKind]) -> str:
     """The names of some kinds, as in "affine, tuned or shared"."""
     names = [kind.name for kind in kinds]
     return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-
-
-def _opened(point: EntryPoint) -> LensKind:
-    kind = point.load()
-    if not isinstance(kind, LensKind) or kind.name != point.name:
-        raise ItinfError(
-            f"The entry point {point.name!r} of {GROUP} is {point.value}, {kind!r}; "
-            f"expected an itinf.LensKind with the name {point.name!r}."
-        )
-    return kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from .readout import chunks, classes_of
 from .residual import label_residual, top1
 
 Target = Literal["label", "answer", "model"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 SiteId = int | tuple[int, str]
 """An index in ``Trace.states``, or (block, part) for the state inside a block that a part reads."""
 

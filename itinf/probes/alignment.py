@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..networks.trace import Target
+from ..results.estimators import GaugeFree, GaugeFreePairs
+from ..results.reasons import Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
-from .batch import Combination, ProbeBatch, lens_name
-from .block import BlockProducts, requested
+from .batch import Combination
+from .block import BlockProducts
 from .dot_products import both_known, off_diagonal
+from .forms import Form
 from .gradients import GradientName
-from .probe import ThroughLens
+from .probe import NullChoice, Probe
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
 
 @dataclass(frozen=True, repr=False)
-class Alignment(ThroughLens):
+class Alignment(Probe):
     """cos(update, −gradient) of every block: positive where the block moves down the loss.
 
     Cosines come from the gradient of each unit's normalised loss, so none is lost to a saturated
@@ -38,8 +41,8 @@ class Alignment(ThroughLens):
         gradients: of "input", "output", "readout"; see ``itinf.probes.gradients.gradient``.
         targets: of "label", "answer" (the network's own top-1), "model" (its final distribution).
         forms: of "raw", "centred", "gauge-fixed", "gauge-free".
-        nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group)
-            and "same-target" (another unit's with the same target).
+        nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group),
+            "same-target" (another unit's with the same target), or one's own with partners.
         lens: what ``readout`` goes through, at every state that it reads and in that state's own
             layout and width; None for the network's own readout.
         name: of the lens in the table; by default its kind.
@@ -51,187 +54,211 @@ class Alignment(ThroughLens):
     gradients: Sequence[GradientName] = ("input", "output", "readout")
     targets: Sequence[Target] = ("label",)
     forms: Sequence[str] = FORMS
-    nulls: Sequence[str] = ("pairing", "same-target")
+    nulls: Sequence[NullChoice] = ("pairing", "same-target")
 
-    @property
-    def readouts(self) -> bool:
-        return "readout" in self.gradients
+    measure = "alignment"
 
-    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
-        return None
-
-    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
-        present, absent = requested(view, self.gradients, self.targets, lens_name(self))
+    def measure_block(self, block: BlockProducts, record: Recorder) -> None:
+        present, absent = self.requested(block)
         for combination, reason in absent.items():
-            self._absent(view, record, combination, reason)
+            self._absent(block, record, combination, reason)
         for combination in present:
             for name in self.forms:
                 if name == "gauge-free":
-                    _gauge_free(view, record, combination, self.nulls)
+                    _GaugeFreeForm(block, record, combination).measure(self.null_names, self._one_partner)
+                    continue
+                form = block.form(name, combination)
+                if isinstance(form, Reason):
+                    record.absent(block.row("alignment", combination, form=name), form)
                 else:
-                    self._cosine(view, record, combination, name)
+                    _Cosine(block, record, combination, form).measure(self.null_names, self._one_partner)
 
-    def _absent(self, view: BlockProducts, record: Recorder, combination: Combination, reason: str) -> None:
+    @property
+    def _one_partner(self) -> list[str]:
+        """Nulls in which every unit has one partner; of pairing all pairs are taken."""
+        return [name for name in self.partner_nulls if name != "pairing"]
+
+    def _absent(self, block: BlockProducts, record: Recorder, combination: Combination, reason: Reason) -> None:
         for name in self.forms:
             statistic = "ratio" if name == "gauge-free" else "mean"
-            record.absent(_row("alignment", view, combination, name, statistic), reason)
+            record.absent(block.row("alignment", combination, form=name, statistic=statistic), reason)
             if name == "gauge-free":
-                record.absent(_row("descent_share", view, combination, name), reason)
-
-    def _cosine(self, view: BlockProducts, record: Recorder, combination: Combination, name: str) -> None:
-        row = _row("alignment", view, combination, name)
-        form = view.form(name, combination)
-        if isinstance(form, str):
-            record.absent(row, form)
-            return
-        known = view.batch.trace.known
-        scale = view.gradients[combination].scale
-        d, g = form.update2.sqrt(), form.gradient2.sqrt()  # (N, P)
-        fits = known & (d > 0) & (g > 0)
-        inverse_d, inverse_g = _inverse(d), _inverse(g)
-        cosine, sums, numbers, flat, flat_sums = [], [], [], [], []
-        tokens = view.batch.network.unit == "token"
-        weight = scale if combination.gradient == "readout" else torch.ones_like(scale)
-        whole_d = (d.square() * known).sum(1).sqrt()
-        whole_g = ((g * weight).square() * known).sum(1).sqrt()
-        for group, members in enumerate(view.batch.groups):
-            dots = form.pairs(view.raw(combination, group), group, members)  # (P, n, n)
-            angle = -dots * inverse_d[members].T.unsqueeze(2) * inverse_g[members].T.unsqueeze(1)
-            cosine.append(angle.diagonal(dim1=1, dim2=2).T)
-            if "pairing" in self.nulls:
-                both = both_known(fits[members])
-                sums.append(off_diagonal(angle, both))
-                numbers.append(off_diagonal(both.double(), both))
-            if tokens:
-                here = known[members].T  # (P, n)
-                joint = -(dots * (weight[members].T * here).unsqueeze(1) * here.unsqueeze(2)).sum(0)
-                joint = joint * _inverse(whole_d[members]).unsqueeze(1) * _inverse(whole_g[members]).unsqueeze(0)
-                flat.append(joint.diagonal())
-                flat_sums.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
-        own = torch.cat(cosine)
-        tag = _tag(view, combination, name)
-        record.mean(row, own, fits, f"n|{tag}", median=True)
-        weighted = _row("alignment", view, combination, name, statistic="weighted")
-        record.ratio(weighted, own * scale, scale, fits, f"n|{tag}")
-        if "pairing" in self.nulls:
-            null = _row("alignment", view, combination, name, null="pairing")
-            record.pairs(null, torch.cat(sums), torch.cat(numbers), f"pairs|{tag}")
-        if "same-target" in self.nulls:
-            partner = view.batch.partners["same-target"]
-            dots = form.rows(view.partner_products(combination, partner), partner, view.batch.groups)
-            angle = -dots * inverse_d.flatten() * inverse_g.flatten()[partner]
-            usable = fits.flatten() & (partner >= 0) & fits.flatten()[partner]
-            null = _row("alignment", view, combination, name, null="same-target")
-            chosen = torch.where(usable, partner, -1)
-            record.partners(null, angle.reshape(own.shape), own, chosen, f"partners|{tag}")
-        if tokens:
-            self._flattened(
-                view, record, combination, name, torch.cat(flat), torch.cat(flat_sums), whole_d * whole_g > 0
-            )
-        if name == "raw":
-            self._subsets(view, record, combination, own, fits, tag)
-
-    def _flattened(
-        self, view: BlockProducts, record: Recorder, c: Combination, name: str, own: Tensor, pairs: Tensor, fits: Tensor
-    ) -> None:
-        tag = f"flat|{_tag(view, c, name)}"
-        row = _row("alignment", view, c, name, statistic="flattened", unit="sequence")
-        record.mean(row, own.unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
-        if "pairing" in self.nulls:
-            null = _row("alignment", view, c, name, statistic="flattened", unit="sequence", null="pairing")
-            number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in view.batch.groups])
-            record.pairs(null, pairs, number.to(pairs), f"pairs|{tag}")
-
-    def _subsets(
-        self, view: BlockProducts, record: Recorder, c: Combination, own: Tensor, fits: Tensor, tag: str
-    ) -> None:
-        for subset, chosen in view.correct_before(c.part, c.lens).items():
-            row = _row("alignment", view, c, "raw", subset=subset)
-            record.mean(row, own, fits & chosen, f"n|{tag}|{subset}")
+                record.absent(block.row("descent_share", combination, form=name), reason)
 
 
-def _gauge_free(view: BlockProducts, record: Recorder, c: Combination, nulls: Sequence[str]) -> None:
-    known = view.batch.trace.known
-    share, scaled, usable, squares_, numbers = [], [], [], [], []
-    share_pairs, scaled_pairs, scaled_numbers = [], [], []
-    for group, members in enumerate(view.batch.groups):
-        dots = -view.raw(c, group)  # (P, n, n)
-        both = both_known(known[members])
+class _Measurement:
+    """What the rows of one combination and form share."""
+
+    def __init__(self, block: BlockProducts, record: Recorder, combination: Combination, form: str) -> None:
+        self.block, self.record, self.combination, self.form = block, record, combination, form
+        self.known, self.groups = block.batch.trace.known, block.batch.groups
+        c = combination
+        tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|{form}|{block.number + 1}"
+        self.tag = f"{c.lens}|{tag}" if c.lens else tag  # of columns that they share
+
+    def row(self, measure: str, **columns: str) -> Row:
+        return self.block.row(measure, self.combination, form=self.form, **columns)
+
+    def partner(self, null: str, fits: Tensor) -> tuple[Tensor, Tensor]:
+        """(N·P,): every unit's partner, and the same where both units fit, else −1."""
+        partner = self.block.batch.partners[null]
+        usable = fits.flatten() & (partner >= 0) & fits.flatten()[partner]
+        return partner, torch.where(usable, partner, -1)
+
+    def partner_count(self, null: str) -> str:
+        """Name of the count of units that have a partner."""
+        return f"partners|{self.tag}" if null == "same-target" else f"partners|{null}|{self.tag}"
+
+
+class _Cosine(_Measurement):
+    """Cosines of one combination in one form."""
+
+    def __init__(self, block: BlockProducts, record: Recorder, combination: Combination, form: Form) -> None:
+        super().__init__(block, record, combination, form.name)
+        self.products = form
+        self.update, self.gradient = form.update2.sqrt(), form.gradient2.sqrt()  # (N, P)
+        self.fits = self.known & (self.update > 0) & (self.gradient > 0)
+        self.inverse_update, self.inverse_gradient = _inverse(self.update), _inverse(self.gradient)
+
+    def measure(self, nulls: Sequence[str], one_partner: Sequence[str]) -> None:
+        pairs = _Pairs()
+        sequences = _Sequences(self) if self.block.batch.network.unit == "token" else None
+        cosines = []
+        for group, members in enumerate(self.groups):
+            dots = self.products.pairs(self.block.raw(self.combination, group), group, members)  # (P, n, n)
+            norms = self.inverse_update[members].T.unsqueeze(2), self.inverse_gradient[members].T.unsqueeze(1)
+            angle = -dots * norms[0] * norms[1]
+            cosines.append(angle.diagonal(dim1=1, dim2=2).T)
+            if "pairing" in nulls:
+                pairs.add(angle, both_known(self.fits[members]))
+            if sequences is not None:
+                sequences.add(dots, members)
+        cosine = torch.cat(cosines)
+        self._units(cosine)
+        if "pairing" in nulls:
+            pairs.enter(self.record, self.row("alignment", null="pairing"), f"pairs|{self.tag}")
+        for null in one_partner:
+            self._partners(null, cosine)
+        if sequences is not None:
+            sequences.enter("pairing" in nulls)
+        if self.form == "raw":
+            for subset, chosen in self.block.correct_before(self.combination.part, self.combination.lens).items():
+                row = self.row("alignment", subset=subset)
+                self.record.mean(row, cosine, self.fits & chosen, f"n|{self.tag}|{subset}")
+
+    def _units(self, cosine: Tensor) -> None:
+        scale = self.block.gradients[self.combination].scale
+        self.record.mean(self.row("alignment"), cosine, self.fits, f"n|{self.tag}", median=True)
+        weighted = self.row("alignment", statistic="weighted")
+        self.record.ratio(weighted, cosine * scale, scale, self.fits, f"n|{self.tag}")
+
+    def _partners(self, null: str, cosine: Tensor) -> None:
+        partner, chosen = self.partner(null, self.fits)
+        raw = self.block.partner_products(self.combination, partner)
+        dots = self.products.rows(raw, partner, self.groups)
+        angle = -dots * self.inverse_update.flatten() * self.inverse_gradient.flatten()[partner]
+        row = self.row("alignment", null=null)
+        self.record.partners(row, angle.reshape(cosine.shape), cosine, chosen, self.partner_count(null))
+
+
+class _Sequences:
+    """Cosines of whole sequences, all their tokens' vectors taken as one."""
+
+    def __init__(self, cosine: _Cosine) -> None:
+        self.cosine = cosine
+        scale = cosine.block.gradients[cosine.combination].scale
+        self.weight = scale if cosine.combination.gradient == "readout" else torch.ones_like(scale)
+        self.update = (cosine.update.square() * cosine.known).sum(1).sqrt()
+        self.gradient = ((cosine.gradient * self.weight).square() * cosine.known).sum(1).sqrt()
+        self.cosines: list[Tensor] = []
+        self.pairs: list[Tensor] = []
+
+    def add(self, dots: Tensor, members: slice) -> None:
+        """Dot products (P, n, n) of a group."""
+        known = self.cosine.known[members].T  # (P, n)
+        joint = -(dots * (self.weight[members].T * known).unsqueeze(1) * known.unsqueeze(2)).sum(0)
+        norms = _inverse(self.update[members]).unsqueeze(1), _inverse(self.gradient[members]).unsqueeze(0)
+        joint = joint * norms[0] * norms[1]
+        self.cosines.append(joint.diagonal())
+        self.pairs.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
+
+    def enter(self, pairing: bool) -> None:
+        record, tag, fits = self.cosine.record, f"flat|{self.cosine.tag}", self.update * self.gradient > 0
+        row = self.cosine.row("alignment", statistic="flattened", unit="sequence")
+        record.mean(row, torch.cat(self.cosines).unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
+        if pairing:
+            total = torch.cat(self.pairs)
+            number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in self.cosine.groups])
+            record.pairs(replace(row, null="pairing"), total, number.to(total), f"pairs|{tag}")
+
+
+class _GaugeFreeForm(_Measurement):
+    """What can be said from dot products alone."""
+
+    def __init__(self, block: BlockProducts, record: Recorder, combination: Combination) -> None:
+        super().__init__(block, record, combination, "gauge-free")
+        self.ratio, self.squares = _Pairs(), _Pairs()
+        self.share: list[Tensor] = []
+        each = [self._group(group) for group in range(len(self.groups))]
+        self.descends, self.scaled, self.usable = map(torch.cat, zip(*each, strict=True))
+
+    def _group(self, group: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, P) of a group: does the update descend, its product scaled, is that defined; all pairs are added up."""
+        known = self.known[self.groups[group]]
+        dots = -self.block.raw(self.combination, group)  # (P, n, n)
+        both = both_known(known)
         others = both & ~torch.eye(dots.shape[1], dtype=torch.bool, device=dots.device)
         square = torch.where(others, dots.square(), 0.0)
         a2 = square.sum(1) / others.sum(1)  # (P, n): over updates k, at gradient i
         b2 = square.sum(2) / others.sum(2)  # (P, n): over gradients k, at update i
-        fits = (a2 > 0) & (b2 > 0) & known[members].T
+        fits = (a2 > 0) & (b2 > 0) & known.T
         size = torch.where(b2 > 0, b2, 1.0).sqrt().unsqueeze(2) * torch.where(a2 > 0, a2, 1.0).sqrt().unsqueeze(1)
         ratio = dots / size
-        share.append((dots.diagonal(dim1=1, dim2=2) > 0).double().T)
-        scaled.append(ratio.diagonal(dim1=1, dim2=2).T)
-        usable.append(fits.T)
-        squares_.append(off_diagonal(square, others))
-        numbers.append(off_diagonal(others.double(), others))
-        allowed = others & fits.unsqueeze(2) & fits.unsqueeze(1)
-        share_pairs.append(off_diagonal((dots > 0).double(), others))
-        scaled_pairs.append(off_diagonal(ratio, allowed))
-        scaled_numbers.append(off_diagonal(allowed.double(), allowed))
-    tag = _tag(view, c, "gauge-free")
-    descends = torch.cat(share)
-    record.mean(_row("descent_share", view, c, "gauge-free"), descends, known, "n|known")
-    if "same-target" in nulls:
-        partner = view.batch.partners["same-target"]
-        chosen = torch.where(known.flatten() & (partner >= 0) & known.flatten()[partner], partner, -1)
-        theirs = (view.partner_products(c, partner) < 0).double().reshape(descends.shape)
-        null = _row("descent_share", view, c, "gauge-free", null="same-target")
-        record.partners(null, theirs, descends, chosen, f"partners|{tag}")
-    row = _row("alignment", view, c, "gauge-free", statistic="ratio")
-    fits = torch.cat(usable)
-    record.columns.setdefault("pairs|known", torch.cat(numbers))
-    squares_name, scaled_count = f"squares|{tag}", f"scaled pairs|{tag}"
-    record.columns[squares_name] = torch.cat(squares_)
-    shared = {"squares": squares_name, "pairs": "pairs|known"}
-    total = torch.where(fits, torch.cat(scaled), 0.0).sum(1)
-    record.add(row, "gauge-free", {"sum": total}, {**shared, "n": record.count(f"n|{tag}", fits)})
-    if "pairing" in nulls:
-        record.pairs(
-            _row("descent_share", view, c, "gauge-free", null="pairing"),
-            torch.cat(share_pairs),
-            torch.cat(numbers),
-            "pairs|known",
-        )
-        record.columns[scaled_count] = torch.cat(scaled_numbers)
-        null = _row("alignment", view, c, "gauge-free", statistic="ratio", null="pairing")
-        record.add(null, "gauge-free pairs", {"sum": torch.cat(scaled_pairs)}, {**shared, "n": scaled_count})
+        self.squares.add(square, others)
+        self.share.append(off_diagonal((dots > 0).double(), others))
+        self.ratio.add(ratio, others & fits.unsqueeze(2) & fits.unsqueeze(1))
+        descends = (dots.diagonal(dim1=1, dim2=2) > 0).double()
+        return descends.T, ratio.diagonal(dim1=1, dim2=2).T, fits.T
+
+    def measure(self, nulls: Sequence[str], one_partner: Sequence[str]) -> None:
+        self.record.mean(self.row("descent_share"), self.descends, self.known, "n|known")
+        for null in one_partner:
+            partner, chosen = self.partner(null, self.known)
+            theirs = (self.block.partner_products(self.combination, partner) < 0).double().reshape(self.descends.shape)
+            row = self.row("descent_share", null=null)
+            self.record.partners(row, theirs, self.descends, chosen, self.partner_count(null))
+        self._ratio("pairing" in nulls)
+
+    def _ratio(self, pairing: bool) -> None:
+        record, squares, scaled_pairs = self.record, f"squares|{self.tag}", f"scaled pairs|{self.tag}"
+        record.columns.setdefault("pairs|known", torch.cat(self.squares.numbers))
+        record.columns[squares] = torch.cat(self.squares.sums)
+        shared = {"squares": squares, "pairs": "pairs|known"}
+        row = self.row("alignment", statistic="ratio")
+        total = torch.where(self.usable, self.scaled, 0.0).sum(1)
+        record.add(row, GaugeFree, {"sum": total}, n=record.count(f"n|{self.tag}", self.usable), **shared)
+        if pairing:
+            share = self.row("descent_share", null="pairing")
+            record.pairs(share, torch.cat(self.share), record.columns["pairs|known"], "pairs|known")
+            record.columns[scaled_pairs] = torch.cat(self.ratio.numbers)
+            sums = {"sum": torch.cat(self.ratio.sums)}
+            record.add(replace(row, null="pairing"), GaugeFreePairs, sums, n=scaled_pairs, **shared)
 
 
-def _row(
-    measure: str,
-    view: BlockProducts,
-    c: Combination,
-    form: str,
-    statistic: str = "mean",
-    subset: str = "all",
-    null: str = "observed",
-    unit: str = "",
-) -> Row:
-    return Row(
-        measure,
-        view.block + 1,
-        unit or view.batch.network.unit,
-        statistic,
-        c.gradient,
-        c.update,
-        c.part,
-        form,
-        c.target,
-        subset,
-        null,
-        c.lens,
-    )
+@dataclass
+class _Pairs:
+    """Per cluster, sums over all pairs of its group, and how many they are."""
 
+    sums: list[Tensor] = field(default_factory=list)
+    numbers: list[Tensor] = field(default_factory=list)
 
-def _tag(view: BlockProducts, c: Combination, form: str) -> str:
-    """Of columns that the rows of one combination and form share."""
-    tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|{form}|{view.block + 1}"
-    return f"{c.lens}|{tag}" if c.lens else tag
+    def add(self, values: Tensor, allowed: Tensor) -> None:
+        """A group's values (P, n, n), and which pairs count."""
+        self.sums.append(off_diagonal(values, allowed))
+        self.numbers.append(off_diagonal(allowed.double(), allowed))
+
+    def enter(self, record: Recorder, row: Row, count: str) -> None:
+        record.pairs(row, torch.cat(self.sums), torch.cat(self.numbers), count)
 
 
 def _inverse(norm: Tensor) -> Tensor:

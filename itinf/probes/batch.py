@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..networks.network import Network
 from ..networks.trace import SiteId, Target, Trace, UpdateName
+from ..results.reasons import NO_TRANSLATOR, Reason
+from ..results.row import Row
 from .calibration import Calibration
 from .gradients import Gradient, GradientName, base, gradient
 from .readouts import Readout
-
-NO_TRANSLATOR = "the lens has no translator for the state"
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,16 @@ class ProbeBatch:
         """What a lens says, or the network's own readout for ""."""
         return self.lensed[lens] if lens else self.readouts
 
+    def row(self, measure: str, block: int, **columns: Any) -> Row:
+        """A row about a block, counted from 0 here and from 1 in the table."""
+        return Row(measure, block + 1, **{"unit": self.network.unit} | columns)
 
-def gradient_of(trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination) -> Gradient | str:
+
+def gradient_of(trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination) -> Gradient | Reason:
     """The gradient of a combination, read from ``readouts`` of its lens; or why there is none."""
-    found = gradient(trace, readouts, block, c.update, c.part, c.gradient, c.target)
+    taken = gradient(trace, readouts, block, c.update, c.part, c.gradient, c.target)
     if not c.lens:
-        return found
-    if isinstance(found, str):
-        there = base(trace, block, c.part) in readouts
-        return found if there else NO_TRANSLATOR
-    return replace(found, key=(c.lens, *found.key))
-
-
-def lens_name(probe: Any) -> str:
-    """What a probe's lens is called in the table: by default its kind, "" for none."""
-    return "" if probe.lens is None else probe.name or probe.lens.kind
+        return taken
+    if isinstance(taken, Reason):
+        return taken if base(trace, block, c.part) in readouts else NO_TRANSLATOR
+    return replace(taken, key=(c.lens, *taken.key))

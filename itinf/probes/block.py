@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..networks.states import segments
 from ..networks.trace import SiteId, Target, UpdateName, updates
+from ..results.reasons import NO_BRANCH, NO_MEAN, NO_SKIPS, SHAPE_CHANGES, Reason
+from ..results.row import Row
 from .batch import Combination, ProbeBatch, gradient_of
 from .dot_products import square_norms, squares, stacked_products
 from .forms import Form, centred, gauge_fixed, within_groups
@@ -19,35 +22,35 @@ class BlockProducts:
     """One block of a batch.
 
     Attributes:
-        batch: the batch; ``block``: which block, from 0.
+        batch: the batch; ``number``: which block, from 0.
         updates: (update, part) -> (N, P, C, S).
         gradients: combination -> gradient, (N, P, C, S) under ``directions[gradient.key]``.
         absent: combination -> why there is no gradient.
     """
 
     def __init__(
-        self, batch: ProbeBatch, block: int, gradients: Sequence[GradientName], targets: Sequence[Target]
+        self, batch: ProbeBatch, number: int, gradients: Sequence[GradientName], targets: Sequence[Target]
     ) -> None:
-        self.batch, self.block = batch, block
+        self.batch, self.number = batch, number
         network, trace = batch.network, batch.trace
-        self.updates = {k: _wide(network.canonical(v)) for k, v in updates(trace, block).items()}
+        self.updates = {k: _wide(network.canonical(v)) for k, v in updates(trace, number).items()}
         self.gradients: dict[Combination, Gradient] = {}
-        self.absent: dict[Combination, str] = {}
+        self.absent: dict[Combination, Reason] = {}
         for update, part in self.updates:
             for which in gradients:
                 for target in targets:
                     for lens in ("", *(batch.lensed if which == "readout" else ())):
                         combination = Combination(update, part, which, target, lens)
-                        found = gradient_of(trace, batch.readouts_of(lens), block, combination)
-                        if isinstance(found, str):
-                            self.absent[combination] = found
+                        taken = gradient_of(trace, batch.readouts_of(lens), number, combination)
+                        if isinstance(taken, Reason):
+                            self.absent[combination] = taken
                         else:
-                            self.gradients[combination] = found
+                            self.gradients[combination] = taken
         self.directions = {g.key: _wide(network.canonical(g.direction)) for g in self.gradients.values()}
         self.update_squares = {k: self._squares(v) for k, v in self.updates.items()}
         self.gradient_squares = {k: self._squares(v) for k, v in self.directions.items()}
         self._base_norms: dict[SiteId, Tensor] = {}
-        self._forms: dict[tuple[str, Combination], Form | str] = {}
+        self._forms: dict[tuple[str, Combination], Form | Reason] = {}
         self._multiply()
 
     def _multiply(self) -> None:
@@ -65,7 +68,17 @@ class BlockProducts:
 
     def update_key(self, update: tuple[UpdateName, str]) -> Key:
         """Key of an update's mean in the calibration."""
-        return ("vector", self.block, *update)
+        return ("vector", self.number, *update)
+
+    def row(self, measure: str, combination: Combination | None = None, **columns: Any) -> Row:
+        """A row about this block, and about a combination of update, gradient, target and lens."""
+        named = {} if combination is None else vars(combination)
+        return self.batch.row(measure, self.number, **named | columns)
+
+    def own_products(self, combination: Combination) -> Tensor:
+        """(N, P) float64: every update with its own gradient, raw."""
+        tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
+        return torch.cat([table.diagonal(dim1=1, dim2=2).T for table in tables])
 
     def raw(self, combination: Combination, group: int) -> Tensor:
         """(P, n, n) float64: every update of a group with every gradient, signs as they are."""
@@ -74,14 +87,14 @@ class BlockProducts:
         j = list(self.directions).index(self.gradients[combination].key) * n
         return self.products[group][:, i : i + n, j : j + n]
 
-    def form(self, name: str, combination: Combination) -> Form | str:
+    def form(self, name: str, combination: Combination) -> Form | Reason:
         """A form of this combination, or why it is undefined."""
         key = (name, combination)
         if key not in self._forms:
             self._forms[key] = self._form(name, combination)
         return self._forms[key]
 
-    def _form(self, name: str, c: Combination) -> Form | str:
+    def _form(self, name: str, c: Combination) -> Form | Reason:
         u, g = (c.update, c.part), self.gradients[c].key
         u2, g2 = self.update_squares[u], self.gradient_squares[g]
         if name == "raw":
@@ -89,13 +102,13 @@ class BlockProducts:
         if name == "centred":
             means = self.batch.calibration.means
             if u not in self._u_means or g not in self._g_means:
-                return "no mean was calibrated"
+                return NO_MEAN
             own = (self._with_mean("update", u, u), self._with_mean("gradient", g, g))
             cross = (self._with_mean("update", u, g), self._with_mean("gradient", g, u))
             return centred(u2.sum(2), g2.sum(2), own, cross, (means[self.update_key(u)], means[g]))
         gauge = self.batch.network.gauge
         if gauge is None:
-            return "every layer has a gauge of its own: update cosines are not properties of the function"
+            return NO_SKIPS
         scale = self._scale() if gauge == "channel-scale" else None
         return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale))
 
@@ -103,22 +116,22 @@ class BlockProducts:
         """(N, P): dot products of updates (or gradients) with a mean update or gradient."""
         u_keys: list[object] = [*self.updates]
         g_keys: list[object] = [*self.directions]
-        found = []
+        columns = []
         for group, table in enumerate(self.products):
             n = self._size(group)
             if side == "update":
                 i = u_keys.index(vector) * n
                 j = len(g_keys) * n + [*self._g_means, *self._u_means].index(mean)
-                found.append(table[:, i : i + n, j].T)
+                columns.append(table[:, i : i + n, j].T)
             else:
                 i = len(u_keys) * n + [*self._u_means, *self._g_means].index(mean)
                 j = g_keys.index(vector) * n
-                found.append(table[:, i, j : j + n].T)
-        return torch.cat(found)
+                columns.append(table[:, i, j : j + n].T)
+        return torch.cat(columns)
 
     def _scale(self) -> Tensor:
         trace = self.batch.trace
-        segment = segments(trace)[trace.after[self.block]]
+        segment = segments(trace)[trace.after[self.number]]
         return self.batch.calibration.scales[segment]
 
     def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
@@ -148,7 +161,7 @@ class BlockProducts:
     def base_norm(self, part: str) -> Tensor:
         """(N, P) float64 norm of the state that the update, branch or part is added to."""
         network, trace = self.batch.network, self.batch.trace
-        where = base(trace, self.block, part)
+        where = base(trace, self.number, part)
         if where not in self._base_norms:
             self._base_norms[where] = square_norms(_wide(network.canonical(trace.state(where)))).sqrt()
         return self._base_norms[where]
@@ -163,7 +176,7 @@ class BlockProducts:
 
         Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
         """
-        where = base(self.batch.trace, self.block, part)
+        where = base(self.batch.trace, self.number, part)
         readouts = self.batch.readouts_of(lens)
         if where not in readouts:
             return {}
@@ -176,24 +189,24 @@ class BlockProducts:
 
 
 def requested(
-    view: BlockProducts, gradients: Sequence[GradientName], targets: Sequence[Target], lens: str = ""
-) -> tuple[list[Combination], dict[Combination, str]]:
+    block: BlockProducts, gradients: Sequence[GradientName], targets: Sequence[Target], lens: str = ""
+) -> tuple[list[Combination], dict[Combination, Reason]]:
     """The combinations a probe asks for: those there are, and why the others are not.
 
     A network without any branch lacks none. ``readout`` is through the lens of that name.
     """
     through = {g: lens if g == "readout" else "" for g in gradients}
-    why: dict[UpdateName, str] = {"update": "the block changes the state's shape"}
-    if any(block.branch is not None for block in view.batch.network.blocks):
-        why["branch"] = "no module puts out the branch alone"
-    missing = [u for u in why if (u, "") not in view.updates]
+    why: dict[UpdateName, Reason] = {"update": SHAPE_CHANGES}
+    if any(one.branch is not None for one in block.batch.network.blocks):
+        why["branch"] = NO_BRANCH
+    missing = [u for u in why if (u, "") not in block.updates]
     absent = {Combination(u, "", g, t, through[g]): why[u] for u in missing for g in gradients for t in targets}
 
-    def wanted(c: Combination) -> bool:
+    def asked_for(c: Combination) -> bool:
         return c.gradient in through and c.lens == through[c.gradient] and c.target in targets
 
-    absent |= {c: reason for c, reason in view.absent.items() if wanted(c)}
-    return [c for c in view.gradients if wanted(c)], absent
+    absent |= {c: reason for c, reason in block.absent.items() if asked_for(c)}
+    return [c for c in block.gradients if asked_for(c)], absent
 
 
 def _wide(vectors: Tensor) -> Tensor:

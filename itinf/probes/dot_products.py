@@ -48,10 +48,10 @@ def stacked_products(
     size = max(1, SPLIT // positions)
     total: Tensor | None = None
     for start in range(0, channels, size):
-        some = slice(start, start + size)
-        rows = (stack([t[:, :, some] for t in tensors], [m[some] for m in means]) for tensors, means in (left, right))
-        found = products(*rows)
-        total = found if total is None else total.add_(found)
+        part = slice(start, start + size)
+        rows = (stack([t[:, :, part] for t in tensors], [m[part] for m in means]) for tensors, means in (left, right))
+        table = products(*rows)
+        total = table if total is None else total.add_(table)
     assert total is not None
     return total
 

@@ -57,11 +57,11 @@ class Form:
 
 def within_groups(tables: list[Tensor], partner: Tensor, groups: list[slice]) -> Tensor:
     """Entries (N,) of per-group tables (1, n, n) at each unit's partner in the same group; 0 without one."""
-    found = torch.zeros(len(partner), dtype=torch.float64, device=partner.device)
+    chosen = torch.zeros(len(partner), dtype=torch.float64, device=partner.device)
     for table, members in zip(tables, groups, strict=True):
         place = (partner[members] - members.start).clamp_min(0)
-        found[members] = table[0].gather(1, place.unsqueeze(1)).squeeze(1)
-    return found * (partner >= 0)
+        chosen[members] = table[0].gather(1, place.unsqueeze(1)).squeeze(1)
+    return chosen * (partner >= 0)
 
 
 def centred(

@@ -10,18 +10,18 @@ from torch import Tensor
 
 from ..lenses.lens import translators_at
 from ..networks.trace import Target
+from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR, OTHER_WIDTH_AFTER, Reason
 from ..results.recorder import Recorder
-from ..results.row import Row
-from .batch import NO_TRANSLATOR, Combination, ProbeBatch, lens_name
-from .block import BlockProducts, requested
+from .batch import Combination
+from .block import BlockProducts
 from .dot_products import both_known, off_diagonal
 from .gradients import GradientName
-from .probe import ThroughLens
+from .probe import NullChoice, Probe
 from .readouts import read_state
 
 
 @dataclass(frozen=True, repr=False)
-class Gain(ThroughLens):
+class Gain(Probe):
     """⟨update, −gradient⟩ of the loss itself, in nats per unit, and the gain realised by the readout.
 
     * ``first_order_gain``, for each gradient: with ``output`` what deleting the block would cost, to
@@ -35,84 +35,79 @@ class Gain(ThroughLens):
 
     Attributes:
         gradients, targets: as for ``Alignment``; the realised gain is against the label.
-        nulls: "pairing": another cluster's gradient, all pairs of a group.
+        nulls: "pairing": another cluster's gradient, all pairs of a group; of "same-target" and one's own the
+            partner's gradient.
         lens, name: as for ``Alignment``.
     """
 
     gradients: Sequence[GradientName] = ("input", "output", "readout")
     targets: Sequence[Target] = ("label",)
-    nulls: Sequence[str] = ("pairing",)
+    nulls: Sequence[NullChoice] = ("pairing",)
 
-    @property
-    def readouts(self) -> bool:
-        return "readout" in self.gradients
+    measure = "first_order_gain"
 
-    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
-        return None
-
-    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
-        present, absent = requested(view, self.gradients, self.targets, lens_name(self))
+    def measure_block(self, block: BlockProducts, record: Recorder) -> None:
+        present, absent = self.requested(block)
         for combination, reason in absent.items():
-            record.absent(self._row("first_order_gain", view, combination), reason)
+            record.absent(block.row("first_order_gain", combination), reason)
         for combination in present:
-            self._first_order(view, record, combination)
-        self._realised(view, record)
+            self._first_order(block, record, combination)
+        if "readout" in self.gradients:
+            self._realised(block, record)
 
-    def _first_order(self, view: BlockProducts, record: Recorder, c: Combination) -> None:
-        known = view.batch.trace.known
-        scale = view.gradients[c].scale
-        own, pairs, numbers = [], [], []
-        for group, members in enumerate(view.batch.groups):
-            gains = -view.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
-            own.append(gains.diagonal(dim1=1, dim2=2).T)
+    def _first_order(self, block: BlockProducts, record: Recorder, c: Combination) -> None:
+        known = block.batch.trace.known
+        scale = block.gradients[c].scale
+        gain, pairs, numbers = [], [], []
+        for group, members in enumerate(block.batch.groups):
+            gains = -block.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
+            gain.append(gains.diagonal(dim1=1, dim2=2).T)
             both = both_known(known[members])
             pairs.append(off_diagonal(gains, both))
             numbers.append(off_diagonal(both.double(), both))
-        row = self._row("first_order_gain", view, c)
-        record.mean(row, torch.cat(own), known, "n|known", median=True)
-        if "pairing" in self.nulls:
-            null = replace(row, null="pairing")
-            record.pairs(null, torch.cat(pairs), torch.cat(numbers), "pairs|known")
-        for subset, chosen in view.correct_before(c.part, c.lens).items():
-            part = replace(row, subset=subset)
-            record.mean(part, torch.cat(own), known & chosen, _tag(c, subset, view.block))
+        row, observed = block.row("first_order_gain", c), torch.cat(gain)
+        record.mean(row, observed, known, "n|known", median=True)
+        for name in self.partner_nulls:
+            if name == "pairing":
+                record.pairs(replace(row, null=name), torch.cat(pairs), torch.cat(numbers), "pairs|known")
+                continue
+            partner = block.batch.partners[name]
+            theirs = -block.partner_products(c, partner) * scale.flatten()[partner]
+            record.partners(
+                replace(row, null=name), theirs.reshape(observed.shape), observed, partner, f"partners|{name}"
+            )
+        for subset, chosen in block.correct_before(c.part, c.lens).items():
+            record.mean(replace(row, subset=subset), observed, known & chosen, _tag(c, subset, block.number))
 
-    def _realised(self, view: BlockProducts, record: Recorder) -> None:
-        trace = view.batch.trace
-        if "readout" not in self.gradients:
+    def _realised(self, block: BlockProducts, record: Recorder) -> None:
+        known = block.batch.trace.known
+        c = Combination("update", "", "readout", "label", self.lens_name)
+        rows = [block.row(measure, c) for measure in ("realised_gain", "unexplained_gain")]
+        realised = self._taken(block)
+        if isinstance(realised, Reason):
+            for row in rows:
+                record.absent(row, realised)
             return
-        combination = Combination("update", "", "readout", "label", lens_name(self))
-        row = self._row("realised_gain", view, combination)
-        realised = self._taken(view)
-        if isinstance(realised, str):
-            for measure in ("realised_gain", "unexplained_gain"):
-                record.absent(self._row(measure, view, combination), realised)
-            return
-        record.mean(row, realised, trace.known, "n|known", median=True)
-        if combination in view.gradients:
-            own = [view.raw(combination, g).diagonal(dim1=1, dim2=2).T for g in range(len(view.batch.groups))]
-            first = -torch.cat(own) * view.gradients[combination].scale
-            record.mean(self._row("unexplained_gain", view, combination), realised - first, trace.known, "n|known")
+        record.mean(rows[0], realised, known, "n|known", median=True)
+        if c in block.gradients:
+            first_order = -block.own_products(c) * block.gradients[c].scale
+            record.mean(rows[1], realised - first_order, known, "n|known")
 
-    def _taken(self, view: BlockProducts) -> Tensor | str:
+    def _taken(self, block: BlockProducts) -> Tensor | Reason:
         """(N, P): what the block takes off the loss of the readout of its start, in nats; or why there is none."""
-        network, trace = view.batch.network, view.batch.trace
-        read = view.batch.readouts_of(lens_name(self))
-        before, after = trace.before[view.block], trace.after[view.block]
+        network, trace = block.batch.network, block.batch.trace
+        readouts = block.batch.readouts_of(self.lens_name)
+        before, after = trace.before[block.number], trace.after[block.number]
         if self.lens is None:
-            if before not in read or after not in read:
-                return "the readout does not fit both states; it takes a lens"
-            return read[before].loss - read[after].loss
-        if before not in read:
+            if before not in readouts or after not in readouts:
+                return NO_READOUT_OF_BOTH
+            return readouts[before].loss - readouts[after].loss
+        if before not in readouts:
             return NO_TRANSLATOR
         if network.width(trace.states[before]) != network.width(trace.states[after]):
-            return "the lens of the block's start does not fit the width of its end"
+            return OTHER_WIDTH_AFTER
         translator = translators_at(trace, self.lens)[before]
-        return read[before].loss - read_state(trace, after, (), translator).loss
-
-    def _row(self, measure: str, view: BlockProducts, c: Combination) -> Row:
-        unit = view.batch.network.unit
-        return Row(measure, view.block + 1, unit, "mean", c.gradient, c.update, c.part, "", c.target, lens=c.lens)
+        return readouts[before].loss - read_state(trace, after, (), translator).loss
 
 
 def _tag(c: Combination, subset: str, block: int) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from ..networks.states import part_input
 from ..networks.trace import SiteId, Target, Trace, UpdateName
+from ..results.reasons import IDENTICALLY_ZERO, NO_READOUT, SHAPE_CHANGES, Reason
 from .readouts import Readout
 
 GradientName = Literal["input", "output", "readout"]
+GRADIENTS: tuple[GradientName, ...] = get_args(GradientName)
 Key = tuple[object, ...]
 
 
@@ -43,7 +45,7 @@ def gradient(
     part: str,
     which: GradientName,
     target: Target,
-) -> Gradient | str:
+) -> Gradient | Reason:
     """The gradient that an update is compared with, or the reason why there is none.
 
     ``input`` is taken at the state the update is added to; ``output`` at the block's ``after``
@@ -53,27 +55,27 @@ def gradient(
     before, after = trace.before[block], trace.after[block]
     changes = trace.states[before].shape != trace.states[after].shape
     if which != "output" and changes:
-        return "the block changes the state's shape"
+        return SHAPE_CHANGES
     if which == "readout":
         where = base(trace, block, part)
         if where not in readouts:
-            return "the readout does not fit the state's width; it takes a lens"
+            return NO_READOUT
         direction, scale = readouts[where].gradients[target]
         return Gradient(("readout", where, target), direction, scale)
     if target == "model":
-        return "identically zero: the loss is least at the network's own distribution"
-    found = trace.gradients[target]
+        return IDENTICALLY_ZERO
+    taken = trace.gradients[target]
     if which == "output":
         if update == "branch":
-            at_branch = found.branches[block]
+            at_branch = taken.branches[block]
             assert at_branch is not None
-            return Gradient(("branch", block, target), at_branch, found.scale)
+            return Gradient(("branch", block, target), at_branch, taken.scale)
         if update == "part":
-            return Gradient(("part", block, part, target), found.parts[block][part], found.scale)
-        return Gradient(("state", after, target), found.states[after], found.scale)
+            return Gradient(("part", block, part, target), taken.parts[block][part], taken.scale)
+        return Gradient(("state", after, target), taken.states[after], taken.scale)
     names = list(trace.parts[block])
     if update == "part" and not trace.network.blocks[block].parallel and part != names[0]:
         # the state inside the block is reached through the sum that the part before is added to
         previous = names[names.index(part) - 1]
-        return Gradient(("part", block, previous, target), found.parts[block][previous], found.scale)
-    return Gradient(("state", before, target), found.states[before], found.scale)
+        return Gradient(("part", block, previous, target), taken.parts[block][previous], taken.scale)
+    return Gradient(("state", before, target), taken.states[before], taken.scale)

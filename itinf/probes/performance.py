@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..networks.trace import Target
 from ..results.recorder import Recorder
-from ..results.row import Row
 from .batch import ProbeBatch
-from .block import BlockProducts
-from .gradients import GradientName
+from .probe import Probe
 
 
-@dataclass(frozen=True)
-class Performance:
+@dataclass(frozen=True, repr=False)
+class Performance(Probe):
     """Top-1 accuracy and cross-entropy (nats per unit) of the network, as the last block's rows."""
 
-    gradients: Sequence[GradientName] = ()
-    targets: Sequence[Target] = ()
-    readouts: bool = False
-
-    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
-        return None
-
-    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
-        trace, last = view.trace, len(view.network.blocks)
-        unit = view.network.unit
+    def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
+        trace, last = batch.trace, len(batch.network.blocks) - 1
         right = (trace.answer == trace.targets).double()
-        record.mean(Row("accuracy", last, unit), right, trace.known, "n|known")
-        record.mean(Row("loss", last, unit), trace.loss, trace.known, "n|known")
+        record.mean(batch.row("accuracy", last), right, trace.known, "n|known")
+        record.mean(batch.row("loss", last), trace.loss, trace.known, "n|known")

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import IGNORED
-from ..lenses.lens import translators_at
 from ..lenses.translator import Translator, translated_logits
 from ..networks.readout import classes_of
 from ..networks.trace import SiteId, Target, Trace
-
-if TYPE_CHECKING:
-    from ..lenses.lens import Lens
+from .paths import StepSpan, follow_each_other
 
 CELLS = 2**17
 """Logits of one depth that exist at once, about, in float64: so few that those of a step stay in a cache."""
 LEAST = 16
 """Units read at once, at least: every product streams the whole head."""
-
-
-@dataclass(frozen=True)
-class StepSpan:
-    """Blocks in a row that are taken as one step.
-
-    Attributes:
-        block: the last of them; start, end: places in ``Trace.states``.
-    """
-
-    block: int
-    start: int
-    end: int
 
 
 @dataclass
@@ -58,6 +41,21 @@ class Step:
     known: Tensor
     block_gain: Tensor | None = None
 
+    @classmethod
+    def empty(cls, units: int, device: torch.device, split: bool) -> Step:
+        """Before anything is known of its units, (N·P,)."""
+        gain, movement, block_gain = (torch.zeros(units, dtype=torch.float64, device=device) for _ in range(3))
+        return cls(gain, movement, torch.zeros(units, dtype=torch.bool, device=device), block_gain if split else None)
+
+    def shape(self, known: Tensor) -> None:
+        """From (N·P,) to (N, P), and which of them are known."""
+        self.gain, self.movement, self.known = self.gain.view_as(known), self.movement.view_as(known), known
+        self.block_gain = None if self.block_gain is None else self.block_gain.view_as(known)
+
+
+StepKey = tuple[str, int, Target, str]
+"""Path, block, target and null of a step."""
+
 
 def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Gain and movement of a step from logits to logits, in nats.
@@ -71,179 +69,179 @@ def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Te
     Returns:
         gain (R,), movement (R,).
     """
-    start = _Logits.of(before)
-    return _gain_and_movement(start, after - before, after.logsumexp(1), target)
+    return _Move(_Logits.of(before), after - before, after.logsumexp(1)).gain_and_movement(target)
 
 
 class _Logits(NamedTuple):
     """Logits (R, classes) with their log-partition (R,) and softmax, which every step from here needs."""
 
-    z: Tensor
-    least: Tensor
-    p: Tensor
+    logits: Tensor
+    log_partition: Tensor
+    probabilities: Tensor
 
     @classmethod
-    def of(cls, z: Tensor) -> _Logits:
-        least = z.logsumexp(1)
-        return cls(z, least, (z - least.unsqueeze(1)).exp_())
+    def of(cls, logits: Tensor) -> _Logits:
+        log_partition = logits.logsumexp(1)
+        return cls(logits, log_partition, (logits - log_partition.unsqueeze(1)).exp_())
 
 
-def _gain_and_movement(start: _Logits, change: Tensor, end_least: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """``gain_and_movement`` by a change of logits, given the log-partition at its end."""
-    spread = end_least - start.least
-    if target.ndim == 1:
-        reached = change.gather(1, target.unsqueeze(1)).squeeze(1)
-    else:
-        reached = torch.linalg.vecdot(target, change)
-    return reached - spread, spread - torch.linalg.vecdot(start.p, change)
+class _Move(NamedTuple):
+    """A step of some units from logits to others, given by the change and the log-partition at its end."""
 
+    start: _Logits
+    change: Tensor
+    log_partition: Tensor
 
-def block_steps(trace: Trace, states: Collection[SiteId]) -> list[StepSpan]:
-    """Every block both of whose states are among those that can be read."""
-    ends = enumerate(zip(trace.before, trace.after, strict=True))
-    return [StepSpan(block, start, end) for block, (start, end) in ends if start in states and end in states]
+    @classmethod
+    def between(cls, start: _Logits, end: _Logits) -> _Move:
+        return cls(start, end.logits - start.logits, end.log_partition)
 
-
-def merged_steps(trace: Trace, states: Collection[SiteId], number: int) -> list[StepSpan]:
-    """The depth between the first and the last readable state in about equal steps, from block end to block end.
-
-    Every step begins where the one before ends, so that what happens between two blocks belongs to
-    the later one.
-
-    Args:
-        trace: a trace.
-        states: those that can be read.
-        number: of steps; there are fewer where there are fewer blocks.
-    """
-    ends = [trace.before[0], *trace.after]
-    readable = [blocks for blocks, state in enumerate(ends) if state in states]
-    if len(readable) < 2:
-        return []
-    first, last = readable[0], readable[-1]
-    goals = (first + (last - first) * k / number for k in range(number + 1))
-    cuts = sorted({min(readable, key=lambda blocks: abs(blocks - goal)) for goal in goals})
-    return [StepSpan(b - 1, ends[a], ends[b]) for a, b in pairwise(cuts)]
-
-
-def steps(
-    trace: Trace,
-    targets: Sequence[Target] = ("label",),
-    nulls: dict[str, np.ndarray] | None = None,
-    shuffled: bool = True,
-    seed: int = 0,
-    lens: Lens | None = None,
-) -> dict[tuple[int, Target, str], Step]:
-    """Every block whose two states can be read, as a step in prediction space; see ``walk``.
-
-    Returns:
-        (block, target, null) -> step, ``"observed"`` among the nulls.
-    """
-    through = translators_at(trace, lens)
-    found = prediction_steps(trace, through, {"": block_steps(trace, through)}, targets, nulls, shuffled, seed)
-    return {(block, target, null): step for (_, block, target, null), step in found.items()}
+    def gain_and_movement(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        spread = self.log_partition - self.start.log_partition
+        if target.ndim == 1:
+            reached = self.change.gather(1, target.unsqueeze(1)).squeeze(1)
+        else:
+            reached = torch.linalg.vecdot(target, self.change)
+        return reached - spread, spread - torch.linalg.vecdot(self.start.probabilities, self.change)
 
 
 def prediction_steps(
     trace: Trace,
     through: Mapping[SiteId, Translator | None],
-    ways: Mapping[str, Sequence[StepSpan]],
+    paths: Mapping[str, Sequence[StepSpan]],
     targets: Sequence[Target] = ("label",),
-    nulls: dict[str, np.ndarray] | None = None,
+    partners: Mapping[str, Tensor] | None = None,
     shuffled: bool = True,
     seed: int = 0,
-    bare: Collection[str] = (),
-) -> dict[tuple[str, int, Target, str], Step]:
-    """Ways through depth, step by step in prediction space; every state is read once for all of them.
+    without_nulls: Collection[str] = (),
+) -> dict[StepKey, Step]:
+    """Paths through depth, step by step in prediction space; every state is read once for all of them.
 
     Args:
         trace: of the batch.
         through: what each state is read through, see ``itinf.lenses.lens.translators_at``.
-        ways: name -> the steps.
+        paths: name -> the steps.
         targets: "label" or "model" (the network's final distribution).
-        nulls: name -> (N·P,) row of the unit whose increment is applied instead, −1 for none.
+        partners: null -> (N·P,) row of the unit whose increment is applied instead, −1 for none.
         shuffled: also the ``order-shuffled`` null, the unit's own increments in random depth order,
-            where the steps of a way follow each other without a bridge.
+            where the steps of a path follow each other without a bridge.
         seed: of those orders, one per cluster.
-        bare: ways without nulls.
+        without_nulls: names of paths without nulls.
 
     Returns:
-        (way, block, target, null) -> step, ``"observed"`` among the nulls.
+        (path, block, target, null) -> step, ``"observed"`` among the nulls.
     """
-    network = trace.network
-    places = sorted({place for way in ways.values() for span in way for place in (span.start, span.end)})
-    label = trace.targets.flatten()
-    known = label != IGNORED
-    rows = {i: network.per_prediction(trace.states[i]) for i in places}
-    partners = {name: torch.as_tensor(p, device=label.device) for name, p in (nulls or {}).items()}
-    judged = {w: way for w, way in ways.items() if w not in bare}
-    apart = sorted({place for way in judged.values() for span in way for place in (span.start, span.end)})
-    orders = {w: _orders(trace, len(way), seed) for w, way in judged.items() if shuffled and _chain(way)}
-    nothing = torch.zeros(len(label), dtype=torch.float64, device=label.device)
-    result: dict[tuple[str, int, Target, str], Step] = {}
-    for w, way in ways.items():
-        for span in way:
-            split = _same_lens_fits(through, span)
-            for t in targets:
-                null_names = [*(partners if w in judged else ()), *(["order-shuffled"] if w in orders else ())]
-                for n in ("observed", *null_names):
-                    part_of_block = nothing.clone() if split and n == "observed" else None
-                    result[w, span.block, t, n] = Step(nothing.clone(), nothing.clone(), known, part_of_block)
-    if not result:
+    judged = {name: path for name, path in paths.items() if name not in without_nulls}
+    orders = {
+        name: _orders(trace, len(path), seed) for name, path in judged.items() if shuffled and follow_each_other(path)
+    }
+    with_partners = {name: dict(partners or {}) if name in judged else {} for name in paths}
+    steps: dict[StepKey, Step] = {}
+    for name, path in paths.items():
+        nulls = ["observed", *with_partners[name], *(["order-shuffled"] if name in orders else [])]
+        for span, target, null in product(path, targets, nulls):
+            split = null == "observed" and _same_lens_fits(through, span)
+            steps[name, span.block, target, null] = Step.empty(trace.targets.numel(), trace.targets.device, split)
+    if not steps:
         return {}
-    last = network.per_prediction(trace.states[-1])
-
-    def logits(place: int, chosen: slice | Tensor, translator: Translator | None) -> Tensor:
-        return translated_logits(network, rows[place][chosen], translator).double()
-
-    size = max(LEAST, CELLS // classes_of(network, last))
+    states = {state for path in paths.values() for span in path for state in (span.start, span.end)}
+    rows = {i: trace.network.per_prediction(trace.states[i]) for i in sorted({*states, len(trace.states) - 1})}
     with torch.no_grad():
-        for first in range(0, len(label), size):
-            part = slice(first, min(first + size, len(label)))
-            z = {i: _Logits.of(logits(i, part, through[i])) for i in places}
-            others = {n: {i: logits(i, p[part].clamp_min(0), through[i]) for i in apart} for n, p in partners.items()}
-            goals: dict[Target, Tensor] = {"label": label[part].clamp_min(0)}
-            if "model" in targets:
-                goals["model"] = network.readout(last[part]).double().softmax(1)
-            for w, way in ways.items():
-                path = _ordered(z, way, orders[w][part]) if w in orders else None
-                for place, span in enumerate(way):
-                    start, end = z[span.start], z[span.end]
-                    found = {"observed": (start, end.z - start.z, end.least)}
-                    for n, x in others.items() if w in judged else ():
-                        change = x[span.end] - x[span.start]
-                        found[n] = (start, change, (start.z + change).logsumexp(1))
-                    if path is not None:
-                        here, there = path[place], path[place + 1]
-                        found["order-shuffled"] = (here, there.z - here.z, there.least)
-                    same_lens = None
-                    if _same_lens_fits(through, span):
-                        same_lens = _Logits.of(logits(span.start, part, through[span.end]))
-                    for t in targets:
-                        for n, (before, change, least) in found.items():
-                            gain, movement = _gain_and_movement(before, change, least, goals[t])
-                            step = result[w, span.block, t, n]
-                            step.gain[part], step.movement[part] = gain / math.log(2), movement / math.log(2)
-                        step = result[w, span.block, t, "observed"]
-                        if step.block_gain is not None and same_lens is not None:
-                            gain, _ = _gain_and_movement(same_lens, end.z - same_lens.z, end.least, goals[t])
-                            step.block_gain[part] = gain / math.log(2)
-    shape = trace.targets.shape
-    for (*_, name), step in result.items():
-        fits = known & (partners[name] >= 0) if name in partners else known
-        step.gain, step.movement, step.known = (values.reshape(shape) for values in (step.gain, step.movement, fits))
-        step.block_gain = None if step.block_gain is None else step.block_gain.reshape(shape)
-    return result
+        for part in _parts(trace, rows):
+            readings = _Readings(trace, through, rows, part)
+            aims = {target: readings.aim(target) for target in targets}
+            for name, path in paths.items():
+                order = orders[name][part] if name in orders else None
+                for span, null, move in _moves(readings, path, with_partners[name], order):
+                    for target, aim in aims.items():
+                        gain, movement = move.gain_and_movement(aim)
+                        step = steps[name, span.block, target, null]
+                        step.gain[part], step.movement[part] = gain / math.log(2), movement / math.log(2)
+                for span in path:
+                    _split_gain(readings, span, {t: steps[name, span.block, t, "observed"] for t in targets}, aims)
+    known = trace.known
+    for (*_, null), step in steps.items():
+        has_partner = (partners[null] >= 0).reshape(known.shape) if partners and null in partners else None
+        step.shape(known if has_partner is None else known & has_partner)
+    return steps
+
+
+def _parts(trace: Trace, rows: Mapping[int, Tensor]) -> Iterator[slice]:
+    """Units in portions whose logits are few enough."""
+    units = trace.targets.numel()
+    size = max(LEAST, CELLS // classes_of(trace.network, rows[len(trace.states) - 1]))
+    return (slice(first, first + size) for first in range(0, units, size))
+
+
+class _Readings:
+    """What is read at the states of some units, each state once."""
+
+    def __init__(
+        self, trace: Trace, through: Mapping[SiteId, Translator | None], rows: Mapping[int, Tensor], part: slice
+    ) -> None:
+        self.trace, self.through, self.rows, self.part = trace, through, rows, part
+        self._states: dict[int, _Logits] = {}
+        self._partners: dict[tuple[str, int], Tensor] = {}
+
+    def at(self, state: int) -> _Logits:
+        """Through the state's own translator."""
+        if state not in self._states:
+            self._states[state] = _Logits.of(self._logits(state, self.part, self.through[state]))
+        return self._states[state]
+
+    def partner(self, null: str, partner: Tensor, state: int) -> Tensor:
+        """(R, classes) logits of the units' partners; of any unit where there is none."""
+        if (null, state) not in self._partners:
+            rows = partner[self.part].clamp_min(0)
+            self._partners[null, state] = self._logits(state, rows, self.through[state])
+        return self._partners[null, state]
+
+    def same_lens(self, span: StepSpan) -> _Logits:
+        """The start of a step through the translator of its end."""
+        return _Logits.of(self._logits(span.start, self.part, self.through[span.end]))
+
+    def aim(self, target: Target) -> Tensor:
+        """(R,) labels, or (R, classes) final distribution."""
+        if target != "model":
+            return self.trace.targets.flatten()[self.part].clamp_min(0)
+        last = self.rows[len(self.trace.states) - 1]
+        return self.trace.network.readout(last[self.part]).double().softmax(1)
+
+    def _logits(self, state: int, chosen: slice | Tensor, translator: Translator | None) -> Tensor:
+        return translated_logits(self.trace.network, self.rows[state][chosen], translator).double()
+
+
+def _moves(
+    readings: _Readings, path: Sequence[StepSpan], partners: Mapping[str, Tensor], order: Tensor | None
+) -> Iterator[tuple[StepSpan, str, _Move]]:
+    """Every step of a path as it is, and under each null."""
+    shuffled = None if order is None else _ordered(readings, path, order)
+    for number, span in enumerate(path):
+        start = readings.at(span.start)
+        yield span, "observed", _Move.between(start, readings.at(span.end))
+        for null, partner in partners.items():
+            change = readings.partner(null, partner, span.end) - readings.partner(null, partner, span.start)
+            yield span, null, _Move(start, change, (start.logits + change).logsumexp(1))
+        if shuffled is not None:
+            yield span, "order-shuffled", _Move.between(shuffled[number], shuffled[number + 1])
+
+
+def _split_gain(
+    readings: _Readings, span: StepSpan, steps: Mapping[Target, Step], aims: Mapping[Target, Tensor]
+) -> None:
+    """What the blocks do under the lens of the step's end, where that reads both states."""
+    if not _same_lens_fits(readings.through, span):
+        return
+    move = _Move.between(readings.same_lens(span), readings.at(span.end))
+    for target, step in steps.items():
+        assert step.block_gain is not None
+        step.block_gain[readings.part] = move.gain_and_movement(aims[target])[0] / math.log(2)
 
 
 def _same_lens_fits(through: Mapping[SiteId, Translator | None], span: StepSpan) -> bool:
     """Whether the translator of a step's end also reads its start."""
     start, end = through[span.start], through[span.end]
     return start is not None and end is not None and start.weight.shape == end.weight.shape
-
-
-def _chain(way: Sequence[StepSpan]) -> bool:
-    """Increments can change places only where the steps follow each other without a bridge."""
-    return len(way) > 1 and all(a.end == b.start for a, b in pairwise(way))
 
 
 def _orders(trace: Trace, length: int, seed: int) -> Tensor:
@@ -257,10 +255,12 @@ def _orders(trace: Trace, length: int, seed: int) -> Tensor:
     return torch.as_tensor(order, device=trace.targets.device)
 
 
-def _ordered(z: dict[int, _Logits], way: Sequence[StepSpan], order: Tensor) -> list[_Logits]:
-    moves = torch.stack([z[span.end].z - z[span.start].z for span in way])  # (steps, R, classes)
-    here = torch.arange(order.shape[0], device=order.device)
-    path = [z[way[0].start]]
-    for place in range(len(way) - 1):
-        path.append(_Logits.of(path[-1].z + moves[order[:, place], here]))
-    return [*path, z[way[-1].end]]  # whatever the order, it ends there
+def _ordered(readings: _Readings, path: Sequence[StepSpan], order: Tensor) -> list[_Logits]:
+    """The states of a path whose steps are taken in another order."""
+    ends = [(readings.at(span.start), readings.at(span.end)) for span in path]
+    moves = torch.stack([end.logits - start.logits for start, end in ends])  # (steps, R, classes)
+    units = torch.arange(order.shape[0], device=order.device)
+    states = [ends[0][0]]
+    for number in range(len(path) - 1):
+        states.append(_Logits.of(states[-1].logits + moves[order[:, number], units]))
+    return [*states, ends[-1][1]]  # whatever the order, it ends there

@@ -1,77 +1,172 @@
-"""What every probe has: what it needs of a trace, and how it turns a view into columns."""
+"""What every probe has: what it needs of a trace, and how it turns a batch into columns of sums."""
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Protocol
+from itertools import product
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
+from ..errors import ItinfError, nearest
 from ..lenses.lens import Lens
-from ..networks.trace import Target
+from ..networks.network import Network
+from ..networks.trace import TARGETS, Target
 from ..networks.weights import fingerprint
+from ..results.reasons import Reason
 from ..results.recorder import Recorder
-from .batch import ProbeBatch
-from .block import BlockProducts
-from .gradients import GradientName
+from ..results.row import Row
+from ..statistics.nulls import Null, Partners, null_of
+from .batch import Combination, ProbeBatch
+from .block import BlockProducts, requested
+from .gradients import GRADIENTS, GradientName
 
-
-class Probe(Protocol):
-    """Turns a batch into columns of sums. A frozen dataclass: its fields are its settings.
-
-    Attributes:
-        gradients: gradients it compares updates with; what any probe asks for is taken once.
-        targets: what losses are taken against.
-        readouts: True where it needs the readout at every state it fits.
-    """
-
-    @property
-    def gradients(self) -> Sequence[GradientName]: ...
-
-    @property
-    def targets(self) -> Sequence[Target]: ...
-
-    @property
-    def readouts(self) -> bool: ...
-
-    def measure_block(self, view: BlockProducts, record: Recorder) -> None:
-        """Measures one block."""
-
-    def measure_batch(self, view: ProbeBatch, record: Recorder) -> None:
-        """Measures what is not about one block."""
+NullChoice = str | Null | Partners
+"""A null's name, a null of one's own, or the function that finds its partners."""
 
 
 @dataclass(frozen=True, repr=False)
-class ThroughLens:
-    """The lens of a probe, and what a study records of it.
+class Probe:
+    """Measures something at every block. A probe of one's own derives from this class and writes what it measures.
+
+    A frozen dataclass: its fields are its settings. What follows is a field or a plain attribute of the class,
+    whichever a probe needs.
+
+    * ``gradients``: those it compares updates with; what any probe asks for is taken once.
+    * ``targets``: what losses are taken against, of "label", "answer", "model".
+    * ``nulls``: names, or one's own (``itinf.statistics.nulls``); ``partner_nulls`` names those with partners,
+      which stand in ``batch.partners``.
+    * ``readouts``: True where it needs the readout at every state, its lens's where it has one; by default where
+      it asks for the gradient "readout".
 
     Attributes:
         lens: what states are read through; None for the network's own readout.
         name: of the lens in the table; by default its kind.
+        measure, statistic: of the row that says why a lens reads nothing; by default the class's name, and "mean".
+        own_nulls: names of nulls without partners that it makes itself.
     """
 
     lens: Lens | None = field(default=None, repr=False, kw_only=True)
     name: str = field(default="", kw_only=True, metadata={"lens": True})
 
+    measure: ClassVar[str] = ""
+    statistic: ClassVar[str] = "mean"
+    own_nulls: ClassVar[Sequence[str]] = ()
+
+    @property
+    def gradients(self) -> Sequence[GradientName]:
+        return ()
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        return ()
+
+    @property
+    def nulls(self) -> Sequence[NullChoice]:
+        return ()
+
+    @property
+    def readouts(self) -> bool:
+        return "readout" in self.gradients
+
+    def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
+        """Measures what is not about one block; nothing by default."""
+
+    def measure_block(self, block: BlockProducts, record: Recorder) -> None:
+        """Measures one block; nothing by default."""
+
+    def requested(self, block: BlockProducts) -> tuple[list[Combination], dict[Combination, Reason]]:
+        """The updates and gradients of a block that it asks for: those there are, and why the others are not."""
+        return requested(block, self.gradients, self.targets, self.lens_name)
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        _require_names(kind, "gradients", self.gradients, GRADIENTS)
+        _require_names(kind, "targets", self.targets, TARGETS)
+        for null in map(null_of, self.nulls):
+            if null.partners is None and null.name not in self.own_nulls:
+                known = ", ".join(("pairing", "same-target", *self.own_nulls))
+                raise ItinfError(
+                    f"{kind} does not measure the null {null.name!r}. Expected {known}, "
+                    "or one of your own that finds partners."
+                )
+
+    @property
+    def null_names(self) -> list[str]:
+        """Its nulls as the table calls them."""
+        return [null_of(null).name for null in self.nulls]
+
+    @property
+    def partner_nulls(self) -> list[str]:
+        """Those of its nulls in which a partner's vector stands in for the unit's own."""
+        return [null.name for null in map(null_of, self.nulls) if null.partners is not None]
+
+    @property
+    def lens_name(self) -> str:
+        """What its lens is called in the table: by default its kind, "" for none."""
+        return "" if self.lens is None else self.name or self.lens.kind
+
+    def without_nulls(self) -> Self:
+        """The same measures without their nulls, for a network that is a null itself."""
+        return self._with(nulls=()) if self.nulls else self
+
+    def without_lens(self) -> Self | None:
+        """What it measures on a network that its lens was not fitted on; None for nothing."""
+        gradients = [g for g in self.gradients if g != "readout"]
+        return self._with(lens=None, gradients=gradients) if gradients else None
+
+    def missing_rows(self, network: Network) -> list[Row]:
+        """Rows to stand without a value where the lens was fitted on another readout: a row for each block and target."""
+        measure = self.measure or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        gradient = "readout" if self.gradients else ""
+        return [
+            Row(measure, block + 1, network.unit, self.statistic, gradient, target=target, lens=self.lens_name)
+            for block, target in product(range(len(network.blocks)), self.targets or ("",))
+        ]
+
+    def _with(self, **settings: Any) -> Self:
+        """A copy with other settings, be they fields or attributes of the class."""
+        other = copy.copy(self)
+        other.__dict__.pop("description", None)
+        for name, value in settings.items():
+            object.__setattr__(other, name, value)
+        return other
+
     @cached_property
-    def _described(self) -> str:
-        return described(self)
+    def description(self) -> str:
+        """Its settings in one line, which enter a study's identity: a lens by its kind and its tensors' fingerprint.
+
+        Without a lens the settings that concern one are left out.
+        """
+        shown = [f for f in fields(self) if f.repr and (self.lens is not None or not f.metadata.get("lens"))]
+        settings = [f"{f.name}={_in_words(getattr(self, f.name))}" for f in shown]
+        if self.lens is not None:
+            translators = nn.ModuleList([nn.Identity() if t is None else t for t in self.lens.translators])
+            settings.append(f"lens={self.lens.kind} {fingerprint(translators)}")
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def __repr__(self) -> str:
-        return self._described
+        return self.description
 
 
-def described(probe: Any) -> str:
-    """A probe's repr, which enters a study's identity: a lens by its kind and the fingerprint of its tensors.
+def _require_names(kind: str, what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(given, str):
+        raise ItinfError(f"{kind}: {what} is {given!r}; expected a sequence of names, such as ({given!r},).")
+    for name in given:
+        if name not in known:
+            raise ItinfError(f"{kind}: there is no {name!r} among the {what}. {nearest(name, known)}")
 
-    Without a lens the settings that concern one are left out.
-    """
-    lens: Lens | None = probe.lens
-    shown = [f for f in fields(probe) if f.repr and (lens is not None or not f.metadata.get("lens"))]
-    settings = [f"{f.name}={getattr(probe, f.name)!r}" for f in shown]
-    if lens is not None:
-        translators = nn.ModuleList([nn.Identity() if t is None else t for t in lens.translators])
-        settings.append(f"lens={lens.kind} {fingerprint(translators)}")
-    return f"{type(probe).__name__}({', '.join(settings)})"
+
+def _in_words(value: Any) -> str:
+    """A setting's repr; functions and nulls by their names, for the repr of a function changes from run to run."""
+    if isinstance(value, tuple | list):
+        words = ", ".join(map(_in_words, value))
+        brackets = ("[", "]") if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")
+        return brackets[0] + words + brackets[1]
+    if isinstance(value, Null):
+        return repr(value.name)
+    return repr(value.__name__) if callable(value) and hasattr(value, "__name__") else repr(value)

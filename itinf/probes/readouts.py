@@ -58,26 +58,26 @@ def read(
         State -> readout. States the readout does not fit are absent.
     """
     through = translators_at(trace, lens)
-    wanted: list[SiteId] = [i for i in through if parts or not isinstance(i, tuple)]
+    sites: list[SiteId] = [i for i in through if parts or not isinstance(i, tuple)]
     if parts and lens is None:
         for block, outputs in enumerate(trace.parts):
             inside = (part_input(trace, block, part) for part in outputs)
-            wanted += [i for i in inside if isinstance(i, tuple) and trace.before[block] in through]
-    found: dict[SiteId, Readout] = {}
-    for where in wanted:
-        asked = targets if gradients and (isinstance(where, tuple) or where in trace.before) else ()
-        if lens is None and where == len(trace.states) - 1 and not asked:
-            found[where] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
+            sites += [i for i in inside if isinstance(i, tuple) and trace.before[block] in through]
+    readouts: dict[SiteId, Readout] = {}
+    for site in sites:
+        aims = targets if gradients and (isinstance(site, tuple) or site in trace.before) else ()
+        if lens is None and site == len(trace.states) - 1 and not aims:
+            readouts[site] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
         else:
-            found[where] = read_state(trace, where, asked, through.get(where))
-    return found
+            readouts[site] = read_state(trace, site, aims, through.get(site))
+    return readouts
 
 
 def read_state(
-    trace: Trace, where: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
+    trace: Trace, site: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
 ) -> Readout:
     """One state read through a translator that fits its width, None for none; gradients for ``targets``."""
-    network, state = trace.network, trace.state(where)
+    network, state = trace.network, trace.state(site)
     rows, last = network.per_prediction(state), network.per_prediction(trace.states[-1])
     label = trace.targets.flatten()
     known = label != IGNORED

@@ -16,10 +16,10 @@ from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import interval
-from .estimators import estimate
+from .estimators import Estimator
 from .manifest import MANIFEST, read_manifest
 from .probe_result import ProbeResult
-from .row import Estimator
+from .row import Row
 from .table import MEASURES
 from .transfer_result import SUMMARIES, TransferResult
 
@@ -148,26 +148,23 @@ def compare(
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
     """Depths (L,) and estimates (L, 1 + B) of the one curve that fits."""
     stage = run.stages["observed"]
-    wanted = {"measure": measure, "null": "observed", "subset": "all", **fields}
-    found: list[Estimator] = []
-    for row, entry in stage.entries.items():
-        if entry.kind != "median" and all(getattr(row, k, None) == v for k, v in wanted.items()):
-            found.append(entry)
-    blocks = [e.row.block for e in found]
-    if not found or len(set(blocks)) < len(blocks):
-        differing = sorted(
-            {
-                (e.row.statistic, e.row.gradient, e.row.update, e.row.part, e.row.form, e.row.target, e.row.unit)
-                for e in found
-            }
-        )
+    columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
+    rows: dict[Row, Estimator] = {
+        row: estimator
+        for row, estimator in sorted(stage.entries.items(), key=lambda item: item[0].block)
+        if estimator.replicated and all(getattr(row, k, None) == v for k, v in columns.items())
+    }
+    blocks = [row.block for row in rows]
+    if not rows or len(set(blocks)) < len(blocks):
+        differing = sorted({(r.statistic, r.gradient, r.update, r.part, r.form, r.target, r.unit) for r in rows})
         raise ItinfError(
-            f"{run.name}: {wanted} picks {'no row' if not found else 'several curves'}; "
+            f"{run.name}: {columns} picks {'no row' if not rows else 'several curves'}; "
             f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"
         )
-    found.sort(key=lambda e: e.row.block)
     total = len(stage.structure["blocks"])
-    return np.array([e.row.block / total for e in found]), np.stack([estimate(e, stage.sums) for e in found])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
+        estimates = np.stack([estimator.estimate(stage.sums) for estimator in rows.values()])
+    return np.array([block / total for block in blocks]), estimates
 
 
 def _interpolate(at: Array, depths: Array, values: Array) -> Array:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ItinfError
+from ..errors import ItinfError, UnknownEstimatorError
 from ..files import difference
 from ..registry import figure
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
-from .estimators import estimate
 from .folder import ResultsFolder
 from .manifest import MANIFEST, read_manifest, record_of, require_sound
+from .reasons import NO_SKIPS
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 
@@ -152,6 +152,8 @@ def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
         return {}
     try:
         stages = load_sums(path) if path.exists() else {}
+    except UnknownEstimatorError:
+        raise
     except ItinfError as error:
         folder.start_over(str(error).rstrip("."), SUMS)
         return {}
@@ -177,10 +179,10 @@ def _changes(history: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _performance(stage: StudySums) -> list[str]:
-    found = {e.row.measure: e for e in stage.entries.values() if e.row.measure in ("accuracy", "loss")}
-    if not found:
+    by_measure = {row.measure: estimator for row, estimator in stage.entries.items()}
+    if "accuracy" not in by_measure or "loss" not in by_measure:
         return []
-    accuracy, loss = (float(estimate(found[measure], stage.sums)[0]) for measure in ("accuracy", "loss"))
+    accuracy, loss = (float(by_measure[measure].estimate(stage.sums)[0]) for measure in ("accuracy", "loss"))
     return [f"  accuracy  {accuracy:.2%}, loss {loss:.3f} nats"]
 
 
@@ -188,8 +190,9 @@ def _undefined(stage: StudySums) -> list[str]:
     """One line per reason: which measures of how many blocks have no value."""
     reasons: dict[str, tuple[set[str], set[int]]] = {}
     for row, why in stage.missing.items():
-        what = " ".join(filter(None, (row.form if "gauge" in why else "", row.gradient, row.measure)))
-        names, blocks = reasons.setdefault(f"{row.update or row.part or 'prediction'}: {why}", (set(), set()))
+        what = " ".join(filter(None, (row.form if why == NO_SKIPS else "", row.gradient, row.measure)))
+        of = f"{row.update or row.part or 'prediction'}: {why.sentence}"
+        names, blocks = reasons.setdefault(of, (set(), set()))
         names.add(what)
         blocks.add(row.block)
     total = len(stage.structure["blocks"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import ItinfError
 from ..statistics.bootstrap import Array
-from .row import Estimator, Row
+from .estimators import Estimator, Mean, Median, PairMean, PartnerMean, Ratio
+from .reasons import Reason, reason_of
+from .row import Row
 
 
 @dataclass
 class Recorder:
-    """Collects one batch's columns; the entries found in the first batch hold for all.
+    """Collects one batch's columns; what a row is and how it is estimated is the same in every batch.
 
     Attributes:
         entries: row -> how it is estimated.
@@ -25,13 +29,16 @@ class Recorder:
     """
 
     entries: dict[Row, Estimator] = field(default_factory=dict)
-    missing: dict[Row, str] = field(default_factory=dict)
+    missing: dict[Row, Reason] = field(default_factory=dict)
     columns: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def _add_row(self, row: Row, kind: str, columns: dict[str, str]) -> None:
-        if row not in self.entries:
-            self.entries[row] = Estimator(row, kind, columns)
+    def _add_row(self, row: Row, estimator: Estimator) -> None:
+        if self.entries.setdefault(row, estimator) != estimator:
+            raise ItinfError(
+                f"Two probes measure {row}, and not in one way: {self.entries[row]} and {estimator}. "
+                "Call the measure of one of them otherwise, or its form."
+            )
 
     def _name(self, row: Row) -> str:
         fields = (row.measure, row.block, row.update, row.part, row.gradient, row.target, row.form)
@@ -46,80 +53,116 @@ class Recorder:
             self.columns[f"{name}²"] = n * n
         return name
 
-    def absent(self, row: Row, reason: str) -> None:
-        """The row exists, and has no value."""
-        self.missing[row] = reason
+    def absent(self, row: Row, reason: Reason | str) -> None:
+        """The row exists, and has no value; a reason in words alone has the code "other"."""
+        self.missing[row] = reason if isinstance(reason, Reason) else reason_of(reason)
 
-    def mean(self, row: Row, values: Tensor, known: Tensor, count: str, median: bool = False) -> None:
+    def mean(self, row: Row, values: Tensor, known: Tensor, count: str = "", median: bool = False) -> None:
         """Mean over units, with what a simultaneous band needs.
 
         Args:
             row: what it is.
             values: (N, P).
             known: (N, P) bool.
-            count: name of the count of ``known``.
+            count: name of the count of ``known``, which rows of the same units share; "" for one of its own.
             median: also a row with the median.
         """
         name = self._name(row)
         total = torch.where(known, values, 0.0).sum(1)
-        n = self.columns[self.count(count, known)]
+        count = self.count(count or f"{name}|n", known)
+        n = self.columns[count]
         self.columns[f"{name}|sum"] = total
         self.columns[f"{name}|sum2"] = total * total
         self.columns[f"{name}|sumn"] = total * n
         roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
-        self._add_row(row, "mean", {**roles, "n": count, "n2": f"{count}²"})
+        self._add_row(row, Mean(**roles, n=count, n2=f"{count}²"))
         if median:
             self.values[name] = (values, known)
-            other = replace(row, statistic="median")
-            self._add_row(other, "median", {"histogram": name, "n": count})
+            self._add_row(replace(row, statistic="median"), Median(histogram=name, n=count))
 
-    def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str) -> None:
+    def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str = "") -> None:
         """Ratio of sums over units: Σ above / Σ below, each (N, P)."""
         name = self._name(row)
         self.columns[f"{name}|above"] = torch.where(known, above, 0.0).sum(1)
         self.columns[f"{name}|below"] = torch.where(known, below, 0.0).sum(1)
-        self.count(count, known)
-        self._add_row(row, "ratio", {"above": f"{name}|above", "below": f"{name}|below", "n": count})
+        count = self.count(count or f"{name}|n", known)
+        self._add_row(row, Ratio(above=f"{name}|above", below=f"{name}|below", n=count))
 
-    def pairs(self, row: Row, total: Tensor, number: Tensor, count: str) -> None:
+    def pairs(self, row: Row, total: Tensor, number: Tensor, count: str = "") -> None:
         """Mean over pairs; per cluster the row sum plus the column sum, and the same of the count.
 
         Args:
             row: what it is, ``null`` included.
             total: (N,) sums; number: (N,) counts.
-            count: name under which the counts are shared.
+            count: name under which the counts are shared; "" for counts of its own.
         """
         name = self._name(row)
+        count = count or f"{name}|n"
         self.columns[f"{name}|sum"] = total
         self.columns.setdefault(count, number)
-        self._add_row(row, "pairs", {"sum": f"{name}|sum", "n": count})
+        self._add_row(row, PairMean(sum=f"{name}|sum", n=count))
 
-    def partners(self, row: Row, values: Tensor, own: Tensor, partner: Tensor, count: str) -> None:
+    def partners(self, row: Row, values: Tensor, observed: Tensor, partner: Tensor, count: str = "") -> None:
         """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
 
         Args:
             row: what it is, ``null`` included.
-            values: (N, P) with the partner's vector; own: (N, P) with the unit's own.
+            values: (N, P) with the partner's vector; observed: (N, P) with the unit's own.
             partner: (N·P,) row of the partner, −1 for none.
-            count: name under which the counts are shared.
+            count: name under which the counts are shared; "" for counts of its own.
         """
         name = self._name(row)
+        count = count or f"{name}|n"
         known = (partner >= 0).reshape(values.shape)
         self.columns[f"{name}|sum"] = row_and_column(torch.where(known, values, 0.0), partner)
         if count not in self.columns:
             self.columns[count] = row_and_column(known.double(), partner)
-        self.columns[f"{name}|own"] = torch.where(known, own, 0.0).sum(1)
+        self.columns[f"{name}|own"] = torch.where(known, observed, 0.0).sum(1)
         self.count(f"{count}|own", known)
-        self._add_row(
-            row, "partners", {"sum": f"{name}|sum", "n": count, "own": f"{name}|own", "own n": f"{count}|own"}
-        )
+        self._add_row(row, PartnerMean(sum=f"{name}|sum", n=count, own=f"{name}|own", own_n=f"{count}|own"))
 
-    def add(self, row: Row, kind: str, columns: dict[str, Tensor], shared: dict[str, str]) -> None:
-        """An estimate of another kind, from columns of its own by role and shared ones by name."""
+    def per_unit(
+        self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], known: Tensor, count: str = ""
+    ) -> None:
+        """An estimate of any kind, from numbers of every unit.
+
+        Args:
+            row: what it is; kind: how it is estimated.
+            values: role -> (N, P), summed over the known units of each cluster.
+            known: (N, P) bool; its count has the role ``n``.
+            count: name of that count; "" for one of its own.
+        """
+        columns = {role: torch.where(known, x, 0.0).sum(1) for role, x in values.items()}
+        self.add(row, kind, columns, n=self.count(count or f"{self._name(row)}|n", known))
+
+    def per_partner(self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], partner: Tensor) -> None:
+        """An estimate of any kind, from numbers that every unit gets with its partner's vector.
+
+        Each stands in the cluster of the unit and in that of the partner, as ``Sums.pair_mean`` takes it.
+
+        Args:
+            row: what it is, ``null`` included; kind: how it is estimated, which ``counts_twice``.
+            values: role -> (N, P), summed over the units with a partner, whose count has the role ``n``.
+            partner: (N·P,) row of the partner, −1 for none.
+        """
+        every = dict(values) | {"n": torch.ones_like(next(iter(values.values())))}
+        known = (partner >= 0).reshape(every["n"].shape)
+        columns = {role: row_and_column(torch.where(known, x, 0.0), partner) for role, x in every.items()}
+        self.add(row, kind, columns)
+
+    def add(self, row: Row, kind: type[Estimator], columns: Mapping[str, Tensor], **shared: str) -> None:
+        """An estimate of any kind.
+
+        Args:
+            row: what it is.
+            kind: how it is estimated.
+            columns: role -> (N,) sums over each cluster's units.
+            **shared: role -> name of a column that other rows use, too, such as what ``count`` returns.
+        """
         name = self._name(row)
         for role, column in columns.items():
             self.columns[f"{name}|{role}"] = column
-        self._add_row(row, kind, {**{role: f"{name}|{role}" for role in columns}, **shared})
+        self._add_row(row, kind(**{role: f"{name}|{role}" for role in columns}, **shared))
 
     def take(self) -> dict[str, Array]:
         """The batch's columns, each (N,) float64; empties the recorder for the next batch."""

@@ -1,9 +1,8 @@
-"""What a number is: one row of the results table, and how it is estimated."""
+"""What a number is: one row of the results table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,3 @@ class Row:
     null: str = "observed"
     lens: str = ""
     fitted_at: str = ""
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """How a row's estimate is made from columns: a kind, and the columns by role."""
-
-    row: Row
-    kind: str
-    columns: dict[str, str]
-
-
-def estimator_json(entry: Estimator) -> dict[str, Any]:
-    """An entry as plain data, for a file."""
-    return {"row": entry.row.__dict__, "kind": entry.kind, "columns": entry.columns}
-
-
-def estimator_of(data: dict[str, Any]) -> Estimator:
-    """The inverse of ``entry_json``."""
-    return Estimator(Row(**data["row"]), data["kind"], data["columns"])

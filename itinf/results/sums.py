@@ -15,8 +15,11 @@ from safetensors.numpy import save as to_bytes
 from ..errors import ItinfError
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import Histograms
+from ..statistics.nulls import Null, null_json
+from .estimators import Estimator, estimator_json, estimator_of
+from .reasons import Reason, reason_of
 from .recorder import Recorder
-from .row import Estimator, Row, estimator_json, estimator_of
+from .row import Row
 
 SUMS = "sums.safetensors"
 KNOWN = "n|known"
@@ -31,13 +34,15 @@ class StudySums:
         sums, histograms: the numbers.
         entries: how each row is estimated from them.
         missing: rows without a value, and why.
+        nulls: name -> null, of those that the study brought itself.
         structure: blocks, segments and sizes of the network, as first seen.
     """
 
     sums: Sums
     histograms: Histograms = field(default_factory=lambda: Histograms([]))
     entries: dict[Row, Estimator] = field(default_factory=dict)
-    missing: dict[Row, str] = field(default_factory=dict)
+    missing: dict[Row, Reason] = field(default_factory=dict)
+    nulls: dict[str, Null] = field(default_factory=dict)
     structure: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,6 +74,7 @@ class StudySums:
             return
         if not self.entries:
             self.entries, self.missing, self.structure = other.entries, other.missing, other.structure
+            self.nulls = other.nulls
             self.histograms = Histograms(other.histograms.names)
         try:
             self.sums.merge(other.sums)
@@ -83,8 +89,9 @@ def meaning_of(stage: StudySums) -> dict[str, Any]:
         "seed": stage.sums.seed,
         "columns": stage.sums.names,
         "histograms": stage.histograms.names,
-        "entries": [estimator_json(e) for e in stage.entries.values()],
-        "missing": [[row.__dict__, reason] for row, reason in stage.missing.items()],
+        "entries": [{"row": row.__dict__} | estimator_json(e) for row, e in stage.entries.items()],
+        "missing": [[row.__dict__, why.sentence, why.code] for row, why in stage.missing.items()],
+        "nulls": [null_json(null) for null in stage.nulls.values()],
         "structure": stage.structure,
     }
 
@@ -96,10 +103,16 @@ def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
     return StudySums(
         sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
         histograms=Histograms(list(meaning["histograms"])),
-        entries={e.row: e for e in map(estimator_of, meaning["entries"])},
-        missing={Row(**row): reason for row, reason in meaning["missing"]},
+        entries={Row(**entry["row"]): estimator_of(entry) for entry in meaning["entries"]},
+        missing={Row(**row): _reason(*why) for row, *why in meaning["missing"]},
+        nulls={null["name"]: Null(**null) for null in meaning.get("nulls", ())},
         structure=meaning["structure"],
     )
+
+
+def _reason(sentence: str, code: str = "") -> Reason:
+    """As a file holds it; one of an older itinf holds the sentence alone."""
+    return Reason(code, sentence) if code else reason_of(sentence)
 
 
 def sums_file(stages: Mapping[str, StudySums]) -> bytes:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import interval, simultaneous_band
-from .estimators import counts, error, estimate, own_estimate
-from .row import Estimator, Row
+from ..statistics.nulls import OBSERVED, recorded_null
+from .estimators import Estimator, Mean
+from .row import Row
 from .sums import StudySums
 
 SCHEMA = 1
@@ -49,6 +50,7 @@ COLUMNS = [
     "n_missing",
     "n_clusters",
     "reason",
+    "reason_code",
 ]
 
 
@@ -61,7 +63,7 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
     Returns:
         The columns of ``COLUMNS``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
         interval, band_lo and band_hi a band that holds all blocks at once. A measure ending in
-        ``_effect`` is observed − null with its own paired interval. Missing rows have a ``reason``.
+        ``_effect`` is observed − null with its own paired interval. Missing rows have a ``reason`` and its code.
     """
     rows = []
     for name, stage in stages.items():
@@ -79,33 +81,28 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     sums = stage.sums
     bands = _bands(stage)
     made = []
-    for row, entry in stage.entries.items():
-        units, clusters = counts(entry, sums)
-        if entry.kind == "median":
-            mean, lo, hi = stage.histograms.median(entry.columns["histogram"])
-        else:
-            values = estimate(entry, sums)
-            mean = float(values[0])
-            lo, hi = interval(values, clusters)
+    for row, estimator in stage.entries.items():
+        units, clusters = estimator.counts(sums)
+        mean, lo, hi = estimator.value(sums, stage.histograms, clusters)
         made.append(
             _line(row, stage, units, clusters)
             | {"mean": mean, "lo": lo, "hi": hi}
             | dict(zip(("band_lo", "band_hi"), bands.get(row, (math.nan, math.nan)), strict=True))
         )
-        if row.null in ("pairing", "same-target"):
-            made += _effect(entry, stage, clusters)
-        elif (
-            row.measure == "alignment"
-            and entry.kind == "mean"
-            and row.form == "raw"
-            and row.subset == "all"
-            and row.unit != "sequence"
-        ):
+        if row.null != OBSERVED:
+            made += _effect(row, estimator, stage, clusters)
+        elif _is_cosine(row, estimator):
             made.append(_isotropic(row, stage, units, clusters))
     nothing = {"mean": math.nan, "lo": math.nan, "hi": math.nan}
-    for row, reason in stage.missing.items():
-        made.append(_line(row, stage, 0, 0) | nothing | {"reason": reason})
+    for row, why in stage.missing.items():
+        made.append(_line(row, stage, 0, 0) | nothing | {"reason": why.sentence, "reason_code": why.code})
     return made
+
+
+def _is_cosine(row: Row, estimator: Estimator) -> bool:
+    """Whether a row is the mean cosine of one unit each, which independent isotropic vectors have, too."""
+    one_each = row.subset == "all" and row.unit != "sequence"
+    return row.measure == "alignment" and row.form == "raw" and one_each and isinstance(estimator, Mean)
 
 
 def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, Any]:
@@ -113,7 +110,7 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
     fields = {k: v for k, v in row.__dict__.items() if k != "block"}
     place = row.block - 1
     total = stage.units if row.unit != "sequence" else stage.clusters
-    pairs = row.null == "pairing"
+    every_pair = recorded_null(row.null, stage.nulls).every_pair
     return fields | {
         "schema": SCHEMA,
         "model": structure["model"],
@@ -126,23 +123,24 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
         "band_lo": math.nan,
         "band_hi": math.nan,
         "n_units": units,
-        "n_missing": 0 if pairs or row.subset != "all" else total - units,
+        "n_missing": 0 if every_pair or row.subset != "all" else total - units,
         "n_clusters": clusters,
         "reason": "",
+        "reason_code": "",
     }
 
 
-def _effect(entry: Estimator, stage: StudySums, clusters: int) -> list[dict[str, Any]]:
-    """Observed − null; over the same units where the null has not all of them."""
-    row = entry.row
-    observed = stage.entries.get(replace(row, null="observed"))
-    if observed is None or observed.kind == "median":
+def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> list[dict[str, Any]]:
+    """Observed − null, where the null has one; over the same units where the null has not all of them."""
+    observed = stage.entries.get(replace(row, null=OBSERVED))
+    both = observed is not None and observed.replicated and estimator.replicated
+    if not both or observed is None or not recorded_null(row.null, stage.nulls).effect:
         return []
-    own = own_estimate(entry, stage.sums)
-    with np.errstate(invalid="ignore"):  # a replicate without clusters has no value
-        values = (estimate(observed, stage.sums) if own is None else own) - estimate(entry, stage.sums)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
+        own = estimator.own_estimate(stage.sums)
+        values = (observed.estimate(stage.sums) if own is None else own) - estimator.estimate(stage.sums)
     lo, hi = interval(values, clusters)
-    units = counts(observed if own is None else entry, stage.sums)[0]
+    units = (observed if own is None else estimator).counts(stage.sums)[0]
     line = _line(row, stage, units, clusters)
     return [line | {"measure": f"{row.measure}_effect", "mean": float(values[0]), "lo": lo, "hi": hi}]
 
@@ -155,15 +153,17 @@ def _isotropic(row: Row, stage: StudySums, units: int, clusters: int) -> dict[st
 
 
 def _bands(stage: StudySums) -> dict[Row, tuple[float, float]]:
-    curves: dict[Row, list[Estimator]] = {}
-    for row, entry in stage.entries.items():
-        if entry.kind == "mean" and row.null == "observed":
-            curves.setdefault(replace(row, block=0), []).append(entry)
+    curves: dict[Row, dict[Row, Estimator]] = {}
+    for row, estimator in stage.entries.items():
+        if row.null == OBSERVED and estimator.replicated:
+            curves.setdefault(replace(row, block=0), {})[row] = estimator
     bands: dict[Row, tuple[float, float]] = {}
-    for entries in curves.values():
-        clusters = min(counts(e, stage.sums)[1] for e in entries)
-        estimates: Array = np.stack([estimate(e, stage.sums) for e in entries])
-        errors: Array = np.stack([e for e in (error(x, stage.sums, clusters) for x in entries) if e is not None])
-        lo, hi = simultaneous_band(estimates, errors, clusters)
-        bands |= {e.row: (float(a), float(b)) for e, a, b in zip(entries, lo, hi, strict=True)}
+    for curve in curves.values():
+        clusters = min(estimator.counts(stage.sums)[1] for estimator in curve.values())
+        errors = {row: estimator.error(stage.sums, clusters) for row, estimator in curve.items()}
+        known = {row: error for row, error in errors.items() if error is not None}
+        if known:
+            estimates: Array = np.stack([curve[row].estimate(stage.sums) for row in known])
+            lo, hi = simultaneous_band(estimates, np.stack(list(known.values())), clusters)
+            bands |= {row: (float(a), float(b)) for row, a, b in zip(known, lo, hi, strict=True)}
     return bands

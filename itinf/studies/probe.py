@@ -18,6 +18,7 @@ from ..networks.network import Network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
+from ..registry import probe as registered_probe
 from ..results.circumstances import circumstances
 from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult, stages_in
@@ -37,7 +38,7 @@ def default_probes() -> list[Probe]:
 def probe(
     network: Network,
     data: Any,
-    probes: Sequence[Probe] | None = None,
+    probes: Sequence[Probe | str] | None = None,
     *,
     out: str | Path | None = None,
     settings: Settings = DEFAULTS,
@@ -49,7 +50,7 @@ def probe(
     Args:
         network: the network; its model is put back as it was, whatever happens.
         data: an ``itinf`` data set, a map-style Dataset, a DataLoader over one, or a list of items.
-        probes: what to measure; ``default_probes()`` by default.
+        probes: what to measure, probes or names of registered ones; ``default_probes()`` by default.
         out: results folder. The same study there is resumed or read; another study is refused.
         settings: how much is measured, and where.
         progress: called with (stage, clusters done, clusters in all).
@@ -72,14 +73,14 @@ class _ProbeStudy:
         self,
         network: Network,
         data: Data,
-        probes: Sequence[Probe],
+        probes: Sequence[Probe | str],
         settings: Settings,
         progress: Progress,
     ) -> None:
         if data.unit != network.unit:
             raise ItinfError(f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s.")
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
-        self.measurement = ProbePass(data, tuple(probes), settings.batch, settings.group, settings.seed)
+        self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
         self.order = keyed_order(data, clusters_of(data, settings.units), settings.seed, self._calibration())
         if len(self._share("observed").indices) == 0:
             raise ItinfError(
@@ -114,7 +115,7 @@ class _ProbeStudy:
                 "untrained": s.untrained,
                 "shard": list(s.shard) if s.shard else None,
             },
-            "probes": [repr(p) for p in self.measurement.probes],
+            "probes": [p.description for p in self.measurement.probes],
         }
 
     def run(self, here: ProcessGroup, out: Path | None) -> ProbeResult:
@@ -178,6 +179,19 @@ class _ProbeStudy:
             i, n = self.settings.shard
             place = place[place // self.settings.group % n == i]
         return self.order.part(place)
+
+
+def _opened(given: Any) -> Probe:
+    """A probe, or the registered one of that name."""
+    if isinstance(given, str):
+        given = registered_probe(given)()
+    if isinstance(given, type) and issubclass(given, Probe):
+        raise ItinfError(f"The probe {given.__name__} is given as a class; write {given.__name__}().")
+    if not isinstance(given, Probe):
+        raise ItinfError(
+            f"{given!r} is no probe. Expected one of itinf's, or an object of a class derived from itinf.Probe."
+        )
+    return given
 
 
 def _clusters(stages: dict[str, StudySums]) -> int:

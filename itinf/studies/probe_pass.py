@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.clusters import Order, Progress, groups, load_batch
-from ..data.dataset import IGNORED, Data
+from ..data.dataset import Data
 from ..errors import ItinfError
 from ..lenses.lens import Lens
 from ..networks.network import Network
 from ..networks.states import structure
 from ..networks.trace import SiteId, Target, Trace, concatenate, trace, updates
 from ..networks.weights import readout_fingerprint
-from ..probes import Alignment, Gain, Prediction, Probe
-from ..probes.batch import Combination, ProbeBatch, gradient_of, lens_name
+from ..probes import Probe
+from ..probes.batch import Combination, ProbeBatch, gradient_of
 from ..probes.block import BlockProducts
 from ..probes.calibration import Calibration, calibrate
-from ..probes.gradients import GradientName, Key
+from ..probes.gradients import GRADIENTS, GradientName, Key
 from ..probes.readouts import Readout, read
+from ..results.reasons import OTHER_READOUT, Reason
 from ..results.recorder import Recorder
-from ..results.row import Row
 from ..results.sums import KNOWN, StudySums
-from ..statistics.nulls import neighbours, same_target
-
-GRADIENTS: tuple[GradientName, ...] = ("input", "output", "readout")
-UNREAD: dict[type, tuple[str, str, str]] = {
-    Prediction: ("efficiency", "ratio", ""),
-    Alignment: ("alignment", "mean", "readout"),
-    Gain: ("first_order_gain", "mean", "readout"),
-}
-"""Measure, statistic and gradient of the row that says why a probe's lens reads nothing."""
+from ..statistics.nulls import NULLS, Null, null_of, partners_of
 
 
 @dataclass(frozen=True)
@@ -55,10 +47,12 @@ class ProbePass:
     group: int
     seed: int
 
+    def __post_init__(self) -> None:
+        _ = self.nulls  # a mistake in them is found before anything is measured
+
     def without_nulls(self) -> ProbePass:
         """The same measures without their nulls, for a network that is a null itself."""
-        bare: list[Any] = [replace(p, nulls=()) if hasattr(p, "nulls") and is_dataclass(p) else p for p in self.probes]
-        return replace(self, probes=bare)
+        return replace(self, probes=[probe.without_nulls() for probe in self.probes])
 
     @property
     def gradients(self) -> list[GradientName]:
@@ -70,6 +64,19 @@ class ProbePass:
         """Every target that a probe wants a gradient for."""
         return list(dict.fromkeys(t for p in self.probes if p.gradients for t in p.targets))
 
+    @cached_property
+    def nulls(self) -> dict[str, Null]:
+        """Name -> null, of all that a probe asks for.
+
+        Raises:
+            ItinfError: two nulls of one name.
+        """
+        nulls: dict[str, Null] = {}
+        for null in (null_of(given) for probe in self.probes for given in probe.nulls):
+            if nulls.setdefault(null.name, null) != null:
+                raise ItinfError(f"Two nulls are called {null.name!r}. Give one of them another name.")
+        return nulls
+
     def fitting(self, network: Network) -> list[Probe]:
         """The probes, less what takes a lens where the lens is of the trained network and this one is not.
 
@@ -78,25 +85,26 @@ class ProbePass:
         """
         lenses: dict[str, Lens] = {}
         fit: list[Probe] = []
-        own = ""
+        readout = ""
         for probe in self.probes:
-            if not isinstance(probe, Alignment | Gain | Prediction) or probe.lens is None:
+            if probe.lens is None:
                 fit.append(probe)
                 continue
-            name, lens = lens_name(probe), probe.lens
+            name, lens = probe.lens_name, probe.lens
             if lenses.setdefault(name, lens) is not lens:
                 raise ItinfError(
                     f"Two lenses are called {name!r} in the table. Give one a name: {type(probe).__name__}(lens=…, name=…)."
                 )
-            own = own or readout_fingerprint(network)
-            if (given := lens.record.get("readout")) == own:
+            readout = readout or readout_fingerprint(network)
+            if (fingerprint := lens.record.get("readout")) == readout:
                 fit.append(probe)
             elif network.weights.startswith("random"):
-                fit += [] if isinstance(probe, Prediction) else [_without_lens(probe)]
+                rest = probe.without_lens()
+                fit += [] if rest is None else [rest]
             else:
                 raise ItinfError(
                     f"The {lens.kind} lens of {lens.record.get('network')} was fitted on another readout (fingerprint "
-                    f"{given}) than that of {network.name} ({own}) in {network.dtype}. Fit one on this network."
+                    f"{fingerprint}) than that of {network.name} ({readout}) in {network.dtype}. Fit one on this network."
                 )
         return fit
 
@@ -108,24 +116,25 @@ class ProbePass:
 
     def measure(self, network: Network, order: Order, slab: slice, means: Calibration, into: StudySums) -> None:
         """Measures some clusters, whole groups of them, and adds them up."""
-        seen = concatenate(list(self._traces(network, order, slab)))
-        members = groups(len(seen), self.group)
-        read_out, partners = self._read(network, seen), self._partners(seen, members)
+        batch_trace = concatenate(list(self._traces(network, order, slab)))
+        members = groups(len(batch_trace), self.group)
+        readouts, partners = self._read(batch_trace), self._partners(batch_trace, members)
         probes = self.fitting(network)
-        lensed = self._read_lenses(network, seen, probes)
-        view = ProbeBatch(seen, read_out, means, members, partners, self.seed, lensed)
+        lensed = self._read_lenses(batch_trace, probes)
+        batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed)
         record = Recorder(into.entries, into.missing)
-        record.count(KNOWN, seen.known)
+        record.count(KNOWN, batch_trace.known)
         self._absent(network, probes, record)
         for probe in probes:
-            probe.measure_batch(view, record)
-        for block in range(len(network.blocks)):
-            block_view = BlockProducts(view, block, self.gradients, self.targets)
+            probe.measure_batch(batch, record)
+        for number in range(len(network.blocks)):
+            block = BlockProducts(batch, number, self.gradients, self.targets)
             for probe in probes:
-                probe.measure_block(block_view, record)
+                probe.measure_block(block, record)
         if not into.structure:
-            into.structure = structure(seen)
-        into.add(seen.keys, record)
+            into.structure = structure(batch_trace)
+            into.nulls = {name: null for name, null in self.nulls.items() if name not in NULLS}
+        into.add(batch_trace.keys, record)
 
     def _traces(self, network: Network, order: Order, slab: slice) -> Iterator[Trace]:
         for piece in groups(slab.stop - slab.start, self.batch):
@@ -133,37 +142,29 @@ class ProbePass:
             batch = load_batch(self.data, order.indices[part], order.keys[part])
             yield trace(network, batch, self.targets or ("label",), bool(self.gradients))
 
-    def _read(self, network: Network, batch: Trace) -> dict[SiteId, Readout]:
+    def _read(self, batch: Trace) -> dict[SiteId, Readout]:
         if not any(p.readouts for p in self.probes):
             return {}
         return read(batch, self.targets, "readout" in self.gradients)
 
     def _absent(self, network: Network, fit: Sequence[Probe], record: Recorder) -> None:
         for probe in self.probes:
-            if any(probe is other for other in fit):
-                continue
-            measure, statistic, gradient = UNREAD[type(probe)]
-            for block, target in product(range(len(network.blocks)), probe.targets):
-                name = lens_name(probe)
-                row = Row(measure, block + 1, network.unit, statistic, gradient, target=target, lens=name)
-                record.absent(row, "the lens was fitted on another readout")
+            if not any(probe is other for other in fit):
+                for row in probe.missing_rows(network):
+                    record.absent(row, OTHER_READOUT)
 
-    def _read_lenses(self, network: Network, batch: Trace, probes: Sequence[Probe]) -> dict[str, dict[SiteId, Readout]]:
-        lenses = {lens_name(p): p.lens for p in probes if "readout" in p.gradients and isinstance(p, Alignment | Gain)}
-        return {n: read(batch, self.targets, lens=lens) for n, lens in lenses.items() if lens is not None}
+    def _read_lenses(self, batch: Trace, probes: Sequence[Probe]) -> dict[str, dict[SiteId, Readout]]:
+        lenses = {p.lens_name: p.lens for p in probes if p.lens is not None and p.readouts}
+        gradients = "readout" in self.gradients
+        return {name: read(batch, self.targets, gradients, lens=lens) for name, lens in lenses.items()}
 
-    def _partners(self, seen: Trace, members: list[slice]) -> dict[str, Tensor]:
-        targets = seen.targets.cpu().numpy()
-        p = targets.shape[1]
-        same = []
-        for m in members:
-            found = same_target(targets[m], seen.keys[m])
-            same.append(torch.from_numpy(found + (found >= 0) * m.start * p))
-        near = neighbours(targets.shape, self.group)
-        known = targets.ravel() != IGNORED
-        near = np.where(known & (near >= 0) & known[near], near, -1)
-        device = seen.targets.device
-        return {"same-target": torch.cat(same).to(device), "pairing": torch.from_numpy(near).to(device)}
+    def _partners(self, batch: Trace, members: list[slice]) -> dict[str, Tensor]:
+        targets = batch.targets.cpu().numpy()
+        return {
+            name: torch.from_numpy(partners_of(null, targets, batch.keys, members)).to(batch.targets.device)
+            for name, null in self.nulls.items()
+            if null.partners is not None
+        }
 
     def _calibration_traces(
         self, network: Network, indices: np.ndarray, progress: Progress
@@ -171,24 +172,19 @@ class ProbePass:
         probes = self.fitting(network)
         progress("calibration", 0, len(indices))
         for piece in groups(len(indices), self.batch):
-            seen = trace(network, load_batch(self.data, indices[piece]), self.targets, True)
-            lensed = self._read_lenses(network, seen, probes)
-            yield seen, self._vectors(network, seen, {"": self._read(network, seen), **lensed})
+            batch = trace(network, load_batch(self.data, indices[piece]), self.targets, True)
+            yield batch, self._vectors(batch, {"": self._read(batch), **self._read_lenses(batch, probes)})
             progress("calibration", piece.stop, len(indices))
 
-    def _vectors(self, network: Network, seen: Trace, read: dict[str, dict[SiteId, Readout]]) -> dict[Key, Tensor]:
-        found: dict[Key, Tensor] = {}
-        for block in range(len(network.blocks)):
-            for (update, part), vector in updates(seen, block).items():
-                found["vector", block, update, part] = vector
-                for which in self.gradients:
-                    for target in self.targets:
-                        for lens in read if which == "readout" else ("",):
-                            g = gradient_of(seen, read[lens], block, Combination(update, part, which, target, lens))
-                            if not isinstance(g, str):
-                                found[g.key] = g.direction
-        return found
-
-
-def _without_lens(probe: Alignment | Gain) -> Probe:
-    return replace(probe, lens=None, gradients=[g for g in probe.gradients if g != "readout"])
+    def _vectors(self, batch: Trace, readouts: dict[str, dict[SiteId, Readout]]) -> dict[Key, Tensor]:
+        vectors: dict[Key, Tensor] = {}
+        for block in range(len(batch.network.blocks)):
+            for (update, part), vector in updates(batch, block).items():
+                vectors["vector", block, update, part] = vector
+                for which, target in product(self.gradients, self.targets):
+                    for lens in readouts if which == "readout" else ("",):
+                        c = Combination(update, part, which, target, lens)
+                        taken = gradient_of(batch, readouts[lens], block, c)
+                        if not isinstance(taken, Reason):
+                            vectors[taken.key] = taken.direction
+        return vectors

@@ -1,0 +1,59 @@
+"""Why a row has no value: every code, with the sentence that a reader is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row has no value; a probe's own reason is one, too.
+
+    Attributes:
+        code: what programs compare.
+        sentence: what people read.
+    """
+
+    code: str
+    sentence: str
+
+
+SHAPE_CHANGES = Reason("shape_changes", "the block changes the state's shape")
+NO_BRANCH = Reason("no_branch", "no module puts out the branch alone")
+NO_READOUT = Reason("no_readout", "the readout does not fit the state's width; it takes a lens")
+NO_READOUT_OF_BOTH = Reason("no_readout_of_both", "the readout does not fit both states; it takes a lens")
+NO_TRANSLATOR = Reason("no_translator", "the lens has no translator for the state")
+NO_TRANSLATOR_OF_BOTH = Reason("no_translator_of_both", "the lens has no translator for both states")
+OTHER_WIDTH_AFTER = Reason("other_width_after", "the lens of the block's start does not fit the width of its end")
+OTHER_WIDTH_BEFORE = Reason("other_width_before", "the lens of the step's end does not fit the width of its start")
+OTHER_READOUT = Reason("other_readout", "the lens was fitted on another readout")
+IDENTICALLY_ZERO = Reason("identically_zero", "identically zero: the loss is least at the network's own distribution")
+NO_MEAN = Reason("no_mean", "no mean was calibrated")
+NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
+
+REASONS: dict[str, Reason] = {
+    reason.code: reason
+    for reason in (
+        SHAPE_CHANGES,
+        NO_BRANCH,
+        NO_READOUT,
+        NO_READOUT_OF_BOTH,
+        NO_TRANSLATOR,
+        NO_TRANSLATOR_OF_BOTH,
+        OTHER_WIDTH_AFTER,
+        OTHER_WIDTH_BEFORE,
+        OTHER_READOUT,
+        IDENTICALLY_ZERO,
+        NO_MEAN,
+        NO_SKIPS,
+    )
+}
+"""Code -> reason, of the project's own probes."""
+OTHER = "other"
+"""Code of a reason that was given as a sentence alone."""
+
+
+def reason_of(sentence: str) -> Reason:
+    """The reason that has this sentence; one of code "other" where none has it."""
+    by_sentence = {reason.sentence: reason for reason in REASONS.values()}
+    return by_sentence.get(sentence, Reason(OTHER, sentence))

@@ -1,0 +1,86 @@
+"""Estimators, reasons and nulls in files: what was written by an older itinf is read, what comes back is equal."""
+
+import json
+
+import pandas as pd
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+import itinf
+from itinf.results.estimators import _KINDS, Mean, estimator_json, estimator_of
+from itinf.results.reasons import REASONS, Reason, reason_of
+from itinf.results.sums import load_sums
+from tiny import opened, probed, study
+
+SPACED = {"own_n", "own_gain", "own_movement"}
+"""Roles that were written with a space."""
+
+
+def as_before(header):
+    """A header as an older itinf wrote it: kinds as words, reasons as sentences alone, no nulls."""
+    kinds = {kind.__name__: word for word, kind in _KINDS.items()}
+    for stage in header.values():
+        stage["missing"] = [[row, sentence] for row, sentence, _ in stage["missing"]]
+        del stage["nulls"]
+        for entry in stage["entries"]:
+            entry["kind"] = kinds[entry.pop("estimator")]
+            del entry["module"]
+            columns = entry["columns"].items()
+            entry["columns"] = {r.replace("_", " ") if r in SPACED else r: column for r, column in columns}
+    return header
+
+
+@pytest.mark.parametrize("kind", ["image", "token"])
+def test_files_of_an_older_itinf_are_read(kind, tmp_path):
+    run = study(kind, untrained=1)
+    path = run.save(tmp_path / "run") / "sums.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["itinf"])
+    words = {entry["estimator"] for stage in header.values() for entry in stage["entries"]}
+    assert words == {kind.__name__ for kind in _KINDS.values()}, "the study has every kind"
+    save_file(load_file(path), path, metadata={"itinf": json.dumps(as_before(header))})
+    stages = load_sums(path)
+    assert stages["observed"].entries == run.stages["observed"].entries
+    pd.testing.assert_frame_equal(itinf.ProbeResult(stages, run.manifest).table, run.table)
+
+
+def test_an_estimator_comes_back_from_plain_data():
+    for row, estimator in study("token").stages["observed"].entries.items():
+        assert estimator_of(json.loads(json.dumps(estimator_json(estimator)))) == estimator, row
+
+
+@pytest.mark.parametrize("columns", [{"sum": "a", "n": "b"}, {"n": "b", "other": "c"}])
+def test_other_columns_are_named(columns):
+    data = {"estimator": "Mean", "module": Mean.__module__, "columns": columns}
+    with pytest.raises(itinf.ItinfError, match=r"estimated by a Mean with the columns .*itinf\.results\.estimators"):
+        estimator_of(data)
+
+
+def test_no_name_of_a_file_is_looked_up_outside_the_estimators():
+    data = {"estimator": "system", "module": "os", "columns": {"n": "n|known"}}
+    with pytest.raises(
+        itinf.ItinfError, match=r"an estimator 'system', which the module 'os' defines\. Import it first"
+    ):
+        estimator_of(data)
+    data["module"] = "__main__"
+    with pytest.raises(itinf.ItinfError, match=r"the program or notebook that measured them defines\. Run its"):
+        estimator_of(data)
+
+
+def test_every_reason_has_a_code_and_a_sentence_of_its_own():
+    assert all(reason_of(reason.sentence) == reason == REASONS[code] for code, reason in REASONS.items())
+    assert reason_of("it was too cold") == Reason("other", "it was too cold")
+    table = pd.concat([study(kind).table for kind in ("image", "token")])
+    assert ((table.reason == "") == (table.reason_code == "")).all()
+    missing = table[table.reason != ""]
+    assert (missing.reason == [REASONS[code].sentence for code in missing.reason_code]).all()
+    assert set(missing.reason_code) == {"shape_changes", "no_readout", "no_readout_of_both"}
+
+
+def test_a_network_without_skips_says_so_by_code():
+    network, data = opened("image", 16)
+    network.gauge = None
+    run = probed(network, data, probes=[itinf.Alignment(forms=("gauge-fixed",))])
+    assert "no_skips" in set(run.table.reason_code) and run.stages["observed"].structure["skips"] is False
+    assert study("image").stages["observed"].structure["skips"] is True
