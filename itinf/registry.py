@@ -119,7 +119,7 @@ def dataset_options(source: str) -> list[str]:
         ItinfError: unknown name (with the nearest).
     """
     function, _ = _dataset_function(source)
-    return list(signature(function).parameters)[2:]
+    return list(inspect.signature(function).parameters)[2:]
 
 
 def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:

@@ -103,12 +103,16 @@ def lens_kind(name: str) -> LensKind:
     Raises:
         ItinfError: there is none (says which are near), or something is registered under it that is no such kind.
     """
-    for kind in BUILT_IN:
-        if kind.name == name:
-            return kind
-    if name not in names(GROUP):
+    built_in, added = {kind.name: kind for kind in BUILT_IN}, names(GROUP)
+    if name in built_in and name in added:
+        raise ItinfError(
+            f"{added[name]} is registered as the lens kind {name!r}, a built-in one. Give yours another name."
+        )
+    if name in built_in:
+        return built_in[name]
+    if name not in added:
         raise ItinfError(f"There is no lens of kind {name!r}. {nearest(str(name), lens_kind_names())}")
-    kind = opened(GROUP, name)
+    kind: Any = opened(GROUP, name)
     if not isinstance(kind, LensKind) or kind.name != name:
         raise ItinfError(
             f"What is registered as the lens kind {name!r} is {kind!r}; expected an itinf.LensKind of that name."
