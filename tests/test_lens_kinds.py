@@ -128,7 +128,7 @@ def test_a_kind_of_another_package_joins_by_entry_point(monkeypatch, network):
 
 def test_built_in_names_are_taken():
     register_lens_kind(replace(STIFF, name="tuned"))
-    with pytest.raises(ItinfError, match="'tuned', a built-in one. Give yours another name"):
+    with pytest.raises(ItinfError, match=r"'tuned', a built-in one. Give yours another name"):
         lens_kind("tuned")
     register_lens_kind(STIFF)
     again = replace(STIFF, summary="another")
