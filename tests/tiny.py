@@ -12,7 +12,7 @@ from itinf.data.dataset import IGNORED
 GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
 NAMES = [
-    "index",
+    "block_index",
     "measure",
     "statistic",
     "gradient",

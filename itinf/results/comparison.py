@@ -17,6 +17,7 @@ from ..statistics.intervals import interval
 from .estimators import estimate
 from .probe_result import ProbeResult
 from .row import Estimator
+from .schema import summaries_table
 from .transfer_result import TransferResult
 
 
@@ -37,13 +38,13 @@ class Comparison:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The rows of all runs, then of all transfers; ``depth`` is the axis they share."""
-        tables = [run.table for run in self.runs] + [moved.table for moved in self.transfers]
+        tables = [run.table for run in self.runs] + [one.table for one in self.transfers]
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def summaries(self) -> pd.DataFrame:
         """Of all transfers, see ``itinf.lenses.transfer.summaries``; without one an empty table."""
-        return pd.concat([pd.DataFrame(), *(found.summaries for found in self.transfers)], ignore_index=True)
+        return pd.concat([summaries_table([]), *(one.summaries for one in self.transfers)], ignore_index=True)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""
@@ -115,26 +116,26 @@ def compare(
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
     """Depths (L,) and estimates (L, 1 + B) of the one curve that fits."""
     stage = run.stages["observed"]
-    wanted = {"measure": measure, "null": "observed", "subset": "all", **fields}
-    found: list[Estimator] = []
+    choice = {"measure": measure, "null": "observed", "subset": "all", **fields}
+    entries: list[Estimator] = []
     for row, entry in stage.entries.items():
-        if entry.kind != "median" and all(getattr(row, k, None) == v for k, v in wanted.items()):
-            found.append(entry)
-    blocks = [e.row.block for e in found]
-    if not found or len(set(blocks)) < len(blocks):
+        if entry.kind != "median" and all(getattr(row, column, None) == value for column, value in choice.items()):
+            entries.append(entry)
+    blocks = [e.row.block for e in entries]
+    if not entries or len(set(blocks)) < len(blocks):
         differing = sorted(
             {
                 (e.row.statistic, e.row.gradient, e.row.update, e.row.part, e.row.form, e.row.target, e.row.unit)
-                for e in found
+                for e in entries
             }
         )
         raise ItinfError(
-            f"{run.name}: {wanted} picks {'no row' if not found else 'several curves'}; "
+            f"{run.name}: {choice} picks {'no row' if not entries else 'several curves'}; "
             f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"
         )
-    found.sort(key=lambda e: e.row.block)
+    entries.sort(key=lambda e: e.row.block)
     total = len(stage.structure["blocks"])
-    return np.array([e.row.block / total for e in found]), np.stack([estimate(e, stage.sums) for e in found])
+    return np.array([e.row.block / total for e in entries]), np.stack([estimate(e, stage.sums) for e in entries])
 
 
 def _interpolate(at: Array, depths: Array, values: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 class Row:
     """What a number is: one row of the results table, before it has a value.
 
-    Attributes are the columns of the table of the same names; ``block`` counts from 1.
+    Attributes are the columns of the table of the same names; ``block`` is its ``block_index``, from 1 to L.
     """
 
     measure: str
@@ -25,7 +25,7 @@ class Row:
     subset: str = "all"
     null: str = "observed"
     lens: str = ""
-    fitted_at: str = ""
+    fitted_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,15 @@ class Estimator:
 
 
 def estimator_json(entry: Estimator) -> dict[str, Any]:
-    """An entry as plain data, for a file."""
+    """An estimator as plain data, for a file."""
     return {"row": entry.row.__dict__, "kind": entry.kind, "columns": entry.columns}
 
 
 def estimator_of(data: dict[str, Any]) -> Estimator:
-    """The inverse of ``entry_json``."""
-    return Estimator(Row(**data["row"]), data["kind"], data["columns"])
+    """The inverse of ``estimator_json``."""
+    return Estimator(row_of(data["row"]), data["kind"], data["columns"])
+
+
+def row_of(data: dict[str, Any]) -> Row:
+    """The row of a file; files of schema 1 have "" for ``fitted_at``."""
+    return Row(**{**data, "fitted_at": None if data["fitted_at"] == "" else data["fitted_at"]})

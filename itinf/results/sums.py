@@ -17,7 +17,7 @@ from ..files import write_bytes
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import Histograms
 from .recorder import Recorder
-from .row import Estimator, Row, estimator_json, estimator_of
+from .row import Estimator, Row, estimator_json, estimator_of, row_of
 
 KNOWN = "n|known"
 """The column that counts units with a target; every study has it."""
@@ -102,7 +102,7 @@ def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
         sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
         histograms=Histograms(list(meaning["histograms"])),
         entries={e.row: e for e in map(estimator_of, meaning["entries"])},
-        missing={Row(**row): reason for row, reason in meaning["missing"]},
+        missing={row_of(row): reason for row, reason in meaning["missing"]},
         structure=meaning["structure"],
     )
 

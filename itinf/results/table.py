@@ -14,41 +14,8 @@ from ..statistics.bootstrap import Array
 from ..statistics.intervals import interval, simultaneous_band
 from .estimators import counts, error, estimate, own_estimate
 from .row import Estimator, Row
+from .schema import SCHEMA, results_table
 from .sums import StudySums
-
-SCHEMA = 1
-
-COLUMNS = [
-    "schema",
-    "model",
-    "modality",
-    "block",
-    "index",
-    "depth",
-    "part",
-    "segment",
-    "lens",
-    "fitted_at",
-    "measure",
-    "statistic",
-    "gradient",
-    "update",
-    "form",
-    "target",
-    "subset",
-    "null",
-    "null_seed",
-    "unit",
-    "mean",
-    "lo",
-    "hi",
-    "band_lo",
-    "band_hi",
-    "n_units",
-    "n_missing",
-    "n_clusters",
-    "reason",
-]
 
 
 def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
@@ -58,7 +25,7 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
 
     Returns:
-        The columns of ``COLUMNS``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
+        The columns of ``itinf.results.schema.DTYPES``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
         interval, band_lo and band_hi a band that holds all blocks at once. A measure ending in
         ``_effect`` is observed − null with its own paired interval. Missing rows have a ``reason``.
     """
@@ -71,7 +38,7 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
                 r | {"null": kind, "null_seed": int(seed)} for r in made if r["null"] == "observed" and not r["reason"]
             ]
         rows += made
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 def _rows(stage: StudySums) -> list[dict[str, Any]]:
@@ -119,14 +86,16 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
         "model": structure["model"],
         "modality": structure["modality"],
         "block": structure["blocks"][place],
-        "index": row.block,
+        "block_index": row.block,
+        "state": "",
+        "state_index": None,
         "depth": row.block / len(structure["blocks"]),
         "segment": structure["segments"][place],
-        "null_seed": -1,
+        "null_seed": None,
         "band_lo": math.nan,
         "band_hi": math.nan,
         "n_units": units,
-        "n_missing": 0 if pairs or row.subset != "all" else total - units,
+        "n_missing": None if pairs or row.subset != "all" else total - units,
         "n_clusters": clusters,
         "reason": "",
     }

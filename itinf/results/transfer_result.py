@@ -13,6 +13,7 @@ from ..errors import ItinfError
 from ..files import write_bytes, write_text
 from ..registry import draw
 from .manifest import MANIFEST, MEASURES, read_manifest
+from .schema import upgrade
 
 SUMMARIES = "summaries.parquet"
 
@@ -44,10 +45,11 @@ class TransferResult:
     def as_null(self, null: str, seed: int) -> TransferResult:
         """The same as rows of a null, such as "untrained"; its own nulls are left out."""
 
-        def said(rows: pd.DataFrame) -> pd.DataFrame:
-            return rows[rows["null"] == "observed"].assign(null=null, null_seed=seed)
+        def of_null(rows: pd.DataFrame) -> pd.DataFrame:
+            observed = rows[rows["null"] == "observed"]
+            return observed.assign(null=null, null_seed=seed).astype({"null_seed": rows["null_seed"].dtype})
 
-        return replace(self, table=said(self.table), summaries=said(self.summaries))
+        return replace(self, table=of_null(self.table), summaries=of_null(self.summaries))
 
     def save(self, folder: str | Path) -> Path:
         """Writes table, summaries and manifest, each atomically; the manifest comes last."""
@@ -59,7 +61,7 @@ class TransferResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> TransferResult:
-        """Reads a finished folder.
+        """Reads a finished folder, also one of schema 1.
 
         Raises:
             ItinfError: it holds no finished transfer.
@@ -67,7 +69,8 @@ class TransferResult:
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete") or "lens" not in manifest:
             raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
-        return cls(pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), manifest)
+        table, summaries = (upgrade(pd.read_parquet(Path(folder) / name)) for name in (MEASURES, SUMMARIES))
+        return cls(table, summaries, manifest)
 
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]

@@ -21,8 +21,8 @@ from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..results.probe_result import ProbeResult
+from ..results.schema import SCHEMA
 from ..results.sums import StudySums
-from ..results.table import SCHEMA
 from ..statistics.bootstrap import Sums
 from .checkpoint import Checkpoint
 from .distributed import ProcessGroup, all_reduce, process_group

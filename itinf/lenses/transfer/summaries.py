@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from ...results.schema import summaries_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
 from .cells import LEFT_OUT, Cell
@@ -16,22 +17,6 @@ from .retention import Retention, diagonal_cells
 from .scores import TARGETS
 from .table import About
 
-COLUMNS = (
-    "model",
-    "measure",
-    "lens",
-    "form",
-    "target",
-    "null",
-    "null_seed",
-    "direction",
-    "distance",
-    "share",
-    "mean",
-    "lo",
-    "hi",
-    "cells",
-)
 Of = Callable[[Cell], Array | None]
 
 
@@ -56,14 +41,21 @@ def summaries(about: About, grid: TransferMatrix) -> pd.DataFrame:
         for form in dict.fromkeys(read.form for read in grid.reads):
             moved = [read for read in grid.reads if read.off_diagonal and read.form == form]
             cells = {(r.fitted_at, r.at): found for r in moved if (found := of(r)) is not None}
-            about_form = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": -1} if moved else {}
+            about_form = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": None} if moved else {}
             rows += [said | about_form | row for row in _by_distance(grid, cells)]
         for null, seed in dict.fromkeys((r.null, r.seed) for r in grid.reads if r.lens == LEFT_OUT):
             reads = [r for r in grid.reads if (r.lens, r.null, r.seed) == (LEFT_OUT, null, seed)]
             some = [found for r in reads if (found := of(r)) is not None]
-            about_lens = {"lens": LEFT_OUT, "form": "", "null": null, "null_seed": seed, "distance": 0, "share": 0.0}
+            about_lens = {
+                "lens": LEFT_OUT,
+                "form": "",
+                "null": null,
+                "null_seed": None if seed < 0 else seed,
+                "distance": 0,
+                "share": 0.0,
+            }
             rows += [said | about_lens | {"direction": "one lens"} | _mean(grid, some)] if some else []
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return summaries_table(rows)
 
 
 def _kept(retention: Retention) -> Of:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks.trace import Target
-from ...results.table import COLUMNS, SCHEMA
+from ...results.schema import DTYPES, SCHEMA, results_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import MIN_CLUSTERS, interval
 from .cells import Cell
@@ -33,8 +33,8 @@ class About(Protocol):
 def transfer_table(about: About, grid: TransferMatrix) -> pd.DataFrame:
     """One row per number, in the columns of every results table; losses in bits per unit.
 
-    ``index`` numbers the states (0 before the first block), ``fitted_at`` the state a lens was fitted
-    at, "" for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
+    Every row is about a state: ``state_index`` is the one that is read, ``fitted_at`` the one its lens was fitted
+    at, missing for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
     """
     own = diagonal_cells(grid)
     kept = {target: Retention(grid, target) for target in TARGETS}
@@ -52,7 +52,7 @@ def transfer_table(about: About, grid: TransferMatrix) -> pd.DataFrame:
             for measure, raw in (("retention", False), ("raw_retention", True)):
                 found, why = kept[target].of(read, raw)
                 rows.append(_row(about, grid, read, measure, found, target, "ratio", why))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 def _quality(grid: TransferMatrix, read: Cell) -> Iterator[tuple[str, Array, Target]]:
@@ -85,23 +85,24 @@ def _row(
 ) -> dict[str, Any]:
     place = grid.sites[read.at]
     lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, grid.clusters)
-    return dict.fromkeys(COLUMNS, "") | {
+    return dict.fromkeys(DTYPES, "") | {
         "schema": SCHEMA,
         "model": about.name,
         "modality": about.modality,
-        "block": place.name,
-        "index": read.at,
+        "block_index": None,
+        "state": place.name,
+        "state_index": read.at,
         "depth": place.depth,
         "segment": place.segment,
         "lens": read.lens,
-        "fitted_at": "" if read.fitted_at < 0 else str(read.fitted_at),
+        "fitted_at": None if read.fitted_at < 0 else read.fitted_at,
         "measure": measure,
         "statistic": statistic,
         "form": read.form,
         "target": target,
         "subset": "all",
         "null": read.null,
-        "null_seed": read.seed,
+        "null_seed": None if read.seed < 0 else read.seed,
         "unit": about.unit,
         "mean": math.nan if estimate is None else float(estimate[0]),
         "lo": lo,

@@ -13,7 +13,7 @@ from ...errors import ItinfError, TooFewError
 from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.manifest import difference, read_manifest
-from ...results.table import SCHEMA
+from ...results.schema import SCHEMA
 from ...results.transfer_result import IDENTITY, TransferResult
 from ..lens import Lens
 from .cells import cells_of
