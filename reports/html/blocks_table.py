@@ -149,5 +149,5 @@ def _measures(rows: pd.DataFrame, with_form: bool) -> str:
     for r in rows.itertuples():
         words = (r.form if with_form else "", r.measure, r.lens and f"under lens {r.lens}")
         gradients.setdefault(" ".join(filter(None, words)).replace("_", " "), set()).add(str(r.gradient))
-    names = {name: ", ".join(sorted(given - {""})) for name, given in gradients.items()}
+    names = {name: ", ".join(sorted(listed - {""})) for name, listed in gradients.items()}
     return ", ".join(f"{name} [{listed}]" if listed else name for name, listed in sorted(names.items()))
