@@ -1,4 +1,4 @@
-"""How measures and their conventions are written on an axis."""
+"""Names of measures, conventions, lenses and nulls, and how axes and the page write them."""
 
 from __future__ import annotations
 
@@ -24,26 +24,11 @@ PREDICTION = {
     "prediction_movement": ("movement", "K, bits per unit"),
     "efficiency": ("efficiency", "ΣG / (|ΣG| + ΣK)"),
 }
+LOGIT, SHARED, LEFT_OUT = "logit", "shared", "shared, left out"
+"""Lenses that are one map for several states."""
 OWN_LENSES = ("affine", "tuned")
-"""Kinds of lens of which every state has its own."""
-SHARED, LEFT_OUT = "shared", "shared, left out"
+"""Lenses of which every state has its own, for rows about blocks: these do not say where their lens was fitted."""
 MATCHED, ROTATED, UNTRAINED = "gauge-matched", "rotated", "untrained"
-OF_STATES = (
-    "lens_loss",
-    "lens_kl",
-    "lens_entropy",
-    "lens_agreement",
-    "lens_accuracy",
-    "lens_calibration_error",
-    "lens_marginal_bias",
-    "prediction_depth",
-    "readable",
-    "transfer_penalty",
-    "transfer_kl",
-    "retention",
-    "raw_retention",
-)
-"""Measures whose ``index`` numbers states, 0 before the first block, not blocks."""
 NO_SKIPS = "no_skips"
 """Code of the reason for which a network without skips has no gauge-fixed form."""
 
@@ -51,8 +36,8 @@ NO_SKIPS = "no_skips"
 def cosine(kind: str, gradient: str) -> str:
     """The cosine of a kind of update with a named gradient.
 
-    A branch or part meets its `output` gradient at the sum where it is added, before any ReLU, and the
-    others at the state it is added to, which for a part need not be the block's.
+    The `output` gradient of a branch or part is taken at the sum where it is added, before any ReLU. The other
+    gradients are taken at the state it is added to; for a part this need not be the block's.
     """
     formula = GRADIENTS.get(gradient, "−gradient")
     if kind != "update" and gradient == "output":
@@ -62,8 +47,11 @@ def cosine(kind: str, gradient: str) -> str:
     return f"cos({kind}, {formula})"
 
 
-def said(**convention: str) -> str:
-    """Columns and their values as "form: raw, target: label"; what is "" does not apply, subset "all" is understood."""
+def convention(**columns: str) -> str:
+    """Columns and their values as "form: raw, target: label".
+
+    Columns that are "" do not apply and are left out; so is subset "all".
+    """
     return ", ".join(
-        f"{column}: {value}" for column, value in convention.items() if value and (column, value) != ("subset", "all")
+        f"{column}: {value}" for column, value in columns.items() if value and (column, value) != ("subset", "all")
     )

@@ -26,12 +26,17 @@ class Estimate(NamedTuple):
         return Estimate(self.mean - other.mean, math.hypot(self.half, other.half))
 
     def text(self, sign: bool = False, most: int = 3) -> str:
-        """With as many decimals as give the half-width two digits, or more than ``most`` for its first; else 3."""
+        """As "0.512 ± 0.034"; without an interval three decimals.
+
+        Args:
+            sign: a plus sign for positive numbers.
+            most: decimals, at most; more only where the half-width would otherwise have no digit at all.
+        """
         write = signed if sign else number
         if math.isnan(self.half):
             return write(self.mean, 3)
-        wanted = places(self.half)
-        decimals = min(wanted, max(most, wanted - 1)) if self.half > 0 else wanted
+        two_digits = places(self.half)
+        decimals = min(two_digits, max(most, two_digits - 1)) if self.half > 0 else two_digits
         return f"{write(self.mean, decimals)} ± {self.half:.{decimals}f}"
 
 
@@ -54,3 +59,13 @@ def signed(value: float, places: int = 3) -> str:
 def number(value: float, places: int = 3) -> str:
     """A number; zero has no sign."""
     return f"{value:z.{places}f}".replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """As "1 block" or "3 blocks"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def sides(above: int, below: int, total: int, noun: str) -> str:
+    """How many differences from a null have an interval above or below zero: "14 of 16 blocks above the null, 1 below"."""
+    return f"{above} of {counted(total, noun)} above the null" + (f", {below} below" if below else "")

@@ -1,4 +1,4 @@
-"""Choosing the rows of a results table that one figure, and one line in it, shows."""
+"""Choosing the rows of a results table that one figure shows, and that one line in it shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from itinf.errors import ItinfError, nearest
 
-from .labels import OF_STATES
+from .labels import OWN_LENSES, SHARED
 
 CONVENTION = (
     "unit",
@@ -27,7 +27,8 @@ CONVENTION = (
 )
 COLUMNS = (
     "model",
-    "index",
+    "block_index",
+    "state_index",
     "depth",
     "segment",
     "mean",
@@ -43,20 +44,20 @@ COLUMNS = (
 _KIND_ORDER = ("update", "branch", "attention", "mlp")
 
 
-def select_rows(table: pd.DataFrame, measures: Collection[str], **wanted: str | None) -> pd.DataFrame:
+def select_rows(table: pd.DataFrame, measures: Collection[str], **values: str | None) -> pd.DataFrame:
     """The rows of some measures under some conventions.
 
     Args:
         table: a results table, one row per number.
         measures: at least one of them must be there.
-        **wanted: column -> value; None keeps every value. Rows where the column is "" are kept: it
+        **values: column -> value; None keeps every value. Rows where the column is "" are kept: it
             does not apply to them. ``kind`` is the part's name, or "update" or "branch".
 
     Returns:
         A copy with the column ``kind`` added.
 
     Raises:
-        ItinfError: a column, the measures, or a wanted value is missing.
+        ItinfError: a column, the measures, or one of ``values`` is missing.
     """
     if lacking := [c for c in COLUMNS if c not in table.columns]:
         raise ItinfError(
@@ -64,12 +65,12 @@ def select_rows(table: pd.DataFrame, measures: Collection[str], **wanted: str | 
         )
     rows = table[table["measure"].isin(list(measures))]
     if rows.empty:
-        held = ", ".join(sorted(table["measure"].unique())) or "nothing: it is empty"
+        present = ", ".join(sorted(table["measure"].unique())) or "nothing: it is empty"
         raise ItinfError(
-            f"The table has no rows of {' or '.join(measures)}; it holds {held}. Run the probe that measures it."
+            f"The table has no rows of {' or '.join(measures)}; it holds {present}. Run the probe that measures it."
         )
     rows = rows.assign(kind=rows["part"].where(rows["part"] != "", rows["update"]))
-    for column, value in wanted.items():
+    for column, value in values.items():
         if value is not None:
             require(rows, column, value)
             rows = rows[rows[column].isin([value, ""])]
@@ -77,22 +78,45 @@ def select_rows(table: pd.DataFrame, measures: Collection[str], **wanted: str | 
 
 
 def require(rows: pd.DataFrame, column: str, value: str) -> None:
-    """Raises ItinfError where ``value`` is not among a column's values; a column of "" only takes any value."""
+    """Checks that a column has a value; a column that is "" in every row takes any.
+
+    Raises:
+        ItinfError: it has others, and not this one.
+    """
     known = set(rows[column]) - {""}
     if known and value not in known:
         measure = rows["measure"].iloc[0]
         raise ItinfError(f"The table has no {measure} rows with {column} {value!r}. {nearest(value, known)}")
 
 
-def merged(forms: Iterable[str], most: int) -> int:
-    """Steps of the finest form "merged to N" with at most so many, 0 where there is none."""
-    found = (int(form.rpartition(" ")[2]) for form in forms if form.startswith("merged to "))
-    return max((number for number in found if number <= most), default=0)
+def about_blocks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows about blocks."""
+    return rows[rows["block_index"].notna()]
 
 
-def of_blocks(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose ``index`` numbers blocks; those of lenses and their transfer number states."""
-    return table[~table["measure"].isin(OF_STATES)]
+def about_states(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows about states: those of lenses and their transfer."""
+    return rows[rows["state_index"].notna()]
+
+
+def fitted_at_one_state(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of lenses that were fitted at one state, wherever they read."""
+    return rows[rows["fitted_at"].notna()]
+
+
+def is_own_lens(rows: pd.DataFrame) -> pd.Series:
+    """For each row, whether a state is read by the lens that was fitted there."""
+    return rows["fitted_at"].notna() & (rows["fitted_at"] == rows["state_index"]).fillna(False)
+
+
+def own_lens(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows in which a state is read by the lens that was fitted there."""
+    return rows[is_own_lens(rows)]
+
+
+def through_lenses(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows about blocks whose predictions are read through the shared lens or through own lenses."""
+    return about_blocks(rows[rows["lens"].isin([SHARED, *OWN_LENSES])])
 
 
 def kinds(rows: pd.DataFrame) -> list[str]:
@@ -102,43 +126,58 @@ def kinds(rows: pd.DataFrame) -> list[str]:
     )
 
 
+def most_steps(forms: Iterable[str], limit: int) -> int:
+    """The largest N of the forms "merged to N" that is at most ``limit``, 0 where there is none."""
+    counts = (int(form.rpartition(" ")[2]) for form in forms if form.startswith("merged to "))
+    return max((count for count in counts if count <= limit), default=0)
+
+
+def number_of_blocks(rows: pd.DataFrame) -> int:
+    """Blocks of the network; ``rows`` are about blocks of one model."""
+    return round(float((rows["block_index"] / rows["depth"]).max()))
+
+
 def curve(rows: pd.DataFrame, relative: bool) -> pd.DataFrame:
     """One row per block in order of depth, with columns ``x`` and ``width`` (of one block on that axis).
 
     Args:
-        rows: of one model and one convention.
-        relative: x is the relative depth index/L; else the block's index.
+        rows: about blocks, of one model and one convention.
+        relative: x is the relative depth block_index / L; else the block's index.
 
     Raises:
         ItinfError: several rows stand for one block.
     """
-    if rows["index"].duplicated().any():
-        varying = {c: sorted(map(str, rows[c].unique())) for c in CONVENTION if rows[c].nunique() > 1}
-        held = "; ".join(f"{column}: {', '.join(values)}" for column, values in varying.items())
-        advice = "Choose one first: table[table[COLUMN] == VALUE]." if held else "Use table.drop_duplicates()."
+    if rows["block_index"].duplicated().any():
+        varying = {c: sorted(map(_word, rows[c].unique())) for c in CONVENTION if rows[c].nunique(dropna=False) > 1}
+        differences = "; ".join(f"{column}: {', '.join(values)}" for column, values in varying.items())
+        advice = "Choose one first: table[table[COLUMN] == VALUE]." if differences else "Use table.drop_duplicates()."
         raise ItinfError(
             f"{rows['model'].iloc[0]}: several {rows['measure'].iloc[0]} rows stand for one block"
-            f"{f' and differ in {held}' if held else ''}. {advice}"
+            f"{f' and differ in {differences}' if differences else ''}. {advice}"
         )
-    depth = round((rows["index"] / rows["depth"]).max())
-    found = rows.set_index("index").reindex(range(1, depth + 1))
-    found["reason"] = found["reason"].where(found["measure"].notna(), "no row in the table")
+    depth = number_of_blocks(rows)
+    blocks = rows.set_index(rows["block_index"].astype(int)).reindex(range(1, depth + 1))
+    blocks["reason"] = blocks["reason"].where(blocks["measure"].notna(), "no row in the table")
     scale = 1 / depth if relative else 1.0
-    return found.assign(x=found.index * scale, width=scale)
+    return blocks.assign(x=blocks.index * scale, width=scale)
 
 
-def undefined(found: pd.DataFrame) -> str:
-    """What is missing, in words, or ""; ``found`` comes from ``line``."""
-    missing = found[found["mean"].isna()]
+def undefined(blocks: pd.DataFrame) -> str:
+    """What is missing, in words, or ""; ``blocks`` come from ``curve``."""
+    missing = blocks[blocks["mean"].isna()]
     reasons = missing["reason"].replace("", "no reason recorded").value_counts()
-    each = [f"{count} of {len(found)} blocks: {reason}" for reason, count in reasons.items()]
-    return f"undefined for {'; '.join(each)}" if each else ""
+    counts = [f"{count} of {len(blocks)} blocks: {reason}" for reason, count in reasons.items()]
+    return f"undefined for {'; '.join(counts)}" if counts else ""
 
 
 def boundaries(rows: pd.DataFrame, relative: bool) -> list[float]:
-    """Where on the x axis one segment ends and the next begins; ``rows`` are of one model."""
-    blocks = rows.drop_duplicates("index").sort_values("index")
-    depth = round((blocks["index"] / blocks["depth"]).max())
-    scale = 1 / depth if relative else 1.0
+    """Where on the x axis one segment ends and the next begins; ``rows`` are about blocks of one model."""
+    blocks = rows.drop_duplicates("block_index").sort_values("block_index")
+    scale = 1 / number_of_blocks(blocks) if relative else 1.0
     change = blocks["segment"].diff().fillna(0) != 0
-    return [(index - 0.5) * scale for index in blocks.loc[change, "index"]]
+    return [(index - 0.5) * scale for index in blocks.loc[change, "block_index"]]
+
+
+def _word(value: object) -> str:
+    """A value of a column, in words."""
+    return "none" if pd.isna(value) else str(value)

@@ -158,8 +158,8 @@ class Judged:
     def row(self, measure: str, lens: str, at: int, fitted_at: int | None = None, **where: object) -> pd.Series:
         """One row; ``where`` names other columns than target "label", if there is one, no null and no form."""
         t = self.table
-        rows = t[(t.measure == measure) & (t.lens == lens) & (t["index"] == at)]
-        rows = rows[rows.fitted_at == ("" if fitted_at is None else str(fitted_at))]
+        rows = t[(t.measure == measure) & (t.lens == lens) & (t.state_index == at)]
+        rows = rows[rows.fitted_at.isna() if fitted_at is None else rows.fitted_at == fitted_at]
         named: dict[str, object] = {"null": "observed", "form": ""} | where
         if "target" not in where and rows.target.nunique() > 1:
             named["target"] = "label"

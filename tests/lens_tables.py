@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from itinf.results.table import COLUMNS
+from itinf.results.schema import results_table, summaries_table
+from tables import BLANK
 
 NAN = float("nan")
 LITTLE = "own lens tells under 5 % of what the last state's tells"
@@ -21,11 +22,10 @@ def read(model: str, segments: list[int], **said: Any) -> Callable[..., dict[str
     last = len(segments) - 1
 
     def row(measure: str, at: int, mean: float, half: float = HALF, **convention: Any) -> dict[str, Any]:
-        return dict.fromkeys(COLUMNS, "") | {
-            "schema": 1, "model": model, "modality": "image", "block": f"state {at}", "index": at, "depth": at / last,
-            "segment": segments[at], "measure": measure, "statistic": "mean", "target": "label", "subset": "all",
-            "null": "observed", "null_seed": -1, "unit": "image", "mean": mean, "lo": mean - half, "hi": mean + half,
-            "band_lo": NAN, "band_hi": NAN, "n_units": 500, "n_missing": 0, "n_clusters": 500,
+        return BLANK | {
+            "model": model, "modality": "image", "state": f"state {at}", "state_index": at, "depth": at / last,
+            "segment": segments[at], "measure": measure, "unit": "image", "mean": mean, "lo": mean - half,
+            "hi": mean + half, "n_units": 500, "n_clusters": 500,
         } | said | convention  # fmt: skip
 
     return row
@@ -65,10 +65,10 @@ def moved(
     ):
         if (form and not matched) or (null == "untrained" and not untrained):
             continue
-        way = {"null": null, "null_seed": 0 if null == "untrained" else -1, "form": form, "target": target}
+        way = {"null": null, "null_seed": 0 if null == "untrained" else None, "form": form, "target": target}
         cells = known.setdefault((null, form, target), {})
         for i, j in pairs:
-            own = {"lens": "affine", "fitted_at": str(i)} | way
+            own = {"lens": "affine", "fitted_at": i} | way
             if i == j and form:
                 continue
             lost = j in missing and null == "observed"
@@ -87,15 +87,15 @@ def moved(
         for place, measure in enumerate(QUALITIES):
             for lens, share in (("affine", 1), ("logit", 4), ("shared", 2), ("shared, left out", 3)):
                 if lens in ("affine", "logit") or j in alike:
-                    fitted = str(j) if lens == "affine" else ""
+                    fitted = j if lens == "affine" else None
                     rows.append(row(measure, j, share / (1 + j + place), lens=lens, fitted_at=fitted, target="model"))
             if untrained:
-                rows.append(row(measure, j, 0.25 + place, lens="affine", fitted_at=str(j), null="untrained",
+                rows.append(row(measure, j, 0.25 + place, lens="affine", fitted_at=j, null="untrained",
                                 null_seed=0, n_units=900))  # fmt: skip
-    one: dict[tuple[str, int, str], list[float]] = {}
+    one: dict[tuple[str, int | None, str], list[float]] = {}
     for j in alike:
         for null, seed, target, value in (
-            ("observed", -1, "label", 0.5 + 0.1 * j), ("observed", -1, "model", 0.4 + 0.1 * j),
+            ("observed", None, "label", 0.5 + 0.1 * j), ("observed", None, "model", 0.4 + 0.1 * j),
             ("rotated", 1, "label", 0.01 * j), ("untrained", 0, "model", 0.3 + 0.01 * j),
         ):  # fmt: skip
             if null == "untrained" and not untrained:
@@ -105,13 +105,13 @@ def moved(
                             target=target, reason=LITTLE if lost else ""))  # fmt: skip
             one.setdefault((null, seed, target), []).extend([] if lost else [value])
     depth = {j: j / (len(segments) - 1) for j in states}
-    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(list(_summaries(model, known, one, depth)))
+    return results_table(rows), summaries_table(_summaries(model, known, one, depth))
 
 
 def _summaries(
     model: str,
     known: dict[tuple[str, str, str], dict[tuple[int, int], float]],
-    one: dict[tuple[str, int, str], list[float]],
+    one: dict[tuple[str, int | None, str], list[float]],
     depth: dict[int, float],
 ) -> Iterator[dict[str, object]]:
     for (null, form, target), cells in known.items():
@@ -129,7 +129,7 @@ def _summaries(
                 for direction, mean in (("both", value), ("forward − backward", 0.25)):
                     yield {
                         "model": model, "measure": measure, "lens": "affine", "form": form, "target": label,
-                        "null": null, "null_seed": 0 if null == "untrained" else -1, "direction": direction,
+                        "null": null, "null_seed": 0 if null == "untrained" else None, "direction": direction,
                         "distance": distance, "share": np.mean([abs(depth[i] - depth[j]) for i, j in here]),
                         "mean": mean, "lo": mean - HALF, "hi": mean + HALF, "cells": len(here),
                     }  # fmt: skip

@@ -28,7 +28,7 @@ def test_the_arrows_point_one_way():
         ("itinf/data/clusters.py", "from ..networks.network import Network"),
         ("itinf/results/table.py", "from ..networks.trace import Trace"),
         ("itinf/cli/app.py", "import vision.glyphs"),
-        ("reports/rows.py", "from itinf.results.table import COLUMNS"),
+        ("reports/rows.py", "from itinf.results.table import MEASURES"),
         ("vision/glyphs.py", "import language.text"),
     ],
 )

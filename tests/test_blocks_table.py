@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itinf.results.table import COLUMNS
+from itinf.results.schema import results_table
 from reports.html.blocks_table import Cell, blocks, headlines, undefined
+from tables import BLANK
 
 NAN = float("nan")
 SHAPE, WIDTH = "the block changes the state's shape", "the readout does not fit the state's width; it takes a lens"
@@ -20,11 +21,10 @@ OUTPUT, READOUT = {"update": "update", "gradient": "output"}, {"update": "update
 
 def row(measure: str, index: int, mean: float, half: float = NAN, depth: int = 5, **convention: Any) -> dict[str, Any]:
     """One row of an observed mean over all units, label as target."""
-    return dict.fromkeys(COLUMNS, "") | {
-        "schema": 1, "model": "net", "modality": "image", "block": f"layer.{index}", "index": index,
-        "depth": index / depth, "segment": 0, "measure": measure, "statistic": "mean", "target": "label",
-        "subset": "all", "null": "observed", "null_seed": -1, "unit": "image", "mean": mean, "lo": mean - half,
-        "hi": mean + half, "band_lo": NAN, "band_hi": NAN, "n_units": 500, "n_missing": 0, "n_clusters": 500,
+    return BLANK | {
+        "model": "net", "modality": "image", "block": f"layer.{index}", "block_index": index, "depth": index / depth,
+        "measure": measure, "unit": "image", "mean": mean, "lo": mean - half, "hi": mean + half, "n_units": 500,
+        "n_clusters": 500,
     } | convention  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def lost(measure: str, index: int, reason: str, **convention: Any) -> dict[str, 
 
 
 def table(*rows: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=COLUMNS)
+    return results_table(rows)
 
 
 def cells(rows: pd.DataFrame) -> dict[str, list[Cell]]:
@@ -54,7 +54,7 @@ def test_blocks_count_by_the_side_of_zero_their_interval_lies_on() -> None:
     parts = [r | {"update": "part", "part": "mlp", "mean": 9.0, "lo": 8.0, "hi": 10.0} for r in rows]
     model = [r | {"target": "model", "mean": 9.0, "lo": 8.0, "hi": 10.0} for r in rows]
     (found,) = headlines(table(*performance(), *other, *parts, *model, *rows))
-    assert found.counts[0] == "2 up, 1 down, of 5"
+    assert found.counts[0] == "2 of 5 blocks above the null, 1 below"
 
 
 def test_a_count_says_whether_it_is_undefined_unmeasured_or_without_intervals() -> None:
@@ -196,9 +196,11 @@ def test_rows_of_states_change_nothing_of_what_is_said_of_blocks() -> None:
     """Lenses number states from 0 before the first block, and there are more of them than blocks."""
     effects = [row("descent_share_effect", i, 0.3, 0.1, null="pairing", **OUTPUT) for i in range(1, 6)]
     rows = [*performance(), *effects, lost("alignment", 4, SHAPE, form="raw", **OUTPUT)]
+    about = {"block": "", "block_index": None, "state": "a state"}
     states = [row("retention", 0, 0.5, 0.1, depth=6, lens="affine", statistic="ratio")]
     states += [lost("retention", i, "too little", depth=6, lens="shared", statistic="ratio") for i in range(8)]
     states += [row("lens_kl", i, 0.5, 0.1, depth=6, target="model", lens="affine") for i in range(8)]
+    states = [state | about | {"state_index": state["block_index"]} for state in states]
     alone, beside = table(*rows), table(*states, *rows)
     for said in (headlines, blocks, undefined):
         assert said(beside) == said(alone)

@@ -15,7 +15,7 @@ CALIBRATION = 9
 MEASURED = ("alignment", "alignment_effect", "descent_share", "update_norm", "first_order_gain", "realised_gain")
 STEPS = ("prediction_gain", "prediction_movement", "efficiency")
 MEASURED += (*STEPS, *(f"{step}_effect" for step in STEPS), "accuracy", "loss")
-NAMES = ["index", "measure", "statistic", "gradient", "update", "part", "form", "null", "unit"]
+NAMES = ["block_index", "measure", "statistic", "gradient", "update", "part", "form", "null", "unit"]
 PLAIN = {"statistic": "mean", "gradient": "", "update": "", "part": "", "form": "", "null": "observed"}
 BESIDES = {"order-shuffled", "isotropic"}  # nulls whose answers are known elsewhere
 
@@ -103,7 +103,7 @@ def meetings(kind, seen, calibration, members, pairs, partner):
     means, deviations = calibration
     found, bases = seen.meetings()
     for (l, update, part, which), m in found.items():
-        where = {"index": l + 1, "gradient": which, "update": update, "part": part, "unit": kind}
+        where = {"block_index": l + 1, "gradient": which, "update": update, "part": part, "unit": kind}
         width = seen.states[l + 1].shape[1]
         for form, d, g in forms(kind, m, means[l, update, part, which], deviations.get(width)):
             values, effects = alignment(d, g, m.scale, known, pairs, partner)
@@ -123,7 +123,7 @@ def meetings(kind, seen, calibration, members, pairs, partner):
         table = dots(m.update, m.gradient)
         yield named(where, measure="first_order_gain", null="pairing"), mean([-table[u][k] for u, k in pairs])
     for (l, update, part), base in bases.items():
-        where = {"index": l + 1, "update": update, "part": part, "unit": kind}
+        where = {"block_index": l + 1, "update": update, "part": part, "unit": kind}
         size = found[l, update, part, "output"].update.norm(dim=2) / base.norm(dim=2)
         yield named(where, measure="update_norm"), float(size[known].mean())
 
@@ -141,7 +141,7 @@ def steps(kind, seen, members, partner):
         if not (seen.fits(before) and seen.fits(after)):
             continue
         x, y = (seen.head(state).flatten(0, 1) for state in (before, after))
-        where = {"index": l + 1, "unit": kind}
+        where = {"block_index": l + 1, "unit": kind}
         for null, who in nulls.items():
             units = [u for u, k in who.items() if label[u] != IGNORED and label[k] != IGNORED]
             others = [who[u] for u in units]
@@ -165,7 +165,7 @@ def step(gain, movement, units):
 def performance(kind, seen):
     known = seen.targets != IGNORED
     logits, targets = seen.final[known], seen.targets[known]
-    where = {"index": len(seen.blocks), "unit": kind}
+    where = {"block_index": len(seen.blocks), "unit": kind}
     yield named(where, measure="accuracy"), float((logits.argmax(1) == targets).double().mean())
     yield named(where, measure="loss"), float(cross_entropy(logits, targets))
 

@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
+from itinf.results.schema import results_table
 from reports.figures.alignment import alignment
 from reports.figures.gain import gain
 from reports.figures.update_norm import update_norm
+from tables import BLANK
 
 NAN = float("nan")
 
@@ -38,12 +40,10 @@ def table(model: str = "net", depth: int = 9, segments: int = 3, parts: bool = F
             mean = float(value) if known else NAN
             half, band = (spread, 1.6 * spread) if convention.get("null") != "untrained" else (NAN, NAN)
             rows.append(
-                {
-                    "schema": 1, "model": model, "modality": "language" if parts else "image",
-                    "block": f"layer{segment[index]}.{index}", "index": index + 1, "depth": (index + 1) / depth,
-                    "part": "", "segment": segment[index], "lens": "", "fitted_at": "", "measure": measure,
-                    "statistic": "mean", "gradient": "", "update": "", "form": "", "target": "label",
-                    "subset": "all", "null": "observed", "null_seed": -1, "unit": "token" if parts else "image",
+                BLANK | {
+                    "model": model, "modality": "language" if parts else "image",
+                    "block": f"layer{segment[index]}.{index}", "block_index": index + 1, "depth": (index + 1) / depth,
+                    "segment": segment[index], "measure": measure, "unit": "token" if parts else "image",
                     "mean": mean, "lo": mean - half, "hi": mean + half, "band_lo": mean - band,
                     "band_hi": mean + band, "n_units": 2000 if known else 0, "n_missing": 0 if known else 2000,
                     "n_clusters": 200, "reason": "" if known else reason,
@@ -90,7 +90,7 @@ def table(model: str = "net", depth: int = 9, segments: int = 3, parts: bool = F
         add("prediction_movement", 0.8 * x, 0.03, lens=lens)
         add("efficiency", 0.6 * x - 0.2, 0.05, lens=lens, statistic="ratio")
         add("efficiency", 0.1 * x, 0.05, lens=lens, statistic="ratio", null="order-shuffled")
-    return pd.DataFrame(rows)
+    return results_table(rows)
 
 
 RESNET, DEEP, GPT2 = table("resnet20"), table("resnet110", depth=54), table("gpt2", depth=12, segments=1, parts=True)
@@ -127,7 +127,7 @@ def test_alignment_shows_every_number_of_its_form(given: pd.DataFrame, form: str
         (axes,) = panels(figure, f"{model} · {part or update}", f"gradient: {gradient}\n")
         assert f"form: {form}, target: label" in axes.get_ylabel()
         assert any(set(line.get_ydata()) == {0} for line in axes.lines)
-        for (_, null, _), values in rows.groupby(["statistic", "null", "null_seed"]):
+        for (_, null, _), values in rows.groupby(["statistic", "null", "null_seed"], dropna=False):
             stair = null in {"pairing", "same-target"}
             assert drawn(axes, values["mean"].repeat(2 if stair else 1))
             seen += len(values)
@@ -202,7 +202,7 @@ def test_scale_is_stretched_only_where_the_range_demands() -> None:
 
 
 def test_undefined_blocks_are_counted_with_their_reason() -> None:
-    lost = (RESNET["gradient"] == "readout") & (RESNET["index"] <= 3)
+    lost = (RESNET["gradient"] == "readout") & (RESNET["block_index"] <= 3)
     numbers = ["mean", "lo", "hi", "band_lo", "band_hi"]
     given = RESNET.assign(reason=RESNET["reason"].mask(lost, "width 16 is not the readout's"))
     given[numbers] = given[numbers].mask(lost)
@@ -210,7 +210,7 @@ def test_undefined_blocks_are_counted_with_their_reason() -> None:
     said = axes.get_xlabel().replace("\n", " ")
     assert "3 of 9 blocks: width 16 is not the readout's" in said
     assert "2 of 9 blocks: the state's shape changes" in said
-    absent = RESNET[RESNET["index"] != 5]
+    absent = RESNET[RESNET["block_index"] != 5]
     (axes,) = panels(alignment(absent), "resnet20 · update", "gradient: input")
     assert "1 of 9 blocks: no row in the table" in axes.get_xlabel().replace("\n", " ")
 
@@ -279,8 +279,8 @@ def test_an_unknown_choice_names_what_there_is() -> None:
 
 
 def test_two_rows_for_one_block_name_the_column_that_tells_them_apart() -> None:
-    twice = pd.concat([RESNET, RESNET.assign(fitted_at="last")])
-    with pytest.raises(ItinfError, match=r"fitted_at: , last"):
+    twice = pd.concat([RESNET, RESNET.assign(fitted_at=3)])
+    with pytest.raises(ItinfError, match=r"fitted_at: 3, none"):
         update_norm(twice)
     with pytest.raises(ItinfError, match="drop_duplicates"):
         update_norm(pd.concat([RESNET, RESNET]))

@@ -98,19 +98,22 @@ def test_what_the_table_does_not_say_is_not_guessed():
 
 def test_own_lenses_first_middle_and_last():
     later = lines(*ALL)[2]
-    assert later["with, label"] == "1.00 ± 0.02 … 3.00 ± 0.02 … 4.00 ± 0.02 bits; 3 of 3 steps rise, 3 surely"
+    assert (
+        later["with, label"]
+        == "1.00 ± 0.02 … 3.00 ± 0.02 … 4.00 ± 0.02 bits; 3 of 3 steps rise, 3 by more than both intervals"
+    )
     assert later["with, final answer"].startswith("2.00 ± 0.02 … 4.00 ± 0.02 … 5.00 ± 0.02 bits")
     # hundredths of a bit, rising by less than both intervals
     assert later["with untrained, final answer"] == (
-        "0.020 ± 0.020 … 0.040 ± 0.020 … 0.050 ± 0.020 bits; 3 of 3 steps rise, 0 surely"
+        "0.020 ± 0.020 … 0.040 ± 0.020 … 0.050 ± 0.020 bits; 3 of 3 steps rise, 0 by more than both intervals"
     )
 
 
 def test_a_fall_is_no_rise():
     table, summaries = WITH
-    falls = (table["measure"] == "readable") & (table["index"] == 2) & (table["null"] == "observed")
+    falls = (table["measure"] == "readable") & (table["state_index"] == 2) & (table["null"] == "observed")
     bumped = table.assign(**{c: table[c].mask(falls, table[c] - 2) for c in ("mean", "lo", "hi")})
-    assert lines(bumped, summaries)[2]["with, label"].endswith("2 of 3 steps rise, 2 surely")
+    assert lines(bumped, summaries)[2]["with, label"].endswith("2 of 3 steps rise, 2 by more than both intervals")
 
 
 def test_penalties_by_distance_language_first():
@@ -136,25 +139,25 @@ def test_evidence_beyond_the_nulls():
     step = (table["lens"] == "shared") & (table["form"] == "merged to 6") & (table["target"] == "label")
     values = {
         "efficiency": [-0.25, 0.1, 0.2, 0.3, 0.4, 0.5],
-        "efficiency_effect": [-0.3, -0.01, 0.02, 0.2, 0.3, 0.4],  # down, neither, neither, up, up, up
-        "order-shuffled": [0.2, 0.09, 0.2, 0.1, 0.1, 0.6],  # down, neither, neither, up, up, down
+        "efficiency_effect": [-0.3, -0.01, 0.02, 0.2, 0.3, 0.4],  # below, neither, neither, above, above, above
+        "order-shuffled": [0.2, 0.09, 0.2, 0.1, 0.1, 0.6],  # below, neither, neither, above, above, below
     }
     for measure, means in values.items():
         null = measure if measure == "order-shuffled" else "same-target" if measure.endswith("effect") else "observed"
         name = "efficiency" if null == "order-shuffled" else measure
         rows = step & (table["measure"] == name) & (table["null"] == null)
-        order = table[rows].sort_values("index").index
+        order = table[rows].sort_values("block_index").index
         table.loc[order, "mean"] = means
         table.loc[order, "lo"], table.loc[order, "hi"] = np.array(means) - 0.05, np.array(means) + 0.05
     evidence = lines(*study(WITH, WITHOUT, table))[5]
     assert evidence["with"] == (
-        "−0.25 … +0.50 over 6 steps; beyond same-target 3 up, 1 down, of 6 (−0.30 … +0.40); "
-        "beyond its own steps in random order 2 up, 2 down, of 6"
+        "−0.25 … +0.50 over 6 steps; same-target: 3 of 6 steps above the null, 1 below (−0.30 … +0.40); "
+        "its own steps in random order: 2 of 6 steps above the null, 2 below"
     )
     assert evidence["without"] == "not measured"
     bare = table[~table["null"].isin(["same-target", "order-shuffled"])]
     assert lines(*study(WITH, bare))[5]["with"] == (
-        "−0.25 … +0.50 over 6 steps; beyond same-target not measured; beyond its own steps in random order not measured"
+        "−0.25 … +0.50 over 6 steps; same-target: not measured; its own steps in random order: not measured"
     )
 
 
@@ -179,9 +182,9 @@ def test_several_untrained_networks_are_all_told():
     again = [rows[rows["null"] == "untrained"].assign(null_seed=1) for rows in (table, summaries)]
     again[0] = again[0].assign(**{c: again[0][c] + 0.1 for c in ("mean", "lo", "hi")})
     found = findings(*study(WITH, (again[0], again[1])))
-    told = [line.said for line in found[2].lines if line.what == "with untrained, final answer"]
+    told = [line.numbers for line in found[2].lines if line.name == "with untrained, final answer"]
     assert [said[:5] for said in told] == ["0.020", "0.120"] and all("3 of 3 steps" in said for said in told)
-    assert "untrained 0.315 ± 0.020 and 0.315 ± 0.020" in found[4].lines[0].said
+    assert "untrained 0.315 ± 0.020 and 0.315 ± 0.020" in found[4].lines[0].numbers
 
 
 def test_the_table_of_networks_has_the_same_numbers():

@@ -204,7 +204,19 @@ def numbers(run, **chosen):
     table = run.table
     for column, value in chosen.items():
         table = table[table[column] == value]
-    index = ["index", "measure", "statistic", "gradient", "update", "part", "form", "target", "subset", "null", "unit"]
+    index = [
+        "block_index",
+        "measure",
+        "statistic",
+        "gradient",
+        "update",
+        "part",
+        "form",
+        "target",
+        "subset",
+        "null",
+        "unit",
+    ]
     return table.set_index(index)[["mean", "lo", "hi", "n_units", "reason"]].sort_index()
 
 
@@ -262,7 +274,7 @@ def test_parts_of_the_gain_add_up_and_steps_are_merged_in_the_table():
     assert len(both) == 4  # of 6 blocks; both merged steps change the width
     np.testing.assert_allclose(both, gain.loc[both.index], rtol=1e-9)
     merged_rows = gain[gain.index.get_level_values("form") == "merged to 2"]
-    assert list(merged_rows.index.get_level_values("index")) == [3, 6]
+    assert list(merged_rows.index.get_level_values("block_index")) == [3, 6]
     fine = gain[gain.index.get_level_values("form") == ""]
     np.testing.assert_allclose(merged_rows, [fine.iloc[:3].sum(), fine.iloc[3:].sum()], rtol=1e-9)
     # every unit has a partner, so the effect is of the same units
@@ -285,7 +297,7 @@ def test_splits_are_by_what_the_lens_says_before_the_block():
         rows = numbers(run, measure=measure, subset="right before", update="update")["n_units"]
         right = [int((said[b].answer == seen.targets).sum()) for b in seen.before]
         assert len(set(right)) > 2
-        assert dict(zip(rows.index.get_level_values("index"), rows, strict=True)) == {
+        assert dict(zip(rows.index.get_level_values("block_index"), rows, strict=True)) == {
             b + 1: right[b] for b in (0, 1, 3, 5)
         }
 
@@ -423,7 +435,7 @@ def test_a_state_without_a_translator_has_no_number_and_says_so():
     lens = lens_of(network, seen)
     lens.translators = [None, *lens.translators[1:]]
     run = probed(network, data, probes=[Prediction(lens=lens), Gain(gradients=["readout"], lens=lens)])
-    found = numbers(run, lens="affine", null="observed", index=1)
+    found = numbers(run, lens="affine", null="observed", block_index=1)
     assert set(found.xs("efficiency", level="measure")["reason"]) == {"the lens has no translator for both states"}
     assert set(found.xs("realised_gain", level="measure")["reason"]) == {"the lens has no translator for the state"}
-    assert numbers(run, lens="affine", null="observed", index=2, measure="efficiency")["mean"].notna().all()
+    assert numbers(run, lens="affine", null="observed", block_index=2, measure="efficiency")["mean"].notna().all()

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from itinf.results.table import COLUMNS
+from itinf.results.schema import results_table
 from reports.figures.overview import comparison, overview
+from tables import BLANK
 
 NAN = float("nan")
 SHAPE, WIDTH = "the block changes the state's shape", "the readout does not fit the state's width; it takes a lens"
@@ -39,12 +40,11 @@ def made(
             mean, half = (NAN, NAN) if reason else (size * rng.uniform(0.1, 0.9), size * rng.uniform(0.01, 0.1))
             known = convention.get("null") != "untrained"
             lo, hi = (mean - half, mean + half) if known else (NAN, NAN)
-            row = dict.fromkeys(COLUMNS, "") | {
-                "schema": 1, "model": model, "modality": "image", "block": f"layer.{index}", "index": index,
+            row = BLANK | {
+                "model": model, "modality": "image", "block": f"layer.{index}", "block_index": index,
                 "depth": index / depth, "segment": sum(index >= c for c in changes), "measure": measure,
-                "statistic": "mean", "target": "label", "subset": "all", "null": "observed", "null_seed": -1,
-                "unit": "image", "mean": mean, "lo": lo, "hi": hi, "band_lo": NAN, "band_hi": NAN,
-                "n_units": 0 if reason else 500, "n_missing": 0, "n_clusters": 500, "reason": reason,
+                "unit": "image", "mean": mean, "lo": lo, "hi": hi, "n_units": 0 if reason else 500,
+                "n_clusters": 500, "reason": reason,
             }  # fmt: skip
             rows.append(row | convention)
 
@@ -75,7 +75,7 @@ def made(
             add("efficiency_effect", 0.1, statistic="ratio", null=null)
     for measure, mean in (("accuracy", 0.75), ("loss", 1.25)):
         last = rows[-1] | {
-            "index": depth,
+            "block_index": depth,
             "depth": 1.0,
             "statistic": "mean",
             "null": "observed",
@@ -83,7 +83,7 @@ def made(
             "reason": "",
         }
         rows.append(last | {"measure": measure, "mean": mean, "lo": mean - 0.1, "hi": mean + 0.1})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 NET = made()
@@ -106,11 +106,11 @@ def expected(rows: pd.DataFrame, relative: bool) -> set[tuple[tuple[float, ...],
     """The same of a table's rows: one line for each model, measure, statistic and null, nulls as stairs."""
     found = set()
     for (*_, null, _), some in rows[rows["mean"].notna()].groupby(
-        ["model", "measure", "statistic", "null", "null_seed"]
+        ["model", "measure", "statistic", "null", "null_seed"], dropna=False
     ):
-        x, y = (some["depth"] if relative else some["index"].astype(float)), some["mean"]
+        x, y = (some["depth"] if relative else some["block_index"].astype(float)), some["mean"]
         if null not in {"observed", "untrained"}:
-            half = (x / some["index"]).iloc[0] / 2
+            half = (x / some["block_index"].astype(float)).iloc[0] / 2
             x, y = pd.concat([x - half, x + half]).sort_values(), y.repeat(2)
         found.add((tuple(x.round(9)), tuple(y.round(9))))
     return found
@@ -162,7 +162,7 @@ def test_overview_shows_exactly_the_updates_of_the_table() -> None:
     for name, rows in shown.items():
         assert lines(panel(figure, name)) == expected(rows, relative=False), name
         main = rows[(rows["null"] == "observed") & rows["statistic"].isin(["mean", "ratio"])]
-        assert intervals(panel(figure, name)) == ends(main, "index"), name
+        assert intervals(panel(figure, name)) == ends(main, "block_index"), name
 
 
 def test_comparison_shows_exactly_what_is_observed_and_each_effect() -> None:
@@ -183,7 +183,9 @@ def test_comparison_shows_exactly_what_is_observed_and_each_effect() -> None:
 
 def test_rows_through_lenses_and_of_states_are_not_shown() -> None:
     lens = NET[NET["measure"].str.startswith("efficiency") & (NET["lens"] == "affine")]
-    states = NET[NET["measure"] == "update_norm"].assign(measure="retention", index=lambda rows: rows["index"] - 1)
+    states = NET[NET["measure"] == "update_norm"].assign(
+        measure="retention", state_index=lambda rows: rows["block_index"] - 1, block_index=pd.NA
+    )
     more = pd.concat([NET, lens.assign(lens="shared"), lens.assign(form="merged to 6"), states], ignore_index=True)
     for draw in (overview, comparison):
         for axes, other in zip(draw(more).axes, draw(NET).axes, strict=True):
@@ -279,7 +281,7 @@ def test_many_notes_do_not_take_the_panels_room() -> None:
 
 
 def test_a_size_that_spans_decades_is_on_a_log_scale_and_says_so() -> None:
-    wide = NET.assign(mean=NET["mean"] ** NET["index"])
+    wide = NET.assign(mean=NET["mean"] ** NET["block_index"].astype(int))
     for table, scale in ((NET, "linear"), (wide, "log")):
         axes = panel(overview(table), "l2 ratio")
         assert axes.get_yscale() == scale and ("(log)" in axes.get_ylabel()) == (scale == "log")

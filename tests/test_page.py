@@ -121,11 +121,11 @@ def test_every_picture_is_one_and_is_described(read: Read) -> None:
 def test_the_tables_numbers_are_in_the_cells(read: Read) -> None:
     for name, table in ((NAME, FIRST), (QUOTED, SECOND)):
         shown = table[table["measure"].eq("update_norm") & table["statistic"].eq("mean") & table["update"].eq("update")]
-        depth = shown["index"].max()
+        depth = shown["block_index"].max()
         starts = [i for i, cells in enumerate(read.rows) if cells[0] == "block"]
         own = read.rows[starts[0 if name == NAME else 1] + 1 :][:depth]
         assert [cells[0] for cells in own] == [f"{i} layer.{i}" for i in range(1, depth + 1)]
-        for cells, number in zip(own, shown.sort_values("index")["mean"], strict=True):
+        for cells, number in zip(own, shown.sort_values("block_index")["mean"], strict=True):
             if pd.isna(number):
                 assert cells[7] == "–"
             else:

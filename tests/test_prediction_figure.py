@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itinf import ItinfError
-from itinf.results.table import COLUMNS
+from itinf.results.schema import results_table
 from reports.figures.gain import gain
 from reports.figures.prediction import prediction
+from tables import BLANK
 from test_overview import ends, intervals, lines, made
 
 NAN = float("nan")
@@ -32,12 +33,11 @@ def walked(
 
     def add(measure: str, form: str, index: int, lens: str, mean: float, **convention: Any) -> None:
         half = 0.05 * abs(mean)
-        rows.append(dict.fromkeys(COLUMNS, "") | {
-            "schema": 1, "model": model, "modality": "image", "block": f"layer.{index}", "index": index,
+        rows.append(BLANK | {
+            "model": model, "modality": "image", "block": f"layer.{index}", "block_index": index,
             "depth": index / depth, "segment": int(index >= change), "lens": lens, "measure": measure,
-            "statistic": "ratio" if measure == "efficiency" else "mean", "form": form, "target": "label",
-            "subset": "all", "null": "observed", "null_seed": -1, "unit": "image", "mean": mean, "lo": mean - half,
-            "hi": mean + half, "band_lo": NAN, "band_hi": NAN, "n_units": 500, "n_missing": 0, "n_clusters": 500,
+            "statistic": "ratio" if measure == "efficiency" else "mean", "form": form, "unit": "image",
+            "mean": mean, "lo": mean - half, "hi": mean + half, "n_units": 500, "n_clusters": 500,
         } | said | convention)  # fmt: skip
 
     merged = [round(depth * (k + 1) / steps) for k in range(steps)]
@@ -59,7 +59,7 @@ def walked(
                         NAN if lost else rng.uniform(-0.9, 0.9),
                         reason=WIDTH if lost else "",
                     )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 DEEP, SHORT = walked(), walked("short", depth=3, steps=3, change=9, seed=1)
@@ -73,7 +73,7 @@ def chosen(model: str, lens: str, measures: tuple[str, ...], form: str, table: p
 
 
 def drawn(rows: pd.DataFrame) -> set[tuple[tuple[float, ...], tuple[float, ...]]]:
-    rows = rows[rows["mean"].notna()].sort_values("index")
+    rows = rows[rows["mean"].notna()].sort_values("block_index")
     return {
         (tuple(some["depth"].round(9)), tuple(some["mean"].round(9))) for _, some in rows.groupby(["measure", "null"])
     }

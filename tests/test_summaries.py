@@ -9,7 +9,8 @@ import torch
 from itinf.lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED
 from itinf.lenses.transfer.retention import Retention
 from itinf.lenses.transfer.scores import TARGETS
-from itinf.lenses.transfer.summaries import COLUMNS, summaries
+from itinf.lenses.transfer.summaries import summaries
+from itinf.results.schema import SUMMARY_DTYPES
 from itinf.statistics.intervals import interval
 from lens_oracles import case, judged, labelled
 from oracles import normal
@@ -29,9 +30,9 @@ def rows(found):
 
 def cells(found, measure, target, form=""):
     t = found.table
-    rows = t[(t.measure == measure) & (t.target == target) & (t.form == form) & (t.fitted_at != "")]
+    rows = t[(t.measure == measure) & (t.target == target) & (t.form == form) & t.fitted_at.notna()]
     rows = rows[rows["mean"].notna()]
-    pairs = zip(rows.fitted_at.astype(int), rows["index"], rows["mean"], strict=True)
+    pairs = zip(rows.fitted_at.astype(int), rows.state_index.astype(int), rows["mean"], strict=True)
     return {(i, j): x for i, j, x in pairs if i != j}
 
 
@@ -75,13 +76,13 @@ def test_one_lens_for_all_and_its_null(found, rows):
     for null, seed in (("observed", -1), (ROTATED, 1)):
         for target in TARGETS:
             row = rows[(rows.direction == "one lens") & (rows.measure == "retention") & (rows.target == target)]
-            (row,) = (r for _, r in row[(row.null == null) & (row.null_seed == seed)].iterrows())
+            (row,) = (r for _, r in row[(row.null == null) & (row.null_seed.fillna(-1) == seed)].iterrows())
             along = found.along("retention", LEFT_OUT, target=target, null=null)
             along = along[~along.isnan()]
             assert (
                 row["mean"] == pytest.approx(float(along.mean())) and row.cells == len(along) and row.lens == LEFT_OUT
             )
-    assert list(rows.columns) == list(COLUMNS) and not rows.duplicated(list(COLUMNS[:10])).any()
+    assert list(rows.columns) == list(SUMMARY_DTYPES) and not rows.duplicated(list(SUMMARY_DTYPES)[:10]).any()
 
 
 @torch.no_grad()

@@ -19,9 +19,10 @@ def test_every_row_is_filled(kind):
     assert not table.duplicated(NAMES).any()
     given = table[table.reason == ""]
     assert given["mean"].notna().all()
+    assert table.n_missing.isna().equals((table.null == "pairing") | (table.subset != "all"))
     assert set(table.null) >= {"observed", "pairing", "same-target", "isotropic", "untrained"}
-    assert ((table.null == "untrained") == (table.null_seed == 0)).all()
-    assert (table["index"] == [run.stages["observed"].structure["blocks"].index(b) + 1 for b in table.block]).all()
+    assert ((table.null == "untrained") == (table.null_seed == 0).fillna(False)).all()
+    assert (table.block_index == [run.stages["observed"].structure["blocks"].index(b) + 1 for b in table.block]).all()
     assert table.depth.between(0, 1, inclusive="right").all() and table.depth.max() == 1
     missing = table[table.reason != ""]
     assert missing["mean"].isna().all() and (missing.n_units == 0).all()
@@ -58,7 +59,7 @@ def test_effects_are_differences(kind):
     effects = table[table.measure.str.endswith("_effect") & (table.null == "pairing")]
     measured = set()
     for row in effects.to_dict("records"):
-        place = (row["index"], row["measure"].removesuffix("_effect"), *(row[name] for name in names[2:]))
+        place = (row["block_index"], row["measure"].removesuffix("_effect"), *(row[name] for name in names[2:]))
         measured.add(place[1])
         if not place[1].startswith("prediction") and place[1] != "efficiency":
             assert row["mean"] == pytest.approx(rows["observed"][place] - rows["pairing"][place], abs=1e-12)
@@ -85,8 +86,9 @@ def test_paired_intervals_are_of_the_difference(kind):
     observed = Row(**{**row.__dict__, "null": "observed"})
     values = [entries[r].estimate(stage.sums) for r in (observed, row)]
     spread = (values[0] - values[1])[1:].std(ddof=1)
-    effect = run.table[(run.table.measure == "alignment_effect") & (run.table["index"] == row.block)]
-    same = effect[NAMES[2:]].eq([getattr(row, n, -1) if n != "null_seed" else -1 for n in NAMES[2:]]).all(axis=1)
+    effect = run.table[(run.table.measure == "alignment_effect") & (run.table.block_index == row.block)]
+    names = [name for name in NAMES[2:] if name != "null_seed"]
+    same = effect[names].eq([getattr(row, name) for name in names]).all(axis=1)
     (found,) = effect[same].to_dict("records")
     t = (found["hi"] - found["mean"]) / spread
     assert t == pytest.approx(2.0687, abs=1e-3)  # Student, 23 degrees of freedom, 97.5 %
@@ -107,7 +109,7 @@ def test_bottlenecks_have_reasons():
     """Every block has a row, with or without a value, for each update, gradient and step."""
     table = study("image").table
     table = table[(table.null == "observed") & (table.subset == "all") & (table.statistic.isin(["mean", "ratio"]))]
-    raw = table[table.form.isin(["raw", ""])].set_index(["index", "measure", "update", "gradient"])
+    raw = table[table.form.isin(["raw", ""])].set_index(["block_index", "measure", "update", "gradient"])
     assert len(raw) == len(raw.index.unique())
     wanted = {
         (b, "alignment", u, g)

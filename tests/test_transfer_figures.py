@@ -66,12 +66,12 @@ def test_matrices_hold_the_cells_that_exist_and_no_others(target):
                 continue
             aim = "model" if null == "untrained" else target
             axes = panel(figure, model, f"{word}target: {aim}")
-            rows = TABLE[(TABLE["model"] == model) & (TABLE["measure"] == "retention") & (TABLE["fitted_at"] != "")]
+            rows = TABLE[(TABLE["model"] == model) & (TABLE["measure"] == "retention") & TABLE["fitted_at"].notna()]
             rows = rows[(rows["null"] == null) & (rows["target"] == aim)]
-            own = rows["fitted_at"] == rows["index"].astype(str)
+            own = rows["fitted_at"] == rows["state_index"]
             rows = rows[(rows["form"] == form) | own]
             cells = np.full((states, states), NAN)
-            cells[rows["fitted_at"].astype(int), rows["index"].astype(int)] = rows["mean"]
+            cells[rows["fitted_at"].astype(int), rows["state_index"].astype(int)] = rows["mean"]
             np.testing.assert_allclose(shown(axes), cells, equal_nan=True)
 
 
@@ -214,6 +214,6 @@ def test_mistakes_are_named():
     for draw in (transfer, retention):
         with pytest.raises(ItinfError, match=r"target 'lable'.*Did you mean label"):
             draw(TABLE, target="lable")
-    shared = TABLE[TABLE["fitted_at"] == ""]
-    with pytest.raises(ItinfError, match="none of one state moved to another"):
+    shared = TABLE[TABLE["fitted_at"].isna()]
+    with pytest.raises(ItinfError, match="of no lens that was fitted at one state"):
         transfer(shared[shared["measure"] == "retention"])

@@ -13,7 +13,7 @@ from itinf.results.folder import ResultsFolder
 GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
 NAMES = [
-    "index",
+    "block_index",
     "measure",
     "statistic",
     "gradient",

@@ -84,7 +84,7 @@ def print_blocks(run: ProbeResult) -> None:
     rows = rows[(rows.measure == "alignment") & (rows.form == "raw") & (rows.unit != "sequence")]
     table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
-    for (_, block, update, part), some in rows.groupby(["index", "block", "update", "part"], sort=False):
+    for (_, block, update, part), some in rows.groupby(["block_index", "block", "update", "part"], sort=False):
         cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in some.itertuples() if not r.reason}
         if cells:
             table.add_row(

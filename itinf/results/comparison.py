@@ -20,6 +20,7 @@ from .estimators import Estimator
 from .manifest import MANIFEST, read_manifest
 from .probe_result import ProbeResult
 from .row import Row
+from .schema import summaries_table
 from .table import MEASURES
 from .transfer_result import SUMMARIES, TransferResult
 
@@ -44,13 +45,13 @@ class Comparison:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The rows of all runs, then of all transfers; ``depth`` is the axis they share."""
-        tables = [run.table for run in self.runs] + [moved.table for moved in self.transfers]
+        tables = [run.table for run in self.runs] + [one.table for one in self.transfers]
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def summaries(self) -> pd.DataFrame:
         """Of all transfers, see ``itinf.lenses.transfer.summaries``; without one an empty table."""
-        return pd.concat([pd.DataFrame(), *(found.summaries for found in self.transfers)], ignore_index=True)
+        return pd.concat([summaries_table([]), *(one.summaries for one in self.transfers)], ignore_index=True)
 
     def files(self) -> dict[str, bytes]:
         """The tables that its folder holds."""

@@ -39,7 +39,7 @@ class ProbeResult:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per number; see ``itinf.results.table.COLUMNS``."""
+        """One row per number; see ``itinf.results.schema.DTYPES``."""
         return table(self.stages)
 
     @property

@@ -30,6 +30,9 @@ OTHER_READOUT = Reason("other_readout", "the lens was fitted on another readout"
 IDENTICALLY_ZERO = Reason("identically_zero", "identically zero: the loss is least at the network's own distribution")
 NO_MEAN = Reason("no_mean", "no mean was calibrated")
 NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
+LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
+OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
+OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
 
 REASONS: dict[str, Reason] = {
     reason.code: reason
@@ -46,6 +49,9 @@ REASONS: dict[str, Reason] = {
         IDENTICALLY_ZERO,
         NO_MEAN,
         NO_SKIPS,
+        LAST_UNRELIABLE,
+        OWN_LENS_TELLS_LITTLE,
+        OWN_LENS_UNCERTAIN,
     )
 }
 """Code -> reason, of the project's own probes."""

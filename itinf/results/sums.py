@@ -19,7 +19,7 @@ from ..statistics.nulls import Null, null_json
 from .estimators import Estimator, estimator_json, estimator_of
 from .reasons import Reason, reason_of
 from .recorder import Recorder
-from .row import Row
+from .row import Row, row_of
 
 SUMS = "sums.safetensors"
 KNOWN = "n|known"
@@ -103,8 +103,8 @@ def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
     return StudySums(
         sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
         histograms=Histograms(list(meaning["histograms"])),
-        entries={Row(**entry["row"]): estimator_of(entry) for entry in meaning["entries"]},
-        missing={Row(**row): _reason(*why) for row, *why in meaning["missing"]},
+        entries={row_of(entry["row"]): estimator_of(entry) for entry in meaning["entries"]},
+        missing={row_of(row): _reason(*why) for row, *why in meaning["missing"]},
         nulls={null["name"]: Null(**null) for null in meaning.get("nulls", ())},
         structure=meaning["structure"],
     )

@@ -15,43 +15,10 @@ from ..statistics.intervals import interval, simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
 from .estimators import Estimator, Mean
 from .row import Row
+from .schema import SCHEMA, results_table
 from .sums import StudySums
 
-SCHEMA = 1
 MEASURES = "measures.parquet"
-
-COLUMNS = [
-    "schema",
-    "model",
-    "modality",
-    "block",
-    "index",
-    "depth",
-    "part",
-    "segment",
-    "lens",
-    "fitted_at",
-    "measure",
-    "statistic",
-    "gradient",
-    "update",
-    "form",
-    "target",
-    "subset",
-    "null",
-    "null_seed",
-    "unit",
-    "mean",
-    "lo",
-    "hi",
-    "band_lo",
-    "band_hi",
-    "n_units",
-    "n_missing",
-    "n_clusters",
-    "reason",
-    "reason_code",
-]
 
 
 def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
@@ -61,7 +28,7 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
 
     Returns:
-        The columns of ``COLUMNS``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
+        The columns of ``itinf.results.schema.DTYPES``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
         interval, band_lo and band_hi a band that holds all blocks at once. A measure ending in
         ``_effect`` is observed − null with its own paired interval. Missing rows have a ``reason`` and its code.
     """
@@ -74,7 +41,7 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
                 r | {"null": kind, "null_seed": int(seed)} for r in made if r["null"] == "observed" and not r["reason"]
             ]
         rows += made
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 def _rows(stage: StudySums) -> list[dict[str, Any]]:
@@ -116,14 +83,16 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
         "model": structure["model"],
         "modality": structure["modality"],
         "block": structure["blocks"][place],
-        "index": row.block,
+        "block_index": row.block,
+        "state": "",
+        "state_index": None,
         "depth": row.block / len(structure["blocks"]),
         "segment": structure["segments"][place],
-        "null_seed": -1,
+        "null_seed": None,
         "band_lo": math.nan,
         "band_hi": math.nan,
         "n_units": units,
-        "n_missing": 0 if every_pair or row.subset != "all" else total - units,
+        "n_missing": None if every_pair or row.subset != "all" else total - units,
         "n_clusters": clusters,
         "reason": "",
         "reason_code": "",

@@ -12,6 +12,7 @@ from ..errors import ItinfError
 from ..registry import draw
 from .folder import ResultsFolder
 from .manifest import MANIFEST, read_manifest, record_of, require_sound
+from .schema import upgrade
 from .table import MEASURES
 
 SUMMARIES = "summaries.parquet"
@@ -44,10 +45,11 @@ class TransferResult:
     def as_null(self, null: str, seed: int) -> TransferResult:
         """The same as rows of a null, such as "untrained"; its own nulls are left out."""
 
-        def said(rows: pd.DataFrame) -> pd.DataFrame:
-            return rows[rows["null"] == "observed"].assign(null=null, null_seed=seed)
+        def of_null(rows: pd.DataFrame) -> pd.DataFrame:
+            observed = rows[rows["null"] == "observed"]
+            return observed.assign(null=null, null_seed=seed).astype({"null_seed": rows["null_seed"].dtype})
 
-        return replace(self, table=said(self.table), summaries=said(self.summaries))
+        return replace(self, table=of_null(self.table), summaries=of_null(self.summaries))
 
     def files(self) -> dict[str, bytes]:
         """What its folder holds beside the manifest."""
@@ -70,7 +72,7 @@ class TransferResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> TransferResult:
-        """Reads a finished folder.
+        """Reads a finished folder, also one of schema 1.
 
         Raises:
             ItinfError: it holds no finished transfer, or its tables are not what was written.
@@ -79,9 +81,8 @@ class TransferResult:
         if manifest is None or not manifest.get("complete") or "lens" not in manifest:
             raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
         require_sound(Path(folder), manifest, MEASURES, SUMMARIES)
-        return cls(
-            pd.read_parquet(Path(folder) / MEASURES), pd.read_parquet(Path(folder) / SUMMARIES), record_of(manifest)
-        )
+        table, summaries = (upgrade(pd.read_parquet(Path(folder) / name)) for name in (MEASURES, SUMMARIES))
+        return cls(table, summaries, record_of(manifest))
 
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]

@@ -24,7 +24,8 @@ from ..results.circumstances import circumstances
 from ..results.comparison import TRAINED, TRANSFER
 from ..results.folder import ResultsFolder
 from ..results.manifest import MANIFEST, damages, read_manifest
-from ..results.table import MEASURES, SCHEMA
+from ..results.schema import SCHEMA
+from ..results.table import MEASURES
 from ..results.transfer_result import SUMMARIES, TransferResult
 from ..settings import CALIBRATION, DEFAULTS, Settings
 

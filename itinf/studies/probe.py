@@ -22,8 +22,8 @@ from ..registry import probe as registered_probe
 from ..results.circumstances import circumstances
 from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult, stages_in
+from ..results.schema import SCHEMA
 from ..results.sums import SUMS, StudySums, sums_file
-from ..results.table import SCHEMA
 from ..settings import CALIBRATION, DEFAULTS, Settings
 from ..statistics.bootstrap import Sums
 from .distributed import ProcessGroup, all_reduce, process_group

@@ -14,7 +14,7 @@ from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.folder import ResultsFolder
 from ..results.report import draw_report, write_tables
-from ..results.table import SCHEMA
+from ..results.schema import SCHEMA
 from .compare import StudyProgress, measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml

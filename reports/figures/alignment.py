@@ -1,13 +1,13 @@
-"""The first figures: alignment, update norm and gain against depth, from a results table."""
+"""Alignment of updates with −gradient by depth."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..labels import GAUGE_FREE, cosine, said
+from ..labels import GAUGE_FREE, convention, cosine
 from ..rows import kinds, require, select_rows
-from .facets import _colour, _columns, _facets, _model_looks, _of, _share
+from .facets import gradients_and_lenses, kind_colour, model_styles, models_and_kinds, rows_where, share_scale
 from .panel import LineStyle, finish_axes, lines, zero
 from .style import grid, legend, literal, title
 
@@ -46,52 +46,56 @@ def alignment(
     if form is None:
         form = "gauge-free" if several and "gauge-free" in set(rows["form"]) else "raw"
     rows = select_rows(rows, ("alignment", "descent_share"), form=form)
+    label = convention(form=form, target=target, subset=subset)
     if form == "gauge-free":
-        return _gauge_free(rows, several, said(form=form, target=target, subset=subset))
+        return _gauge_free(rows, several, label)
     require(rows, "statistic", statistic)
-    facets, columns = _facets(rows), _columns(rows)
+    return _cosines(rows, several, statistic, label)
+
+
+def _cosines(rows: pd.DataFrame, several: bool, statistic: str, label: str) -> Figure:
+    """A row of panels for each model and kind of update."""
+    facets, columns = models_and_kinds(rows), gradients_and_lenses(rows)
     figure, panels = grid(len(facets), len(columns))
-    _share(panels, [model for model, _ in facets])
+    share_scale(panels, [model for model, _ in facets])
     for (model, kind), across in zip(facets, panels, strict=True):
-        facet = _of(rows, model=model, kind=kind)
+        facet = rows_where(rows, model=model, kind=kind)
         for (gradient, lens), axes in zip(columns, across, strict=True):
-            here = _of(facet, gradient=gradient, lens=lens)
-            notes = lines(axes, here, "kind", {kind: LineStyle(_colour(kind))}, statistic, several)
-            axes.set_ylabel(
-                literal(
-                    f"alignment, {said(gradient=gradient, lens=lens)}\n{cosine(kind, gradient)}\n"
-                    f"{said(form=form, target=target, subset=subset)}"
-                )
-            )
+            shown = rows_where(facet, gradient=gradient, lens=lens)
+            notes = lines(axes, shown, "kind", {kind: LineStyle(kind_colour(kind))}, statistic, several)
+            what = f"alignment, {convention(gradient=gradient, lens=lens)}"
+            axes.set_ylabel(literal(f"{what}\n{cosine(kind, gradient)}\n{label}"))
             zero(axes)
-            finish_axes(axes, facet, here, several, notes)
+            finish_axes(axes, facet, shown, several, notes)
             title(axes, f"{model} · {kind}")
     legend(figure)
     return figure
 
 
-def _gauge_free(rows: pd.DataFrame, several: bool, convention: str) -> Figure:
-    """Where several models share panels, one kind of update and one null are shown: the first kind, and pairing."""
-    shown = kinds(rows)[:1] if several else kinds(rows)
-    rows = rows[rows["kind"].isin(shown)]
+def _gauge_free(rows: pd.DataFrame, several: bool, label: str) -> Figure:
+    """A row of panels for each measure; several models share panels and show their first kind of update and pairing."""
+    shown_kinds = kinds(rows)[:1] if several else kinds(rows)
+    rows = rows[rows["kind"].isin(shown_kinds)]
     if several:
         rows = rows[rows["null"].isin(["observed", "pairing"])]
-    looks = _model_looks(rows) if several else {k: LineStyle(_colour(k), "o", k, _colour(k)) for k in shown}
+        styles = model_styles(rows)
+    else:
+        styles = {kind: LineStyle(kind_colour(kind), "o", kind, kind_colour(kind)) for kind in shown_kinds}
     measures = [measure for measure in GAUGE_FREE if measure in set(rows["measure"])]
-    columns = _columns(rows)
-    # every model may have something undefined to be said below its panels
+    columns = gradients_and_lenses(rows)
+    # below its panels every model may have a note of what is undefined
     figure, panels = grid(len(measures), len(columns), height=2.5 + 0.35 * rows["model"].nunique())
-    _share(panels, measures)
+    share_scale(panels, measures)
     for measure, across in zip(measures, panels, strict=True):
-        statistic, name, label = GAUGE_FREE[measure]
+        statistic, name, formula = GAUGE_FREE[measure]
+        formula = formula.format(kind=shown_kinds[0] if len(shown_kinds) == 1 else "update")
         for (gradient, lens), axes in zip(columns, across, strict=True):
-            here = _of(rows, measure=measure, gradient=gradient, lens=lens)
-            notes = lines(axes, here, "model" if several else "kind", looks, statistic, several)
-            what = label.format(kind=shown[0] if len(shown) == 1 else "update")
-            axes.set_ylabel(literal(f"{what}\n{said(gradient=gradient, lens=lens)}\n{convention}"))
+            shown = rows_where(rows, measure=measure, gradient=gradient, lens=lens)
+            notes = lines(axes, shown, "model" if several else "kind", styles, statistic, several)
+            axes.set_ylabel(literal(f"{formula}\n{convention(gradient=gradient, lens=lens)}\n{label}"))
             if measure == "alignment":
                 zero(axes)
-            finish_axes(axes, rows, here, several, notes)
+            finish_axes(axes, rows, shown, several, notes)
             title(axes, name if several else f"{rows['model'].iloc[0]} · {name}")
     legend(figure)
     return figure

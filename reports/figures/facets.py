@@ -1,4 +1,4 @@
-"""Panels of a figure by network and gradient."""
+"""Panels by network, kind of update and gradient: which there are, what they share, how lines are told apart."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from .panel import LineStyle
 from .style import KINDS, MARKERS, PALETTE
 
 
-def _of(rows: pd.DataFrame, **values: str) -> pd.DataFrame:
+def rows_where(rows: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """The rows with these values: column -> value."""
     for column, value in values.items():
         rows = rows[rows[column] == value]
     return rows
 
 
-def _facets(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """(model, kind) in reading order."""
-    return [(model, kind) for model in rows["model"].unique() for kind in kinds(_of(rows, model=model))]
+def models_and_kinds(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """(model, kind of update) of each row of panels, in reading order."""
+    return [(model, kind) for model in rows["model"].unique() for kind in kinds(rows_where(rows, model=model))]
 
 
-def _columns(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """(gradient, lens) in reading order; "input" < "output" < "readout" is the alphabet's order, too."""
+def gradients_and_lenses(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """(gradient, lens) of each column of panels; input, output, readout is the order of the alphabet, too."""
     return sorted(set(zip(rows["gradient"], rows["lens"], strict=True)))
 
 
-def _share(panels: np.ndarray, groups: list[str]) -> None:
-    """One y scale for all rows of panels of a group, every panel keeping its own numbers."""
+def share_scale(panels: np.ndarray, groups: list[str]) -> None:
+    """Gives rows of panels of one group one y scale; every panel keeps its own tick labels.
+
+    Args:
+        panels: (rows, columns) of Axes.
+        groups: of each row.
+    """
     first: dict[str, Axes] = {}
     for across, group in zip(panels, groups, strict=True):
         for axes in across:
@@ -36,16 +42,19 @@ def _share(panels: np.ndarray, groups: list[str]) -> None:
                 axes.sharey(first[group])
 
 
-def _drop(panels: np.ndarray) -> None:
+def remove(panels: np.ndarray) -> None:
+    """Takes panels that show nothing out of their figure."""
     for axes in panels.flat:
         axes.remove()
 
 
-def _colour(kind: str) -> str:
+def kind_colour(kind: str) -> str:
+    """The colour of a kind of update, the last of the palette for a part without one."""
     return KINDS.get(kind, PALETTE[-1])
 
 
-def _model_looks(rows: pd.DataFrame) -> dict[str, LineStyle]:
+def model_styles(rows: pd.DataFrame) -> dict[str, LineStyle]:
+    """A colour and marker for each model; where several share a panel, nulls have their model's colour."""
     models = list(rows["model"].unique())
     return {
         model: LineStyle(colour, MARKERS[i // len(PALETTE) % len(MARKERS)], model, colour if len(models) > 1 else None)

@@ -1,16 +1,25 @@
-"""Gain by depth."""
+"""Gain of each block by depth: in nats along the gradients, and in bits of the prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..labels import GAINS, PREDICTION, said
+from ..labels import GAINS, PREDICTION, convention
 from ..rows import require, select_rows
-from .facets import _colour, _columns, _drop, _facets, _model_looks, _of, _share
+from .facets import (
+    gradients_and_lenses,
+    kind_colour,
+    model_styles,
+    models_and_kinds,
+    remove,
+    rows_where,
+    share_scale,
+)
 from .panel import LineStyle, finish_axes, lines, stretch, zero
 from .style import INK, PALETTE, grid, legend, literal, title
 
@@ -45,54 +54,53 @@ def gain(
     rows = select_rows(table, (*GAINS, *PREDICTION), target=target, subset=subset, kind=update)
     require(rows, "statistic", statistic)
     rows = rows[rows["statistic"].isin([statistic, "ratio"])].replace({"kind": {"": "update"}})
-    nats, bits = (
-        rows[rows["measure"].isin(list(GAINS))],
-        rows[rows["measure"].isin(list(PREDICTION)) & ~rows["form"].str.startswith("merged")],
-    )
+    nats = rows[rows["measure"].isin(list(GAINS))]
+    bits = rows[rows["measure"].isin(list(PREDICTION)) & ~rows["form"].str.startswith("merged")]
     several = rows["model"].nunique() > 1
-    facets, columns, lenses = _facets(nats), _columns(nats), list(bits["lens"].unique())
+    facets, columns, lenses = models_and_kinds(nats), gradients_and_lenses(nats), list(bits["lens"].unique())
     figure, panels = grid(len(lenses) + len(facets), max(len(columns), len(PREDICTION) if lenses else 0))
     above, below = panels[: len(lenses)], panels[len(lenses) :, : len(columns)]
-    _drop(above[:, len(PREDICTION) :])
-    _drop(panels[len(lenses) :, len(columns) :])
-    _share(below, [model for model, _ in facets])
+    remove(above[:, len(PREDICTION) :])
+    remove(panels[len(lenses) :, len(columns) :])
     for lens, across in zip(lenses, above, strict=True):
-        _prediction(
-            across, _of(bits, lens=lens), _model_looks(rows), statistic, said(lens=lens, target=target, subset=subset)
-        )
-    for (model, kind), across in zip(facets, below, strict=True):
-        facet = _of(nats, model=model, kind=kind)
-        for (gradient, lens), axes in zip(columns, across, strict=True):
-            here = _of(facet, gradient=gradient, lens=lens)
-            notes = lines(axes, here, "measure", _gain_looks(kind), statistic, several)
-            scale = stretch(axes, _of(nats, model=model)["mean"])
-            axes.set_ylabel(
-                literal(
-                    f"gain of {kind}, nats per unit\n{said(gradient=gradient, lens=lens)}{scale}\n"
-                    f"{said(target=target, subset=subset)}"
-                )
-            )
-            zero(axes)
-            finish_axes(axes, facet, here, several, notes)
-            title(axes, f"{model} · {kind}")
+        label = convention(lens=lens, target=target, subset=subset)
+        _bits(across, rows_where(bits, lens=lens), model_styles(rows), statistic, label)
+    _nats(below, nats, several, statistic, convention(target=target, subset=subset))
     legend(figure)
     return figure
 
 
-def _prediction(
-    across: Iterable[Axes], rows: pd.DataFrame, looks: dict[str, LineStyle], statistic: str, convention: str
-) -> None:
-    for (measure, (name, label)), axes in zip(PREDICTION.items(), across, strict=False):
-        here = _of(rows, measure=measure)
-        notes = lines(axes, here, "model", looks, "ratio" if measure == "efficiency" else statistic, len(looks) > 1)
-        axes.set_ylabel(literal(f"{label}\n{convention}"))
+def _bits(across: Iterable[Axes], rows: pd.DataFrame, styles: dict[str, LineStyle], statistic: str, label: str) -> None:
+    """One row of panels: gain, movement and efficiency through one lens, of all models."""
+    for (measure, (name, formula)), axes in zip(PREDICTION.items(), across, strict=False):
+        shown = rows_where(rows, measure=measure)
+        several = len(styles) > 1
+        notes = lines(axes, shown, "model", styles, "ratio" if measure == "efficiency" else statistic, several)
+        axes.set_ylabel(literal(f"{formula}\n{label}"))
         zero(axes)
-        finish_axes(axes, rows, here, len(looks) > 1, notes)
-        title(axes, name if len(looks) > 1 else f"{next(iter(looks))} · {name}")
+        finish_axes(axes, rows, shown, several, notes)
+        title(axes, name if several else f"{next(iter(styles))} · {name}")
 
 
-def _gain_looks(kind: str) -> dict[str, LineStyle]:
-    colours = (_colour(kind), INK, PALETTE[4])
+def _nats(panels: np.ndarray, rows: pd.DataFrame, several: bool, statistic: str, label: str) -> None:
+    """A row of panels for each model and kind of update: gains along each gradient."""
+    facets, columns = models_and_kinds(rows), gradients_and_lenses(rows)
+    share_scale(panels, [model for model, _ in facets])
+    for (model, kind), across in zip(facets, panels, strict=True):
+        facet = rows_where(rows, model=model, kind=kind)
+        for (gradient, lens), axes in zip(columns, across, strict=True):
+            shown = rows_where(facet, gradient=gradient, lens=lens)
+            notes = lines(axes, shown, "measure", _gain_styles(kind), statistic, several)
+            scale = stretch(axes, rows_where(rows, model=model)["mean"])
+            what = f"gain of {kind}, nats per unit\n{convention(gradient=gradient, lens=lens)}{scale}"
+            axes.set_ylabel(literal(f"{what}\n{label}"))
+            zero(axes)
+            finish_axes(axes, facet, shown, several, notes)
+            title(axes, f"{model} · {kind}")
+
+
+def _gain_styles(kind: str) -> dict[str, LineStyle]:
+    colours = (kind_colour(kind), INK, PALETTE[4])
     return {
         measure: LineStyle(colour, marker, label, null)
         for (measure, label), colour, marker, null in zip(

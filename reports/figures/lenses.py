@@ -1,23 +1,22 @@
-"""Lens quality by depth."""
+"""Quality of lenses by depth."""
 
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..labels import LEFT_OUT, OWN_LENSES, SHARED, UNTRAINED
-from ..rows import select_rows
-from .lens_lines import _depth, _line
+from ..labels import LEFT_OUT, LOGIT, SHARED, UNTRAINED
+from ..rows import own_lens, select_rows
+from .lens_lines import depth_axis, state_line
 from .style import NULLS, PALETTE, grid, legend, title
 
-LENSES = {
-    "affine": (PALETTE[0], "o", "own affine lens"),
-    "tuned": (PALETTE[0], "o", "own tuned lens"),
-    SHARED: (PALETTE[2], "D", "one lens, fitted on all depths"),
-    LEFT_OUT: (PALETTE[4], "^", "one lens, fitted without this depth"),
-    "logit": (PALETTE[1], "s", "logit lens: no translator"),
+COMMON_LENSES = {
+    SHARED: (PALETTE[2], "one lens, fitted on all depths", "D"),
+    LEFT_OUT: (PALETTE[4], "one lens, fitted without this depth", "^"),
+    LOGIT: (PALETTE[1], "logit lens: no translator", "s"),
 }
-
+"""Colour, label and marker of lenses that several states have in common."""
 
 QUALITY = {
     "lens_kl": "KL(final ‖ lens)\nbits per unit",
@@ -26,6 +25,8 @@ QUALITY = {
     "lens_calibration_error": "calibration error",
     "lens_marginal_bias": "marginal bias, KL\nbits",
 }
+WIDE = 10.0
+"""Bits from which on the scale of a measure is logarithmic beyond 1."""
 
 
 def lenses(table: pd.DataFrame) -> Figure:
@@ -41,31 +42,34 @@ def lenses(table: pd.DataFrame) -> Figure:
         ItinfError: a column or every measure is not in the table.
     """
     rows = select_rows(table, tuple(QUALITY))
-    wide = {m for m, some in rows.groupby("measure") if "bits" in QUALITY[str(m)] and some["mean"].max() > 10}
+    rows = rows[rows["form"] == ""].sort_values("state_index", kind="stable")
     models, measures = list(rows["model"].unique()), [m for m in QUALITY if m in set(rows["measure"])]
     figure, panels = grid(len(models), len(measures), height=1.7)
+    for measure, down in zip(measures, panels.T, strict=True):
+        of_measure = rows[rows["measure"] == measure]
+        logarithmic = "bits" in QUALITY[measure] and of_measure["mean"].max() > WIDE
+        for model, axes in zip(models, down, strict=True):
+            _panel(axes, of_measure[of_measure["model"] == model], logarithmic)
+            axes.set_ylabel(QUALITY[measure] + (" (log beyond 1)" if logarithmic else ""), fontsize=7)
     for model, across in zip(models, panels, strict=True):
-        for measure, axes in zip(measures, across, strict=True):
-            here = rows[(rows["model"] == model) & (rows["measure"] == measure)]
-            observed = _where_fitted(here[here["null"] == "observed"])
-            for lens, (colour, marker, name) in LENSES.items():
-                _line(axes, observed[observed["lens"] == lens], colour, name, marker)
-            untrained = _where_fitted(here[(here["null"] == UNTRAINED) & here["lens"].isin(OWN_LENSES)])
-            for _, one in untrained.groupby("null_seed"):
-                _line(axes, one, NULLS[UNTRAINED], "untrained: own lens", ".")
-            known = here["mean"].dropna()
-            if measure in wide:
-                axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
-                axes.yaxis.set_major_formatter("{x:g}")
-            axes.set_ylim(bottom=min(0.0, known.min()) if len(known) else 0.0)
-            axes.set_ylabel(QUALITY[measure] + (" (log beyond 1)" if measure in wide else ""), fontsize=7)
-            _depth(axes, here)
         title(across[0], model)
     legend(figure)
     return figure
 
 
-def _where_fitted(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per state: lenses of one state where they were fitted, others wherever they read."""
-    at_home = (rows["fitted_at"] == "") | (rows["fitted_at"] == rows["index"].astype(int).astype(str))
-    return rows[at_home & (rows["form"] == "")].sort_values("index")
+def _panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
+    """One measure of one network through each lens."""
+    observed, untrained = rows[rows["null"] == "observed"], rows[rows["null"] == UNTRAINED]
+    for lens, own in own_lens(observed).groupby("lens", sort=False):
+        state_line(axes, own, PALETTE[0], f"own {lens} lens", "o")
+    common = observed[observed["fitted_at"].isna()]
+    for lens, (colour, label, marker) in COMMON_LENSES.items():
+        state_line(axes, common[common["lens"] == lens], colour, label, marker)
+    for _, seed in own_lens(untrained).groupby("null_seed"):
+        state_line(axes, seed, NULLS[UNTRAINED], "untrained: own lens", ".")
+    known = rows["mean"].dropna()
+    if logarithmic:
+        axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(bottom=min(0.0, known.min()) if len(known) else 0.0)
+    depth_axis(axes, rows)

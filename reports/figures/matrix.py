@@ -1,4 +1,4 @@
-"""Drawing one matrix: numbers as colours, what is missing hatched by its reason, what cannot be left grey."""
+"""One transfer matrix: numbers as colours, missing cells hatched by their reason, pairs without a cell grey."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 12
 
 
 class Scale(NamedTuple):
-    """Colours of one figure, its colour bar's label, and which ends go on beyond it."""
+    """Colours of one figure, the label of their bar, and at which ends numbers go beyond it."""
 
     norm: Normalize
     label: str
@@ -44,24 +44,24 @@ def scale(measure: str, values: pd.Series) -> Scale:
 
 
 def hatching(rows: pd.DataFrame) -> dict[str, str]:
-    """Reason -> hatch, for all cells that are missing with a reason."""
+    """Reason -> hatch, for all missing cells."""
     reasons = rows.loc[rows["mean"].isna(), "reason"].replace("", "no reason recorded").unique()
-    return {str(reason): HATCHES[place % len(HATCHES)] for place, reason in enumerate(reasons)}
+    return {str(reason): HATCHES[number % len(HATCHES)] for number, reason in enumerate(reasons)}
 
 
 def matrix(axes: Axes, rows: pd.DataFrame, scale: Scale, hatches: dict[str, str]) -> bool:
-    """Fills a panel; row: where the lens was fitted, column: the state it reads.
+    """Draws a panel; row: the state the lens was fitted at, column: the state it reads.
 
     Args:
         axes: the panel.
-        rows: a cell each, with ``fitted_at``, ``index``, ``mean`` and ``reason``.
+        rows: a cell each, with ``fitted_at``, ``state_index``, ``mean`` and ``reason``.
         scale: of colours.
         hatches: reason -> hatch.
 
     Returns:
-        Whether some pair of states has no row at all.
+        Whether some pair of states has no row.
     """
-    fitted, read = rows["fitted_at"].astype(int).to_numpy(), rows["index"].astype(int).to_numpy()
+    fitted, read = (rows[column].astype(int).to_numpy() for column in ("fitted_at", "state_index"))
     size = int(max(fitted.max(), read.max())) + 1
     cells = np.full((size, size), np.nan)
     cells[fitted, read] = rows["mean"]
@@ -69,8 +69,8 @@ def matrix(axes: Axes, rows: pd.DataFrame, scale: Scale, hatches: dict[str, str]
     axes.imshow(cells, norm=scale.norm, cmap=scale.colours, interpolation="nearest", aspect="auto")
     reasons = rows["reason"].replace("", "no reason recorded").to_numpy()
     for reason, hatch in hatches.items():
-        lost = rows["mean"].isna().to_numpy() & (reasons == reason)
-        squares = [Rectangle((j - 0.5, i - 0.5), 1, 1) for i, j in zip(fitted[lost], read[lost], strict=True)]
+        missing = rows["mean"].isna().to_numpy() & (reasons == reason)
+        squares = [Rectangle((j - 0.5, i - 0.5), 1, 1) for i, j in zip(fitted[missing], read[missing], strict=True)]
         if squares:
             axes.add_collection(
                 PatchCollection(squares, facecolor="white", edgecolor=HATCH, lw=0, hatch=hatch, label=f"_{reason}")
@@ -86,7 +86,7 @@ def matrix(axes: Axes, rows: pd.DataFrame, scale: Scale, hatches: dict[str, str]
 
 
 def explain(figure: Figure, hatches: dict[str, str], empty: bool) -> None:
-    """A legend of what has no colour."""
+    """A legend of cells without a colour."""
     patches = [Patch(facecolor="white", edgecolor=HATCH, lw=0, hatch=h, label=reason) for reason, h in hatches.items()]
     if empty:
         patches.append(
@@ -97,10 +97,12 @@ def explain(figure: Figure, hatches: dict[str, str], empty: bool) -> None:
 
 
 def colour_bar(figure: Figure, scale: Scale) -> None:
-    """Beside all panels."""
-    shown = ScalarMappable(scale.norm, scale.colours)
+    """One colour bar beside all panels."""
+    mappable = ScalarMappable(scale.norm, scale.colours)
     height = figure.get_figheight()
-    bar = figure.colorbar(shown, ax=figure.axes, extend=scale.extend, shrink=min(1.0, 3 / height), aspect=25, pad=0.01)
+    bar = figure.colorbar(
+        mappable, ax=figure.axes, extend=scale.extend, shrink=min(1.0, 3 / height), aspect=25, pad=0.01
+    )
     bar.set_label(scale.label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
 

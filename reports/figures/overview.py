@@ -1,4 +1,4 @@
-"""One network in six panels, and all networks against one null after another: the figures of a report's page."""
+"""Figures of the page: one network in six panels, and all networks against each null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from itinf.errors import ItinfError
 
-from ..labels import GRADIENTS, said
+from ..labels import GRADIENTS, convention
 from ..rows import select_rows
 from .panel import LineStyle, finish_axes, lines, stretch
 from .style import INK, KINDS, MARKERS, PALETTE, grid, legend, literal, shorten, title
@@ -21,7 +21,8 @@ HEADLINES = (
 )
 BEYOND = ("pairing", "same-target")
 EVEN = {"descent_share": 0.5, "efficiency": 0.0}
-"""Where neither direction has the better of it."""
+"""The level of a coin toss, and of no effect."""
+UPDATE = LineStyle(KINDS["update"], label="the update, 95 % interval")
 
 
 def overview(table: pd.DataFrame, *, target: str = "label") -> Figure:
@@ -38,7 +39,7 @@ def overview(table: pd.DataFrame, *, target: str = "label") -> Figure:
         ItinfError: a column, every measure, or the target is not in the table, or it is of several networks.
     """
     measures = ("descent_share", "efficiency", "update_norm", "first_order_gain", "realised_gain")
-    rows = _own(select_rows(table, measures, target=target, subset="all", kind="update"))
+    rows = _own_readout(select_rows(table, measures, target=target, subset="all", kind="update"))
     models = list(map(str, rows["model"].unique()))
     if len(models) > 1:
         raise ItinfError(
@@ -47,37 +48,14 @@ def overview(table: pd.DataFrame, *, target: str = "label") -> Figure:
         )
     figure, panels = grid(2, 3)
     figure.suptitle(literal(shorten(models[0], 90)), x=0.01, ha="left", fontsize=10, color=INK)
-    look = LineStyle(KINDS["update"], label="the update, 95 % interval")
     for gradient, axes in zip(GRADIENTS, panels[0], strict=True):
         if axes is not panels[0, 0]:
             axes.sharey(panels[0, 0])
-        here = rows[(rows["measure"] == "descent_share") & (rows["gradient"] == gradient)]
-        _single(axes, rows, here, {"descent_share": look}, "mean", f"descent share, gradient: {gradient}")
-        _level(axes, EVEN["descent_share"])
-        axes.set_ylabel(literal(f"share of units with\n⟨update, −g⟩ > 0\n{said(target=target)}"))
+        _descent_share(axes, rows, gradient, target)
     efficiency, norm, gain = panels[1]
-    here = rows[rows["measure"] == "efficiency"]
-    _single(efficiency, rows, here, {"efficiency": look}, "ratio", "efficiency")
-    _level(efficiency, EVEN["efficiency"])
-    efficiency.set_ylabel(literal(f"ΣG / (|ΣG| + ΣK)\nin the readout\n{said(target=target)}"))
-    here = rows[rows["measure"] == "update_norm"]
-    _single(norm, rows, here, {"update_norm": look}, "mean", "l2 ratio")
-    sizes = here["mean"]
-    wide = sizes.max() > 10 * sizes.min()
-    if wide:
-        norm.set_yscale("log", nonpositive="clip")
-    norm.set_ylabel(f"|update| / |hₗ₋₁|{' (log)' if wide else ''}\nper unit")
-    first = rows[(rows["measure"] == "first_order_gain") & (rows["gradient"] == "output")]
-    here = pd.concat([first, rows[(rows["measure"] == "realised_gain") & (rows["null"] == "observed")]])
-    here = here[here["statistic"] == "mean"]
-    looks = {
-        "first_order_gain": look._replace(label="first-order gain (gradient: output)"),
-        "realised_gain": LineStyle(INK, "s", "realised gain (gradient: readout)"),
-    }
-    _single(gain, rows, here, looks, "mean", "gain")
-    scale = stretch(gain, here.loc[here["null"] == "observed", "mean"])
-    _level(gain, 0.0)
-    gain.set_ylabel(literal(f"nats per unit{scale}\n{said(target=target)}"))
+    _efficiency(efficiency, rows, target)
+    _update_norm(norm, rows)
+    _gain(gain, rows, target)
     legend(figure)
     _fit(figure, panels)
     return figure
@@ -98,61 +76,94 @@ def comparison(table: pd.DataFrame, *, target: str = "label") -> Figure:
         ItinfError: a column, every measure, or the target is not in the table.
     """
     measures = [measure + end for measure in EVEN for end in ("", "_effect")]
-    rows = _own(select_rows(table, measures, target=target, subset="all", kind="update"))
-    looks = _looks(list(rows["model"].unique()))
+    rows = _own_readout(select_rows(table, measures, target=target, subset="all", kind="update"))
+    styles = _network_styles(list(rows["model"].unique()))
     figure, panels = grid(len(HEADLINES), 1 + len(BEYOND))
     for (measure, gradient, name, formula), across in zip(HEADLINES, panels, strict=True):
-        mine = rows[rows["gradient"] == gradient]
+        of_gradient = rows[rows["gradient"] == gradient]
         statistic = "ratio" if measure == "efficiency" else "mean"
-        observed = mine[(mine["measure"] == measure) & (mine["null"] == "observed")]
-        shown = [("as observed", formula, observed, EVEN[measure])]
+        observed = of_gradient[(of_gradient["measure"] == measure) & (of_gradient["null"] == "observed")]
+        columns = [("as observed", formula, observed, EVEN[measure])]
         for null in BEYOND:
-            effect = mine[(mine["measure"] == f"{measure}_effect") & (mine["null"] == null)]
-            shown.append((f"beyond {null}", f"observed − {null}", effect, 0.0))
-        for axes, (how, what, found, level) in zip(across, shown, strict=True):
-            here = _complete(found, rows, observed, statistic)
-            notes = lines(axes, here, "model", looks, statistic, True)
-            finish_axes(axes, rows, here, True, notes)
+            effect = of_gradient[(of_gradient["measure"] == f"{measure}_effect") & (of_gradient["null"] == null)]
+            columns.append((f"beyond {null}", f"observed − {null}", effect, 0.0))
+        for axes, (heading, what, drawn, level) in zip(across, columns, strict=True):
+            shown = _complete(drawn, rows, observed, statistic)
+            notes = lines(axes, shown, "model", styles, statistic, True)
+            finish_axes(axes, rows, shown, True, notes)
             _level(axes, level)
-            axes.set_ylabel(literal(f"{name}\n{what}\n{said(target=target)}"))
-            title(axes, f"{gradient or name}: {how}")
+            axes.set_ylabel(literal(f"{name}\n{what}\n{convention(target=target)}"))
+            title(axes, f"{gradient or name}: {heading}")
     legend(figure)
     _fit(figure, panels)
     return figure
 
 
-def _own(rows: pd.DataFrame) -> pd.DataFrame:
+def _own_readout(rows: pd.DataFrame) -> pd.DataFrame:
     """Through the network's own readout: a lens would be a second curve, and not every network has one."""
     return rows[rows["lens"] == ""]
 
 
-def _single(
-    axes: Axes, rows: pd.DataFrame, here: pd.DataFrame, looks: dict[str, LineStyle], statistic: str, name: str
+def _descent_share(axes: Axes, rows: pd.DataFrame, gradient: str, target: str) -> None:
+    shown = rows[(rows["measure"] == "descent_share") & (rows["gradient"] == gradient)]
+    _panel(axes, rows, shown, {"descent_share": UPDATE}, "mean", f"descent share, gradient: {gradient}")
+    _level(axes, EVEN["descent_share"])
+    axes.set_ylabel(literal(f"share of units with\n⟨update, −g⟩ > 0\n{convention(target=target)}"))
+
+
+def _efficiency(axes: Axes, rows: pd.DataFrame, target: str) -> None:
+    shown = rows[rows["measure"] == "efficiency"]
+    _panel(axes, rows, shown, {"efficiency": UPDATE}, "ratio", "efficiency")
+    _level(axes, EVEN["efficiency"])
+    axes.set_ylabel(literal(f"ΣG / (|ΣG| + ΣK)\nin the readout\n{convention(target=target)}"))
+
+
+def _update_norm(axes: Axes, rows: pd.DataFrame) -> None:
+    shown = rows[rows["measure"] == "update_norm"]
+    _panel(axes, rows, shown, {"update_norm": UPDATE}, "mean", "l2 ratio")
+    wide = shown["mean"].max() > 10 * shown["mean"].min()
+    if wide:
+        axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylabel(f"|update| / |hₗ₋₁|{' (log)' if wide else ''}\nper unit")
+
+
+def _gain(axes: Axes, rows: pd.DataFrame, target: str) -> None:
+    """First-order gain with its nulls, realised gain without."""
+    first = rows[(rows["measure"] == "first_order_gain") & (rows["gradient"] == "output")]
+    shown = pd.concat([first, rows[(rows["measure"] == "realised_gain") & (rows["null"] == "observed")]])
+    shown = shown[shown["statistic"] == "mean"]
+    styles = {
+        "first_order_gain": UPDATE._replace(label="first-order gain (gradient: output)"),
+        "realised_gain": LineStyle(INK, "s", "realised gain (gradient: readout)"),
+    }
+    _panel(axes, rows, shown, styles, "mean", "gain")
+    scale = stretch(axes, shown.loc[shown["null"] == "observed", "mean"])
+    _level(axes, 0.0)
+    axes.set_ylabel(literal(f"nats per unit{scale}\n{convention(target=target)}"))
+
+
+def _panel(
+    axes: Axes, rows: pd.DataFrame, shown: pd.DataFrame, styles: dict[str, LineStyle], statistic: str, name: str
 ) -> None:
     """One panel of one network, over its blocks."""
-    notes = lines(axes, here, "measure", looks, statistic, False)
-    finish_axes(axes, rows, here, False, notes)
+    notes = lines(axes, shown, "measure", styles, statistic, False)
+    finish_axes(axes, rows, shown, False, notes)
     title(axes, name)
 
 
-def _complete(here: pd.DataFrame, rows: pd.DataFrame, observed: pd.DataFrame, statistic: str) -> pd.DataFrame:
-    """A row for every block of every network: a missing one says why nothing is observed there, or was not measured."""
-    place = ["model", "index"]
-    every = rows.drop_duplicates(place).set_index(place, drop=False)
-    lost = every[~every.index.isin(pd.MultiIndex.from_frame(here[place]))]
-    why = (
-        observed.drop_duplicates(place)
-        .set_index(place)["reason"]
-        .reindex(lost.index)
-        .fillna("")
-        .replace("", "not measured")
-    )
+def _complete(drawn: pd.DataFrame, rows: pd.DataFrame, observed: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """Adds a missing row for every block without one; its reason is the observed row's, or "not measured"."""
+    block = ["model", "block_index"]
+    every = rows.drop_duplicates(block).set_index(block, drop=False)
+    missing = every[~every.index.isin(pd.MultiIndex.from_frame(drawn[block]))]
+    reasons = observed.drop_duplicates(block).set_index(block)["reason"].reindex(missing.index)
     nothing = dict.fromkeys(("mean", "lo", "hi", "band_lo", "band_hi"), np.nan)
-    lost = lost.assign(**nothing, n_units=0, statistic=statistic, reason=why)
-    return pd.concat([here, lost], ignore_index=True).assign(null="observed")
+    reasons = reasons.fillna("").replace("", "not measured")
+    missing = missing.assign(**nothing, n_units=0, statistic=statistic, reason=reasons)
+    return pd.concat([drawn, missing], ignore_index=True).assign(null="observed")
 
 
-def _looks(models: list[str]) -> dict[str, LineStyle]:
+def _network_styles(models: list[str]) -> dict[str, LineStyle]:
     """Names short enough for the legend, numbered where shortening makes two of them alike."""
     short = [shorten(model, 40) for model in models]
     if len(set(short)) < len(short):
@@ -168,7 +179,7 @@ def _level(axes: Axes, y: float) -> None:
 
 
 def _fit(figure: Figure, panels: np.ndarray) -> None:
-    """Makes the figure as tall as its notes need, so that they do not take the panels' room."""
+    """Makes the figure as tall as its notes need, so that the panels keep their height."""
     notes = [max(axes.get_xlabel().count("\n") for axes in across) for across in panels]
     entries = len(figure.legends[0].get_texts()) if figure.legends else 0
     figure.set_figheight(sum(2.7 + 0.16 * lines for lines in notes) + 0.5 + 0.18 * -(-entries // 3))

@@ -1,4 +1,4 @@
-"""What one lens keeps, by distance and by depth."""
+"""Retention of transferred lenses: own lenses by distance, and one lens for all states by depth."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..labels import LEFT_OUT, MATCHED, ROTATED, UNTRAINED, said
-from ..rows import require, select_rows
-from .lens_lines import ALONG, _line
+from ..labels import LEFT_OUT, MATCHED, ROTATED, UNTRAINED, convention
+from ..rows import fitted_at_one_state, require, select_rows
+from .lens_lines import RELATIVE_DEPTH, state_line
 from .style import INK, MARKERS, PALETTE, grid, legend, literal, shorten, title, wrap
 
 
@@ -23,81 +23,84 @@ def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, tar
         target: "label", or "model", the network's own final distribution; of untrained ones always that.
 
     Returns:
-        A Figure. Above, own lenses moved: as they are, with channels matched, in untrained networks. Below,
-        one lens fitted without the depth it reads: as it is, with every depth rotated, in untrained networks.
+        A Figure. Above, own lenses at other states: as they are, with channels matched, in untrained networks.
+        Below, one lens fitted without the depth it reads: as it is, with every depth rotated, in untrained networks.
 
     Raises:
         ItinfError: a column, the measure or the target is not in the table.
     """
     rows = select_rows(table, ("retention",))
     require(rows, "target", target)
-    means = _means(rows) if summaries is None or summaries.empty else _distances(summaries)
+    means = _means_of_cells(rows) if summaries is None or summaries.empty else _means_of_summaries(summaries)
     figure, panels = grid(2, 3, height=2.6)
-    looks = {
-        model: (PALETTE[place % len(PALETTE)], literal(shorten(str(model))), MARKERS[place % len(MARKERS)])
-        for place, model in enumerate(rows["model"].unique())
+    styles = {
+        model: (PALETTE[number % len(PALETTE)], literal(shorten(str(model))), MARKERS[number % len(MARKERS)])
+        for number, model in enumerate(rows["model"].unique())
     }
     above = (
         ("own lenses, moved as they are", "", "observed", target),
         ("own lenses, channels matched", MATCHED, "observed", target),
         ("untrained: own lenses moved", "", UNTRAINED, "model"),
     )
-    for axes, (name, form, null, aim) in zip(panels[0], above, strict=True):
-        some = means[(means["form"] == form) & (means["null"] == null) & (means["target"] == aim)]
-        _each(axes, some, looks, lambda one: one.sort_values("share").assign(depth=one["share"], segment=0))
-        axes.set_ylabel(f"retention, mean over pairs\n{said(target=aim)}")
-        _unit(axes, "distance, share of depth")
+    for axes, (name, form, null, panel_target) in zip(panels[0], above, strict=True):
+        shown = means[(means["form"] == form) & (means["null"] == null) & (means["target"] == panel_target)]
+        _lines(axes, shown, styles, lambda line: line.sort_values("share").assign(depth=line["share"], segment=0))
+        axes.set_ylabel(f"retention, mean over pairs\n{convention(target=panel_target)}")
+        _axis(axes, "distance, share of depth")
         title(axes, name)
     below = (
         ("one lens, that depth left out", "observed", target),
         ("null: the same, depths rotated", ROTATED, target),
         ("untrained: one lens, left out", UNTRAINED, "model"),
     )
-    for axes, (name, null, aim) in zip(panels[1], below, strict=True):
-        some = rows[(rows["lens"] == LEFT_OUT) & (rows["null"] == null) & (rows["target"] == aim)]
-        _each(axes, some, looks, lambda one: one.sort_values("index"))
-        axes.set_ylabel(f"retention\n{said(target=aim)}")
-        _unit(axes, ALONG)
+    for axes, (name, null, panel_target) in zip(panels[1], below, strict=True):
+        shown = rows[(rows["lens"] == LEFT_OUT) & (rows["null"] == null) & (rows["target"] == panel_target)]
+        _lines(axes, shown, styles, lambda line: line.sort_values("state_index"))
+        axes.set_ylabel(f"retention\n{convention(target=panel_target)}")
+        _axis(axes, RELATIVE_DEPTH)
         title(axes, name)
     legend(figure, columns=5)
     return figure
 
 
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """By distance, as the summaries have them, but without intervals."""
-    moved = rows[(rows["fitted_at"] != "") & (rows["fitted_at"] != rows["index"].astype(int).astype(str))]
-    depths = rows.drop_duplicates(["model", "index"]).set_index(["model", "index"])["depth"]
-    fitted = moved["fitted_at"].astype(int)
-    there = depths.reindex(pd.MultiIndex.from_arrays([moved["model"], fitted])).to_numpy()
-    moved = moved.assign(distance=(moved["index"] - fitted).abs(), share=(moved["depth"] - there).abs())
+def _means_of_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means by distance as the summaries have them, but without intervals."""
+    cells = fitted_at_one_state(rows)
+    cells = cells[cells["fitted_at"] != cells["state_index"]]
+    depths = rows.drop_duplicates(["model", "state_index"]).set_index(["model", "state_index"])["depth"]
+    fitted = depths.reindex(pd.MultiIndex.from_frame(cells[["model", "fitted_at"]])).to_numpy()
+    cells = cells.assign(
+        distance=(cells["state_index"] - cells["fitted_at"]).abs(), share=(cells["depth"] - fitted).abs()
+    )
     by = ["model", "form", "target", "null", "null_seed", "distance"]
-    found = moved[moved["mean"].notna()].groupby(by, sort=False)[["share", "mean"]].mean().reset_index()
-    return found.assign(lo=float("nan"), hi=float("nan"))
+    groups = cells[cells["mean"].notna()].groupby(by, sort=False, dropna=False)
+    return groups[["share", "mean"]].mean().reset_index().assign(lo=float("nan"), hi=float("nan"))
 
 
-def _distances(summaries: pd.DataFrame) -> pd.DataFrame:
+def _means_of_summaries(summaries: pd.DataFrame) -> pd.DataFrame:
+    """Means by distance, both ways taken together."""
     both = summaries[(summaries["measure"] == "retention") & (summaries["direction"] == "both")]
     return both[both["distance"] > 0]
 
 
-def _each(
+def _lines(
     axes: Axes,
     rows: pd.DataFrame,
-    looks: dict[str, tuple[str, str, str]],
+    styles: dict[str, tuple[str, str, str]],
     ordered: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> None:
-    """A line for each network, and for each seed of a null."""
-    for (model, _), one in rows.groupby(["model", "null_seed"], sort=False):
-        _line(axes, ordered(one), *looks[str(model)])
+    """A line for each network, and for each seed of a null; ``ordered`` puts its rows in order along x."""
+    for (model, _), line in rows.groupby(["model", "null_seed"], sort=False, dropna=False):
+        state_line(axes, ordered(line), *styles[str(model)])
     if not rows["mean"].notna().any():
-        axes.text(0.5, 0.5, wrap("nothing to show: not measured, or no network has enough to retain"), fontsize=7,
-                  ha="center", va="center", transform=axes.transAxes)  # fmt: skip
+        text = wrap("nothing to show: not measured, or no network has enough to retain")
+        axes.text(0.5, 0.5, text, fontsize=7, ha="center", va="center", transform=axes.transAxes)
 
 
-def _unit(axes: Axes, along: str) -> None:
-    """Retention runs from nothing to all."""
+def _axis(axes: Axes, label: str) -> None:
+    """Lines at 0, nothing retained, and 1, everything; the label of x."""
     axes.axhline(0, color=INK, lw=0.7, zorder=1)
     axes.axhline(1, color=INK, lw=0.7, ls=":", zorder=1)
     axes.set_ylim(-0.1, 1.1)
     axes.set_xlim(0, 1.04)
-    axes.set_xlabel(along)
+    axes.set_xlabel(label)

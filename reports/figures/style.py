@@ -1,4 +1,4 @@
-"""Palette, words and sizes that every figure shares; matplotlib without pyplot, so nothing global is left open."""
+"""Palette, text and layout that all figures share; without pyplot, so that no figure stays open."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def title(axes: Axes, text: str) -> None:
 
 
 def legend(figure: Figure, columns: int = 3) -> None:
-    """One legend below all panels, in so many columns: each label once.
+    """One legend below all panels, in so many columns, each label once.
 
-    Lines whose label occurs in several colours are shown in neutral ink: there the dash or marker tells.
+    Where lines of several colours share a label, the legend shows it in neutral ink: their dash or marker is the same.
     """
     handles: dict[str, Artist] = {}
     colours: dict[str, set[str]] = {}
@@ -76,10 +76,10 @@ def legend(figure: Figure, columns: int = 3) -> None:
     if not handles:
         return
     handles = dict(sorted(handles.items(), key=lambda item: -item[1].get_zorder()))
-    legend = figure.legend(
+    drawn = figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )
-    for shown, label in zip(legend.legend_handles, handles, strict=True):
+    for line, label in zip(drawn.legend_handles, handles, strict=True):
         if len(colours.get(label, ())) > 1:
-            assert isinstance(shown, Line2D)
-            shown.set_color(INK)
+            assert isinstance(line, Line2D)
+            line.set_color(INK)

@@ -1,13 +1,13 @@
-"""Size of each block's update by depth."""
+"""Length of each block's update by depth."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..labels import said
+from ..labels import convention
 from ..rows import kinds, require, select_rows
-from .facets import _colour, _drop, _of, _share
+from .facets import kind_colour, remove, rows_where, share_scale
 from .panel import LineStyle, finish_axes, lines
 from .style import grid, legend, literal, title
 
@@ -35,15 +35,17 @@ def update_norm(
     several = len(models) > 1
     across = min(len(models), 3)
     figure, panels = grid(-(-len(models) // across), across, height=3.2)
-    _share(panels, [""] * len(panels))
+    share_scale(panels, [""] * len(panels))
     for axes, model in zip(panels.flat, models, strict=False):
-        facet = _of(rows, model=model)
-        looks = {kind: LineStyle(_colour(kind), label=kind, null_colour=_colour(kind)) for kind in kinds(facet)}
-        notes = lines(axes, facet, "kind", looks, statistic, several)
+        facet = rows_where(rows, model=model)
+        styles = {
+            kind: LineStyle(kind_colour(kind), label=kind, null_colour=kind_colour(kind)) for kind in kinds(facet)
+        }
+        notes = lines(axes, facet, "kind", styles, statistic, several)
         axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylabel(literal(f"|update| / |hₗ₋₁|, per unit\n{said(statistic=statistic, subset=subset)}"))
+        axes.set_ylabel(literal(f"|update| / |hₗ₋₁|, per unit\n{convention(statistic=statistic, subset=subset)}"))
         finish_axes(axes, facet, facet, several, notes)
         title(axes, model)
-    _drop(panels.ravel()[len(models) :])
+    remove(panels.ravel()[len(models) :])
     legend(figure)
     return figure

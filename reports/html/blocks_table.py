@@ -1,4 +1,4 @@
-"""A results table in words and cells: what the page prints beside its figures."""
+"""Tables of the page from a results table: all networks in a row each, one network block by block, and what is undefined."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..numbers import Estimate, number, signed
-from ..rows import of_blocks
+from ..numbers import Estimate, number, sides, signed
+from ..rows import about_blocks, number_of_blocks
 
 
 class Column(NamedTuple):
-    """A column of the blocks' table: its heading, the rows it shows, and whether zero parts good from bad."""
+    """A column of the blocks' table: its heading, the rows it shows, and whether its numbers have a sign."""
 
     heading: str
     rows: dict[str, str]
@@ -31,14 +31,12 @@ COLUMNS = (
     Column("output: first-order gain, nats", {"measure": "first_order_gain", "gradient": "output"}),
     Column("readout: realised gain, nats", {"measure": "realised_gain", "gradient": "readout"}),
 )
-AIMLESS = ("accuracy", "loss", "update_norm")
-"""Measures without a choice of target."""
 
 EFFECTS = (("output", "pairing"), ("output", "same-target"), ("readout", "same-target"))
 
 
 class Cell(NamedTuple):
-    """A number with the half-width of its interval, and for an effect the side of zero its interval lies on."""
+    """A number with the half-width of its interval; of an effect also the side of zero its interval lies on."""
 
     text: str
     side: str = ""
@@ -57,100 +55,99 @@ class Headline(NamedTuple):
 
 
 def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
-    """For each network its accuracy, and how many blocks descend beyond each null.
+    """For each network its accuracy, and how many blocks descend more often than each null.
 
-    A block counts where its interval lies on one side of zero: "1 up, 2 down, of 5" such blocks.
+    A block counts where the interval of its effect lies on one side of zero: "4 of 5 blocks above the null, 1 below".
     """
-    found, table = [], of_blocks(table)
-    for model in table["model"].unique():
-        rows = table[table["model"] == model]
-        accuracy, loss = (_pick(rows, {"measure": m}, target)["mean"].dropna() for m in ("accuracy", "loss"))
-        steps = _pick(rows, {"measure": "efficiency", "statistic": "ratio"}, target)["mean"].dropna()
-        found.append(
-            Headline(
-                network=str(model),
-                modality=str(rows["modality"].iloc[0]),
-                accuracy=f"{accuracy.iloc[0]:.1%}" if len(accuracy) else "–",
-                loss=number(loss.iloc[0], 3) if len(loss) else "–",
-                blocks=_depth(rows),
-                counts=[_count(rows, gradient, null, target) for gradient, null in EFFECTS],
-                efficiency=_reach(steps, _depth(rows)),
-            )
-        )
-    return found
+    table = about_blocks(table)
+    return [_headline(table[table["model"] == model], target) for model in table["model"].unique()]
 
 
 def blocks(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """Headings, and one row of cells for every block of one network; updates only."""
-    rows = of_blocks(rows)
-    columns = [(column, _pick(rows, column.rows, target).set_index("index")) for column in COLUMNS]
-    names = rows.drop_duplicates("index").sort_values("index").set_index("index")["block"]
+    rows = about_blocks(rows)
+    columns = [(column, _select(rows, column.rows, target).set_index("block_index")) for column in COLUMNS]
+    names = rows.drop_duplicates("block_index").sort_values("block_index").set_index("block_index")["block"]
     return [column.heading for column in COLUMNS], [
-        (f"{index} {name}", [_cell(found, int(index), column.signed) for column, found in columns])
+        (f"{index} {name}", [_cell(numbers, int(index), column.signed) for column, numbers in columns])
         for index, name in names.items()
     ]
 
 
 def undefined(rows: pd.DataFrame) -> list[str]:
     """What one network has no value for: one sentence for every reason, with the blocks it holds for."""
-    rows = of_blocks(rows)
+    rows = about_blocks(rows)
     missing = rows[rows["reason"] != ""]
-    kind = missing["part"].where(missing["part"] != "", missing["update"]).replace("", "prediction")
+    kinds = missing["part"].where(missing["part"] != "", missing["update"]).replace("", "prediction")
     sentences = []
-    for reason, some in missing.assign(kind=kind).groupby("reason", sort=False):
-        lost: dict[str, list[str]] = {}
-        for kind, of in some.groupby("kind", sort=False):
-            lost.setdefault(_names(of, "gauge" in str(reason)), []).append(str(kind))
-        what = "; ".join(f"{' and '.join(kinds)}: {names}" for names, kinds in lost.items())
-        sentences.append(f"{some['index'].nunique()} of {_depth(rows)} blocks: {reason} ({what}).")
+    for reason, of_reason in missing.assign(kind=kinds).groupby("reason", sort=False):
+        kinds_of: dict[str, list[str]] = {}
+        for kind, of_kind in of_reason.groupby("kind", sort=False):
+            kinds_of.setdefault(_measures(of_kind, "gauge" in str(reason)), []).append(str(kind))
+        measures = "; ".join(f"{' and '.join(names)}: {measures}" for measures, names in kinds_of.items())
+        count = of_reason["block_index"].nunique()
+        sentences.append(f"{count} of {number_of_blocks(rows)} blocks: {reason} ({measures}).")
     return sentences or ["Nothing."]
 
 
-def _names(rows: pd.DataFrame, forms: bool) -> str:
-    """Measures, each with its gradients; forms are told apart only where the reason is one of gauge."""
-    gradients: dict[str, set[str]] = {}
-    for r in rows.itertuples():
-        name = " ".join(filter(None, (r.form if forms else "", r.measure, r.lens and f"under lens {r.lens}")))
-        gradients.setdefault(name.replace("_", " "), set()).add(str(r.gradient))
-    named = {name: ", ".join(sorted(found - {""})) for name, found in gradients.items()}
-    return ", ".join(f"{name} [{found}]" if found else name for name, found in sorted(named.items()))
+def _headline(rows: pd.DataFrame, target: str) -> Headline:
+    accuracy, loss = (_select(rows, {"measure": m}, "label")["mean"].dropna() for m in ("accuracy", "loss"))
+    efficiencies = _select(rows, {"measure": "efficiency", "statistic": "ratio"}, target)["mean"].dropna()
+    return Headline(
+        network=str(rows["model"].iloc[0]),
+        modality=str(rows["modality"].iloc[0]),
+        accuracy=f"{accuracy.iloc[0]:.1%}" if len(accuracy) else "–",
+        loss=number(loss.iloc[0], 3) if len(loss) else "–",
+        blocks=number_of_blocks(rows),
+        counts=[_count(rows, gradient, null, target) for gradient, null in EFFECTS],
+        efficiency=_span(efficiencies, number_of_blocks(rows)),
+    )
 
 
-def _pick(rows: pd.DataFrame, wanted: dict[str, str], target: str) -> pd.DataFrame:
-    """Rows of one kind, of updates or whole networks, over all units, for one target and no lens."""
+def _count(rows: pd.DataFrame, gradient: str, null: str, target: str) -> str:
+    """How many blocks descend more often than a null, and how many less often."""
+    effects = _select(rows, {"measure": "descent_share_effect", "gradient": gradient, "null": null}, target)
+    effects = effects[effects["mean"].notna()]
+    if effects.empty:
+        observed = _select(rows, {"measure": "descent_share", "gradient": gradient}, target)["mean"]
+        return "not measured" if observed.notna().any() else "undefined"
+    effects = effects[effects["lo"].notna()]
+    if effects.empty:
+        return "no intervals"
+    return sides((effects["lo"] > 0).sum(), (effects["hi"] < 0).sum(), len(effects), "block")
+
+
+def _span(values: pd.Series, depth: int) -> str:
+    """Least and most of a measure's values at the blocks."""
+    if values.empty:
+        return "undefined"
+    return f"{signed(values.min())} … {signed(values.max())}, {len(values)} of {depth} blocks"
+
+
+def _select(rows: pd.DataFrame, values: dict[str, str], target: str) -> pd.DataFrame:
+    """Rows with these values, of updates or whole networks, over all units, for one target and no lens."""
     rows = rows[rows["update"].isin(["", "update"]) & rows["lens"].eq("")]
-    rows = rows[rows["subset"].isin(["all", ""]) & (rows["target"].isin([target, ""]) | rows["measure"].isin(AIMLESS))]
-    for column, value in ({"statistic": "mean", "null": "observed"} | wanted).items():
+    rows = rows[rows["subset"].isin(["all", ""]) & rows["target"].isin([target, ""])]
+    for column, value in ({"statistic": "mean", "null": "observed"} | values).items():
         rows = rows[rows[column] == value]
     return rows
 
 
-def _count(rows: pd.DataFrame, gradient: str, null: str, target: str) -> str:
-    effects = _pick(rows, {"measure": "descent_share_effect", "gradient": gradient, "null": null}, target)
-    effects = effects[effects["mean"].notna()]
-    if effects.empty:
-        observed = _pick(rows, {"measure": "descent_share", "gradient": gradient}, target)["mean"]
-        return "not measured" if observed.notna().any() else "undefined"
-    sure = effects[effects["lo"].notna()]
-    if sure.empty:
-        return "no intervals"
-    return f"{(sure['lo'] > 0).sum()} up, {(sure['hi'] < 0).sum()} down, of {len(sure)}"
-
-
-def _reach(steps: pd.Series, depth: int) -> str:
-    if steps.empty:
-        return "undefined"
-    return f"{signed(steps.min())} … {signed(steps.max())}, {len(steps)} of {depth} blocks"
-
-
-def _cell(found: pd.DataFrame, index: int, sign: bool) -> Cell:
-    if index not in found.index or math.isnan(found.loc[index, "mean"]):
+def _cell(numbers: pd.DataFrame, block: int, sign: bool) -> Cell:
+    """The number of one block; ``numbers`` has one row a block, with the block's index."""
+    if block not in numbers.index or math.isnan(numbers.loc[block, "mean"]):
         return Cell("–")
-    row = found.loc[index]
+    row = numbers.loc[block]
     side = "up" if row["lo"] > 0 else "down" if row["hi"] < 0 else ""
     text = Estimate(row["mean"], (row["hi"] - row["lo"]) / 2).text(sign, most=9)
     return Cell(text, side if str(row["measure"]).endswith("_effect") else "")
 
 
-def _depth(rows: pd.DataFrame) -> int:
-    return round(float((rows["index"] / rows["depth"]).max()))
+def _measures(rows: pd.DataFrame, with_form: bool) -> str:
+    """Measures, each with its gradients, and with its form where the reason is one of gauge."""
+    gradients: dict[str, set[str]] = {}
+    for r in rows.itertuples():
+        words = (r.form if with_form else "", r.measure, r.lens and f"under lens {r.lens}")
+        gradients.setdefault(" ".join(filter(None, words)).replace("_", " "), set()).add(str(r.gradient))
+    names = {name: ", ".join(sorted(listed - {""})) for name, listed in gradients.items()}
+    return ", ".join(f"{name} [{listed}]" if listed else name for name, listed in sorted(names.items()))

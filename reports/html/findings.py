@@ -1,4 +1,4 @@
-"""The debate's guesses, each beside the numbers that speak to it; the verdict is the reader's."""
+"""The debate's guesses, each beside the numbers that speak for or against it; the verdict is the reader's."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import pandas as pd
 
 from ..labels import MATCHED, ROTATED, SHARED, UNTRAINED
 from ..lens_numbers import LensNumbers, estimate, estimates, rises
-from ..numbers import Estimate, average, number, signed
+from ..numbers import Estimate, average, counted, number, sides, signed
 
-WAYS = (("as they are", ""), ("channels matched", MATCHED))
-PAIRS = ((1, "one state away"), (0, "over all pairs"))
+FORMS = (("as they are", ""), ("channels matched", MATCHED))
+DISTANCES = ((1, "one state away"), (0, "over all pairs"))
 STEPS = 6
-"""That depth is cut into where networks are compared."""
+"""Steps that blocks are merged to, so that networks can be compared."""
 NOT_MEASURED = "not measured"
 
 
 class Line(NamedTuple):
-    """A network, or a difference of networks, and its numbers."""
+    """A network, or a difference of networks, and its numbers in words."""
 
-    what: str
-    said: str
+    name: str
+    numbers: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A guess.
+    """A guess and its numbers.
 
     Attributes:
-        guess: as it is put in the debate.
-        measure: which numbers speak to it.
+        guess: in the words of the debate.
+        measure: which numbers speak for or against it.
         lines: these numbers.
     """
 
@@ -43,27 +43,28 @@ class Finding:
 
 
 def findings(table: pd.DataFrame, summaries: pd.DataFrame) -> list[Finding]:
-    """Every guess with its numbers and 95 % intervals; what was not measured is said.
+    """Every guess with its numbers and 95 % intervals; what was not measured is named.
 
     Args:
         table: a results table of any number of networks, with transfers of their lenses.
         summaries: of the same transfers.
 
     Returns:
-        Nothing where no lens was moved.
+        Nothing where no lens was transferred.
     """
-    r = LensNumbers(table, summaries)
-    return [Finding(guess, measure, lines(r)) for guess, measure, lines in GUESSES] if r.networks else []
+    numbers = LensNumbers(table, summaries)
+    return [Finding(guess, measure, lines(numbers)) for guess, measure, lines in GUESSES] if numbers.networks else []
 
 
 def _images(r: LensNumbers) -> list[Line]:
+    """Retention of image networks and of language networks."""
     lines = []
     for name in r.networks:
-        near, far, raw = r.moved(name, 1), r.moved(name), r.raw(name)
+        near, far, raw = r.transferred(name, 1), r.transferred(name), r.raw(name)
         if far.empty:
             lines.append(Line(name, "no pair of states has a retention"))
             continue
-        naive = [number(some["mean"].mean(), 2) for some in (raw[raw["distance"] == 1], raw) if len(some)]
+        naive = [number(rows["mean"].mean(), 2) for rows in (raw[raw["distance"] == 1], raw) if len(rows)]
         shares = ", ".join(f"{share:.2f}" for share in near["share"])
         lines.append(
             Line(
@@ -72,67 +73,67 @@ def _images(r: LensNumbers) -> list[Line]:
                 f"(up to {r.farthest(name):.2f} of depth); raw {' and '.join(naive) or NOT_MEASURED}",
             )
         )
-    images, others = _parted(r.networks, lambda name: r.modality(name) == "image")
+    images, others = _split(r.networks, lambda name: r.modality(name) == "image")
     if not (images and others):
         return [*lines, Line("images − language", f"{NOT_MEASURED}: all networks are of one kind")]
-    lines.append(_gap(r, "images − language", images, others))
-    skipping = [name for name in images if r.skips.get(name)]
-    if skipping and skipping != images:
-        lines.append(_gap(r, "the same, networks with skips", skipping, [n for n in others if r.skips.get(n)]))
+    lines.append(_difference(r, "images − language", images, others))
+    with_skips = [name for name in images if r.skips.get(name)]
+    if with_skips and with_skips != images:
+        others = [name for name in others if r.skips.get(name)]
+        lines.append(_difference(r, "the same, networks with skips", with_skips, others))
     return lines
 
 
 def _skips(r: LensNumbers) -> list[Line]:
+    """Retention of networks with and without skips."""
     words, lines = {True: "skips", False: "no skips", None: "skips not recorded"}, []
     for name in r.networks:
-        ways = [(way, [(_all(r.moved(name, apart, form)), where) for apart, where in PAIRS]) for way, form in WAYS]
-        said = [
-            f"{way} {NOT_MEASURED if {text for text, _ in found} == {NOT_MEASURED} else ', '.join(map(' '.join, found))}"
-            for way, found in ways
-        ]
-        lines.append(Line(f"{name} ({words[r.skips.get(name)]})", "; ".join(said)))
-    having, lacking = _parted([name for name in r.networks if name in r.skips], lambda name: r.skips[name])
+        texts = [f"{label} {_at_distances(r, name, form)}" for label, form in FORMS]
+        lines.append(Line(f"{name} ({words[r.skips.get(name)]})", "; ".join(texts)))
+    having, lacking = _split([name for name in r.networks if name in r.skips], lambda name: r.skips[name])
     if not (having and lacking):
         return [*lines, Line("with − without skips", f"{NOT_MEASURED}: no two networks differ in that")]
     twins = [(a, b) for a in having for b in lacking if r.shape(a) == r.shape(b)]
-    images = [[name for name in some if r.modality(name) == "image"] for some in (having, lacking)]
-    for way, form in WAYS:
+    images = [[name for name in names if r.modality(name) == "image"] for names in (having, lacking)]
+    for label, form in FORMS:
         for a, b in twins:
-            lines.append(_gap(r, f"{a} − {b}, as many states of as many widths, {way}", [a], [b], form))
+            lines.append(_difference(r, f"{a} − {b}, as many states of as many widths, {label}", [a], [b], form))
         if all(images) and not (twins and max(map(len, images)) == 1):
-            lines.append(_gap(r, f"images with − without skips, {way}", images[0], images[1], form))
+            lines.append(_difference(r, f"images with − without skips, {label}", images[0], images[1], form))
     return lines
 
 
 def _later(r: LensNumbers) -> list[Line]:
+    """Bits that own lenses tell, by depth."""
     lines = []
     for name in r.networks:
-        lines.append(Line(f"{name}, label", _told(r.own(name))))
-        lines.append(Line(f"{name}, final answer", _told(r.own(name, "model"))))
+        lines.append(Line(f"{name}, label", _along_depth(r.own(name))))
+        lines.append(Line(f"{name}, final answer", _along_depth(r.own(name, "model"))))
         seeds = r.seeds(name, UNTRAINED)
         for seed in seeds:
-            lines.append(Line(f"{name} untrained, final answer", _told(r.own(name, "model", UNTRAINED, seed))))
+            lines.append(Line(f"{name} untrained, final answer", _along_depth(r.own(name, "model", UNTRAINED, seed))))
         if not seeds:
             lines.append(Line(f"{name} untrained", NOT_MEASURED))
     return lines
 
 
 def _penalties(r: LensNumbers) -> list[Line]:
+    """Bits lost by transferred lenses, by distance."""
     lines = []
     for name in sorted(r.networks, key=lambda name: r.modality(name) == "image"):
-        found = r.distances(name, "transfer_penalty")
-        if not found:
+        penalties = r.by_distance(name, "transfer_penalty")
+        if not penalties:
             lines.append(Line(name, NOT_MEASURED))
             continue
-        shown = [found[k] for k in sorted({0, len(found) // 2, len(found) - 1})]
-        lost = ", ".join(e.text(most=2) for _, e in shown)
-        grows = sum(after.mean > before.mean for (_, before), (_, after) in pairwise(found))
-        order = estimates(r.moved(name, measure="transfer_penalty", direction="forward − backward"))
+        shown = [penalties[k] for k in sorted({0, len(penalties) // 2, len(penalties) - 1})]
+        bits = ", ".join(penalty.text(most=2) for _, penalty in shown)
+        grows = sum(after.mean > before.mean for (_, before), (_, after) in pairwise(penalties))
+        order = estimates(r.transferred(name, measure="transfer_penalty", direction="forward − backward"))
         lines.append(
             Line(
                 name,
-                f"{lost} bits per {r.unit(name)} at distance {', '.join(str(states) for states, _ in shown)}; "
-                f"more at {grows} of {len(found) - 1} further distances than at the one before; moved forward − backward "
+                f"{bits} bits per {r.unit(name)} at distance {', '.join(str(states) for states, _ in shown)}; "
+                f"more at {grows} of {len(penalties) - 1} further distances than at the one before; moved forward − backward "
                 f"{_texts(order, sign=True)}; the last state's own lens tells {_texts(estimates(r.own(name))[-1:])}",
             )
         )
@@ -140,6 +141,7 @@ def _penalties(r: LensNumbers) -> list[Line]:
 
 
 def _one_lens(r: LensNumbers) -> list[Line]:
+    """Retention of one lens at states that it was fitted without."""
     lines = []
     for name in r.networks:
         mean, states = r.one_lens(name), r.left_out(name)
@@ -150,32 +152,33 @@ def _one_lens(r: LensNumbers) -> list[Line]:
         lines.append(
             Line(
                 name,
-                f"{_all(mean)} over {_many(len(states), 'state')}, least {estimate(least).text()} at state {least['index']}; "
-                f"depths rotated {_all(r.one_lens(name, null=ROTATED))}; of the final answer {_all(r.one_lens(name, 'model'))}, "
-                f"untrained {_all(r.one_lens(name, 'model', UNTRAINED))}",
+                f"{_all(mean)} over {counted(len(states), 'state')}, least {estimate(least).text()} at state "
+                f"{least['state_index']}; depths rotated {_all(r.one_lens(name, null=ROTATED))}; of the final answer "
+                f"{_all(r.one_lens(name, 'model'))}, untrained {_all(r.one_lens(name, 'model', UNTRAINED))}",
             )
         )
     return lines
 
 
 def _evidence(r: LensNumbers) -> list[Line]:
+    """Efficiency of steps through one lens, beside its nulls."""
     lines = []
     for name in r.networks:
-        steps = r.cut(name, SHARED, STEPS)
-        gained = r.steps(name, "efficiency", SHARED, steps)
-        if gained.empty:
+        count = r.step_count(name, SHARED, STEPS)
+        efficiencies = r.steps(name, "efficiency", SHARED, count)
+        if efficiencies.empty:
             lines.append(Line(name, NOT_MEASURED))
             continue
-        beyond = r.steps(name, "efficiency_effect", SHARED, steps, "same-target")
-        shuffled = r.steps(name, "efficiency", SHARED, steps, "order-shuffled")
-        both = gained.merge(shuffled, on="index", suffixes=("", "_null"))
+        beyond = r.steps(name, "efficiency_effect", SHARED, count, "same-target")
+        shuffled = r.steps(name, "efficiency", SHARED, count, "order-shuffled")
+        both = efficiencies.merge(shuffled, on="block_index", suffixes=("", "_null"))
         gaps = [a - b for a, b in zip(estimates(both), estimates(both, "_null"), strict=True)]
         span = f" ({_range(beyond)})" if len(beyond) else ""
         lines.append(
             Line(
                 name,
-                f"{_range(gained)} over {_many(len(gained), 'step')}; beyond same-target {_sides(estimates(beyond))}{span}; "
-                f"beyond its own steps in random order {_sides(gaps)}",
+                f"{_range(efficiencies)} over {counted(len(efficiencies), 'step')}; same-target: "
+                f"{_sides(estimates(beyond))}{span}; its own steps in random order: {_sides(gaps)}",
             )
         )
     return lines
@@ -185,7 +188,8 @@ GUESSES: tuple[tuple[str, str, Callable[[LensNumbers], list[Line]]], ...] = (
     (
         "Lenses of image networks transfer badly.",
         "Mean retention of lenses moved to another state, one state away and over all pairs. Beside it, without intervals, "
-        "the naive raw retention of lenses as confident as they were: its mean is owned by those that are sure and wrong.",
+        "the naive raw retention of lenses as confident as they were: its mean is dominated by lenses that are confident "
+        "and wrong.",
         _images,
     ),
     (
@@ -198,7 +202,7 @@ GUESSES: tuple[tuple[str, str, Callable[[LensNumbers], list[Line]]], ...] = (
     (
         "Later lenses read better, in any network.",
         "Bits that each state's own lens tells, at the first … middle … last state; how many steps from state to state "
-        "rise, and how many surely: by more than both intervals. An untrained network knows no label, so it is read for "
+        "rise, and how many rise by more than both intervals. An untrained network knows no label, so it is read for "
         "its own final answer, as the trained one is beside it.",
         _later,
     ),
@@ -216,39 +220,51 @@ GUESSES: tuple[tuple[str, str, Callable[[LensNumbers], list[Line]]], ...] = (
     ),
     (
         "Through one lens, each step of depth adds evidence about the unit itself.",
-        f"Least … greatest efficiency of a step, blocks merged to at most {STEPS}. Up and down: steps whose difference from "
-        "the null has an interval above or below zero. Only what goes beyond same-target speaks of the unit itself.",
+        f"Least … greatest efficiency of a step, blocks merged to at most {STEPS}. Then, for each null, the steps whose "
+        "difference from it has an interval above or below zero. Only what goes beyond same-target speaks of the unit "
+        "itself.",
         _evidence,
     ),
 )
+"""Each guess, which numbers speak for or against it, and what finds them."""
 
 
-def _gap(r: LensNumbers, what: str, first: list[str], second: list[str], form: str = "") -> Line:
-    """Means of networks, one minus the other; nothing where a network of them has no number."""
-    said = []
-    for distance, where in PAIRS:
-        sides = [[estimates(r.moved(name, distance, form)) for name in names] for names in (first, second)]
-        if all(sides) and all(found for side in sides for found in side):
-            a, b = (average([found[0] for found in side]) for side in sides)
-            said.append(f"{(a - b).text(sign=True)} {where}")
+def _difference(r: LensNumbers, label: str, first: list[str], second: list[str], form: str = "") -> Line:
+    """Mean retention of some networks minus that of others; nothing where a network of them has none."""
+    texts = []
+    for distance, where in DISTANCES:
+        groups = [[estimates(r.transferred(name, distance, form)) for name in names] for names in (first, second)]
+        if all(groups) and all(retentions for group in groups for retentions in group):
+            a, b = (average([retentions[0] for retentions in group]) for group in groups)
+            texts.append(f"{(a - b).text(sign=True)} {where}")
     names = f" (mean of {', '.join(first)} − mean of {', '.join(second)})" if len(first) + len(second) > 2 else ""
-    return Line(what, f"{', '.join(said) or NOT_MEASURED}{names}")
+    return Line(label, f"{', '.join(texts) or NOT_MEASURED}{names}")
 
 
-def _told(rows: pd.DataFrame) -> str:
+def _at_distances(r: LensNumbers, name: str, form: str) -> str:
+    """Mean retention one state away and over all pairs."""
+    means = [(_all(r.transferred(name, distance, form)), where) for distance, where in DISTANCES]
+    if all(text == NOT_MEASURED for text, _ in means):
+        return NOT_MEASURED
+    return ", ".join(f"{text} {where}" for text, where in means)
+
+
+def _along_depth(rows: pd.DataFrame) -> str:
     """At the first, the middle and the last state, and how often it rises."""
-    found = estimates(rows)
-    if not found:
+    bits = estimates(rows)
+    if not bits:
         return NOT_MEASURED
-    steps, up, sure = rises(found)
-    chosen = [found[k].text(most=2 if found[-1].mean > 1 else 3) for k in (0, len(found) // 2, -1)]
-    return f"{' … '.join(chosen)} bits; {up} of {_many(steps, 'step')} rise, {sure} surely"
+    steps, up, clear = rises(bits)
+    chosen = [bits[k].text(most=2 if bits[-1].mean > 1 else 3) for k in (0, len(bits) // 2, -1)]
+    return f"{' … '.join(chosen)} bits; {up} of {counted(steps, 'step')} rise, {clear} by more than both intervals"
 
 
-def _sides(found: Sequence[Estimate]) -> str:
-    if not found:
+def _sides(differences: Sequence[Estimate]) -> str:
+    """On which side of zero the intervals of differences from a null lie."""
+    if not differences:
         return NOT_MEASURED
-    return f"{sum(e.low > 0 for e in found)} up, {sum(e.high < 0 for e in found)} down, of {len(found)}"
+    above, below = (sum(e.low > 0 for e in differences), sum(e.high < 0 for e in differences))
+    return sides(above, below, len(differences), "step")
 
 
 def _range(rows: pd.DataFrame) -> str:
@@ -259,14 +275,10 @@ def _all(rows: pd.DataFrame) -> str:
     return _texts(estimates(rows))
 
 
-def _texts(found: Sequence[Estimate], sign: bool = False) -> str:
+def _texts(values: Sequence[Estimate], sign: bool = False) -> str:
     """One number, or one for each seed of a null."""
-    return " and ".join(e.text(sign) for e in found) or NOT_MEASURED
+    return " and ".join(e.text(sign) for e in values) or NOT_MEASURED
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _parted(names: Sequence[str], first: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    return [name for name in names if first(name)], [name for name in names if not first(name)]
+def _split(names: Sequence[str], in_first: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    return [name for name in names if in_first(name)], [name for name in names if not in_first(name)]

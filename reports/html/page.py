@@ -1,4 +1,4 @@
-"""The page of a comparison: figures, a table of every block, and in words what is undefined. One file, no script."""
+"""The page of a comparison, one HTML file without scripts: figures, tables of numbers, and what is undefined."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from ..figures.overview import comparison, overview
 from ..figures.prediction import prediction
 from ..figures.retention import retention
 from ..figures.transfer import transfer
-from ..labels import OF_STATES, OWN_LENSES, SHARED
-from ..rows import select_rows
+from ..rows import about_states, select_rows, through_lenses
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
 from .retention_table import HEADINGS, RetentionRow, retention_rows
@@ -27,7 +26,7 @@ from .retention_table import HEADINGS, RetentionRow, retention_rows
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure inside a page: a data address, and what it shows for those who cannot see it."""
+    """A figure inside a page: its image as a data URL, and a text for those who cannot see it."""
 
     source: str
     alt: str
@@ -35,26 +34,26 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one network."""
+    """The part of the page about one network."""
 
     name: str
     facts: Sequence[tuple[str, str]]
     pictures: Sequence[Picture]
-    columns: Sequence[str]
+    headings: Sequence[str]
     blocks: Sequence[tuple[str, Sequence[Cell]]]
     undefined: Sequence[str]
     notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Lensing:
-    """What the page says of lenses and their transfer, of all networks; anything of it may be empty."""
+class LensSection:
+    """The part of the page about lenses and their transfer, of all networks; any of it may be empty."""
 
     remarks: Sequence[str]
     steps: Sequence[Picture]
     findings: Sequence[Finding]
     headings: Sequence[str]
-    kept: Sequence[RetentionRow]
+    retention_rows: Sequence[RetentionRow]
     transfer: Sequence[Picture]
 
 
@@ -73,7 +72,7 @@ def page(
     Args:
         table: their joint table, with the rows of transfers of their lenses where there are some.
         manifests: of each network, in the table's order.
-        notes: for each, what a reader should be told before its numbers.
+        notes: for each, what a reader needs to know before its numbers.
         target: what the losses shown are taken against.
         summaries: of the transfers.
         transfers: the manifests of the transfers of trained networks.
@@ -93,35 +92,36 @@ def page(
     return environment.get_template("report.html").render(
         headlines=headlines(table, target),
         together=together,
-        lensing=_lensing(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
+        lens_section=_lens_section(
+            table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
+        ),
         sections=sections,
         version=manifests[0]["history"][-1]["circumstances"]["itinf"],
     )
 
 
-def _lensing(
+def _lens_section(
     table: pd.DataFrame,
     summaries: pd.DataFrame,
     transfers: Sequence[dict[str, Any]],
     remarks: Sequence[str],
     target: str,
-) -> Lensing | None:
-    """None where nothing was read through a lens, and nothing is to be said of why."""
-    aim = "model" if target == "model" else "label"
-    merged = table["form"].str.startswith("merged to ") & table["lens"].isin([SHARED, *OWN_LENSES])
-    steps, moved = [], []
-    if merged.any():
+) -> LensSection | None:
+    """None where no network was read through a lens, and there is no remark why."""
+    lens_target = "model" if target == "model" else "label"
+    steps, transferred = [], []
+    if through_lenses(table)["form"].str.startswith("merged to ").any():
         alt = "efficiency, gain and movement through one lens and through each depth's own, step by step"
-        steps.append(_picture(prediction(table, target=aim), alt))
+        steps.append(_picture(prediction(table, target=lens_target), alt))
     if (table["measure"] == "retention").any():
         alt = "retention of each state's lens at every other state, one matrix per network"
-        moved.append(_picture(transfer(table, target=aim), alt))
+        transferred.append(_picture(transfer(table, target=lens_target), alt))
         alt = "retention against distance, and of one lens by depth, all networks"
-        moved.append(_picture(retention(table, summaries=summaries, target=aim), alt))
-    if not (steps or moved or remarks):
+        transferred.append(_picture(retention(table, summaries=summaries, target=lens_target), alt))
+    if not (steps or transferred or remarks):
         return None
-    found = findings(table, summaries)
-    return Lensing(remarks, steps, found, HEADINGS, retention_rows(table, summaries, transfers), moved)
+    means = retention_rows(table, summaries, transfers)
+    return LensSection(remarks, steps, findings(table, summaries), HEADINGS, means, transferred)
 
 
 def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str) -> Section:
@@ -138,19 +138,18 @@ def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str],
         ("intervals", f"95 %, over clusters; {settings['replicates']} bootstrap replicates"),
         ("measured in", f"{manifest['seconds']:.0f} s"),
     ]
-    columns, found = blocks(rows, target)
+    headings, block_rows = blocks(rows, target)
     name = network["name"]
     pictures = [
         _picture(overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth")
     ]
-    if rows["measure"].isin(OF_STATES).any():
+    if len(about_states(rows)):
         pictures.append(_picture(lenses(rows), f"{name}: how well lenses read each state"))
-    return Section(name, facts, pictures, columns, found, undefined(rows), notes)
+    return Section(name, facts, pictures, headings, block_rows, undefined(rows), notes)
 
 
 def _picture(figure: Figure, alt: str) -> Picture:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=170)
-    small = io.BytesIO()
-    Image.open(file).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=170)
+    Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return Picture("data:image/png;base64," + base64.b64encode(small.getvalue()).decode(), alt)

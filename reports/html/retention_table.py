@@ -1,4 +1,4 @@
-"""What transfers, in one row per network: what the page prints beside its heat-maps."""
+"""The page's table of retention: one row per network."""
 
 from __future__ import annotations
 
@@ -39,25 +39,27 @@ def retention_rows(
         summaries: of the same transfers.
         manifests: of the transfers of trained networks.
     """
-    r, known = LensNumbers(table, summaries), {m["network"]["name"]: m for m in manifests}
-    return [RetentionRow(name, [*_means(r, name), _cost(known.get(name))]) for name in r.networks]
+    numbers, manifest_of = LensNumbers(table, summaries), {m["network"]["name"]: m for m in manifests}
+    return [
+        RetentionRow(name, [*_means(numbers, name), _units_used(manifest_of.get(name))]) for name in numbers.networks
+    ]
 
 
-def _means(r: LensNumbers, name: str) -> list[str]:
-    found = (
-        r.moved(name, 1),
-        r.moved(name),
-        r.moved(name, form=MATCHED),
-        r.one_lens(name),
-        r.one_lens(name, null=ROTATED),
-        r.moved(name, target="model", null=UNTRAINED),
-        r.one_lens(name, "model", UNTRAINED),
+def _means(numbers: LensNumbers, name: str) -> list[str]:
+    summaries = (
+        numbers.transferred(name, 1),
+        numbers.transferred(name),
+        numbers.transferred(name, form=MATCHED),
+        numbers.one_lens(name),
+        numbers.one_lens(name, null=ROTATED),
+        numbers.transferred(name, target="model", null=UNTRAINED),
+        numbers.one_lens(name, "model", UNTRAINED),
     )
-    return [", ".join(e.text() for e in estimates(rows)) or "–" for rows in found]
+    return [", ".join(e.text() for e in estimates(rows)) or "–" for rows in summaries]
 
 
-def _cost(manifest: dict[str, Any] | None) -> str:
-    """Units used and the precision they reached, beside the one that was asked for where it is not reached."""
+def _units_used(manifest: dict[str, Any] | None) -> str:
+    """Units used and the precision reached; beside it the precision asked for, where it was not reached."""
     if manifest is None:
         return "–"
     asked = "" if manifest["stopped"] else f", ± {manifest['settings']['precision']:g} asked"

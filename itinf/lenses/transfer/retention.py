@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...networks.trace import Target
+from ...results.reasons import LAST_UNRELIABLE, OWN_LENS_TELLS_LITTLE, OWN_LENS_UNCERTAIN, Reason
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
 from .cells import Cell
@@ -13,10 +14,6 @@ from .scores import TARGETS
 
 READABLE_SHARE = 0.05
 """A state whose own lens tells less than this share of what the last one's tells has no retention."""
-
-NOTHING = "undefined: the last state predicts nothing reliably"
-TOO_LITTLE = "own lens tells under 5 % of what the last state's tells"
-UNSURE = "own lens too uncertain"
 
 
 def diagonal_cells(matrix: TransferMatrix) -> dict[int, Cell]:
@@ -31,7 +28,7 @@ class Retention:
         matrix, target: the transfer matrix and the target.
         diagonal: raw -> index of the state -> what its own lens tells, (1 + B,), nats per unit.
         last: the same of the last state, at its best temperature.
-        missing: raw -> index of the state -> why it has no retention, "" where it has one.
+        missing: raw -> index of the state -> why it has no retention, None where it has one.
     """
 
     def __init__(self, matrix: TransferMatrix, target: Target) -> None:
@@ -47,27 +44,27 @@ class Retention:
             for raw, by_state in self.diagonal.items()
         }
 
-    def _why_missing(self, readable: Array, last_is_known: bool) -> str:
+    def _why_missing(self, readable: Array, last_is_known: bool) -> Reason | None:
         if not last_is_known:
-            return NOTHING
+            return LAST_UNRELIABLE
         if readable[0] < READABLE_SHARE * self.last[0]:
-            return TOO_LITTLE
-        return "" if _well_known(readable, self.matrix.clusters) else UNSURE
+            return OWN_LENS_TELLS_LITTLE
+        return None if _well_known(readable, self.matrix.clusters) else OWN_LENS_UNCERTAIN
 
-    def of(self, cell: Cell, raw: bool = False) -> tuple[Array | None, str]:
+    def of(self, cell: Cell, raw: bool = False) -> tuple[Array | None, Reason | None]:
         """Estimate (1 + B,) of the retention, or None and why there is none."""
         own = self.diagonal[raw][cell.at]
         if why := self.missing[raw][cell.at]:
             return None, why
-        return ratio(own if cell.diagonal else self.matrix.readable(cell, self.target, raw), own), ""
+        return ratio(own if cell.diagonal else self.matrix.readable(cell, self.target, raw), own), None
 
 
 def precise_enough(matrix: TransferMatrix, precision: float) -> bool:
     """Whether to stop: no retention's interval is wider than ± ``precision``, and more units would add no retention."""
     retentions = [Retention(matrix, target) for target in TARGETS]
-    if any(UNSURE in retention.missing[False].values() for retention in retentions):
+    if any(OWN_LENS_UNCERTAIN in retention.missing[False].values() for retention in retentions):
         return False
-    if all(retention.last[0] > 0 and NOTHING in retention.missing[False].values() for retention in retentions):
+    if all(retention.last[0] > 0 and LAST_UNRELIABLE in retention.missing[False].values() for retention in retentions):
         return False
     return widest_half_width(matrix) <= precision
 

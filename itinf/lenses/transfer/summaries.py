@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from ...results.schema import summaries_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
 from .cells import LEFT_OUT, Cell
@@ -16,22 +17,6 @@ from .retention import Retention, diagonal_cells
 from .scores import TARGETS
 from .table import About
 
-COLUMNS = (
-    "model",
-    "measure",
-    "lens",
-    "form",
-    "target",
-    "null",
-    "null_seed",
-    "direction",
-    "distance",
-    "share",
-    "mean",
-    "lo",
-    "hi",
-    "cells",
-)
 Estimate = Callable[[Cell], Array | None]
 
 
@@ -55,7 +40,7 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         common: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
         rows += [common | row for row in _of_moved(matrix, estimate)]
         rows += [common | row for row in _of_left_out(matrix, estimate)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return summaries_table(rows)
 
 
 def _retention(retention: Retention) -> Estimate:
@@ -67,7 +52,7 @@ def _of_moved(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, 
     for form in dict.fromkeys(cell.form for cell in matrix.cells):
         moved = [cell for cell in matrix.cells if cell.off_diagonal and cell.form == form]
         values = {(c.fitted_at, c.at): value for c in moved if (value := estimate(c)) is not None}
-        lens = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": -1} if moved else {}
+        lens = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": None} if moved else {}
         yield from (lens | row for row in _by_distance(matrix, values))
 
 
@@ -76,7 +61,14 @@ def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[st
     for null, seed in dict.fromkeys((cell.null, cell.seed) for cell in matrix.cells if cell.lens == LEFT_OUT):
         cells = [cell for cell in matrix.cells if (cell.lens, cell.null, cell.seed) == (LEFT_OUT, null, seed)]
         values = [value for cell in cells if (value := estimate(cell)) is not None]
-        lens = {"lens": LEFT_OUT, "form": "", "null": null, "null_seed": seed, "distance": 0, "share": 0.0}
+        lens = {
+            "lens": LEFT_OUT,
+            "form": "",
+            "null": null,
+            "null_seed": None if seed < 0 else seed,
+            "distance": 0,
+            "share": 0.0,
+        }
         if values:
             yield lens | {"direction": "one lens"} | _mean(matrix, values)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ...networks.trace import Target
-from ...results.table import COLUMNS, SCHEMA
+from ...results.reasons import Reason
+from ...results.schema import DTYPES, SCHEMA, results_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import MIN_CLUSTERS, interval
 from .cells import Cell
@@ -33,8 +34,8 @@ class About(Protocol):
 def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     """One row per number, in the columns of every results table; losses in bits per unit.
 
-    ``index`` numbers the states (0 before the first block), ``fitted_at`` the state a lens was fitted
-    at, "" for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
+    Every row is about a state: ``state_index`` is the one that is read, ``fitted_at`` the one its lens was fitted
+    at, missing for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
     """
     own_cells = diagonal_cells(matrix)
     retentions = {target: Retention(matrix, target) for target in TARGETS}
@@ -53,7 +54,7 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
             for measure, raw in (("retention", False), ("raw_retention", True)):
                 estimate, why = retentions[target].of(cell, raw)
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return results_table(rows)
 
 
 def _quality(matrix: TransferMatrix, cell: Cell) -> Iterator[tuple[str, Array, Target]]:
@@ -82,27 +83,28 @@ def _row(
     estimate: Array | None,
     target: str = "label",
     statistic: str = "mean",
-    reason: str = "",
+    reason: Reason | None = None,
 ) -> dict[str, Any]:
     site = matrix.sites[cell.at]
     lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, matrix.clusters)
-    return dict.fromkeys(COLUMNS, "") | {
+    return dict.fromkeys(DTYPES, "") | {
         "schema": SCHEMA,
         "model": about.name,
         "modality": about.modality,
-        "block": site.name,
-        "index": cell.at,
+        "block_index": None,
+        "state": site.name,
+        "state_index": cell.at,
         "depth": site.depth,
         "segment": site.segment,
         "lens": cell.lens,
-        "fitted_at": "" if cell.fitted_at < 0 else str(cell.fitted_at),
+        "fitted_at": None if cell.fitted_at < 0 else cell.fitted_at,
         "measure": measure,
         "statistic": statistic,
         "form": cell.form,
         "target": target,
         "subset": "all",
         "null": cell.null,
-        "null_seed": cell.seed,
+        "null_seed": None if cell.seed < 0 else cell.seed,
         "unit": about.unit,
         "mean": math.nan if estimate is None else float(estimate[0]),
         "lo": lo,
@@ -112,5 +114,6 @@ def _row(
         "n_units": matrix.units,
         "n_missing": 0,
         "n_clusters": matrix.clusters,
-        "reason": reason,
+        "reason": reason.sentence if reason else "",
+        "reason_code": reason.code if reason else "",
     }

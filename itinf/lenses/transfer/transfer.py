@@ -22,8 +22,9 @@ from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
 from ...results.folder import ResultsFolder
+from ...results.schema import SCHEMA
 from ...results.sums import SUMS
-from ...results.table import MEASURES, SCHEMA
+from ...results.table import MEASURES
 from ...results.transfer_result import SUMMARIES, TransferResult
 from ...settings import DEFAULTS, Settings
 from ..kinds import either, lens_kind, lens_kinds

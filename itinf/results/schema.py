@@ -1,0 +1,131 @@
+"""Columns of the results table and of the summaries, the type of each, and the reader of tables of schema 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from .reasons import REASONS
+
+SCHEMA = 2
+
+TEXT, INTEGER, OPTIONAL_INTEGER, NUMBER = "str", "int64", "Int64", "float64"
+"""Types of columns. An ``OPTIONAL_INTEGER`` may be missing; a ``TEXT`` that does not apply is ""."""
+
+DTYPES = {
+    "schema": INTEGER,
+    "model": TEXT,
+    "modality": TEXT,
+    "block": TEXT,
+    "block_index": OPTIONAL_INTEGER,
+    "state": TEXT,
+    "state_index": OPTIONAL_INTEGER,
+    "depth": NUMBER,
+    "part": TEXT,
+    "segment": INTEGER,
+    "lens": TEXT,
+    "fitted_at": OPTIONAL_INTEGER,
+    "measure": TEXT,
+    "statistic": TEXT,
+    "gradient": TEXT,
+    "update": TEXT,
+    "form": TEXT,
+    "target": TEXT,
+    "subset": TEXT,
+    "null": TEXT,
+    "null_seed": OPTIONAL_INTEGER,
+    "unit": TEXT,
+    "mean": NUMBER,
+    "lo": NUMBER,
+    "hi": NUMBER,
+    "band_lo": NUMBER,
+    "band_hi": NUMBER,
+    "n_units": INTEGER,
+    "n_missing": OPTIONAL_INTEGER,
+    "n_clusters": INTEGER,
+    "reason": TEXT,
+    "reason_code": TEXT,
+}
+"""Columns of the results table.
+
+A row is about a block (``block``, and ``block_index`` from 1 to L) or about a state (``state``, and ``state_index``
+from 0, before the first block, to L); the other pair is "" and missing. ``fitted_at`` is the state_index a lens was
+fitted at, missing without a lens and for one lens of many states. ``n_missing`` is missing where units cannot be
+counted as missing: for pairs of units, and in subsets.
+"""
+
+SUMMARY_DTYPES = {
+    "model": TEXT,
+    "measure": TEXT,
+    "lens": TEXT,
+    "form": TEXT,
+    "target": TEXT,
+    "null": TEXT,
+    "null_seed": OPTIONAL_INTEGER,
+    "direction": TEXT,
+    "distance": INTEGER,
+    "share": NUMBER,
+    "mean": NUMBER,
+    "lo": NUMBER,
+    "hi": NUMBER,
+    "cells": INTEGER,
+}
+"""Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``."""
+
+STATE_MEASURES = (
+    "lens_loss",
+    "lens_kl",
+    "lens_entropy",
+    "lens_agreement",
+    "lens_accuracy",
+    "lens_calibration_error",
+    "lens_marginal_bias",
+    "prediction_depth",
+    "readable",
+    "transfer_penalty",
+    "transfer_kl",
+    "retention",
+    "raw_retention",
+)
+"""Measures whose ``index`` numbered states in schema 1; all others numbered blocks."""
+
+
+def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The results table of these rows; None is missing."""
+    return _table(rows, DTYPES)
+
+
+def summaries_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table of summaries of these rows; None is missing."""
+    return _table(rows, SUMMARY_DTYPES)
+
+
+def upgrade(table: pd.DataFrame) -> pd.DataFrame:
+    """A results table or summaries of schema 1 in the columns of this schema; a newer table stays as it is.
+
+    Schema 1 had one ``index`` and one ``block`` for blocks and states, ``fitted_at`` as text ("" for none), −1 for no
+    ``null_seed``, and 0 for an ``n_missing`` that is not defined.
+    """
+    if "null_seed" in table.columns:
+        table = table.assign(null_seed=table["null_seed"].astype("Int64").replace(-1, pd.NA))
+    if "index" not in table.columns:
+        return table
+    about_state = table["measure"].isin(STATE_MEASURES)
+    index, counted = table["index"].astype("Int64"), table["n_missing"].astype("Int64")
+    columns = table.drop(columns="index").assign(
+        schema=SCHEMA,
+        block=table["block"].mask(about_state, ""),
+        block_index=index.mask(about_state),
+        state=table["block"].where(about_state, ""),
+        state_index=index.where(about_state),
+        fitted_at=pd.to_numeric(table["fitted_at"].replace("", None)),
+        reason_code=table["reason"].map({reason.sentence: code for code, reason in REASONS.items()}).fillna(""),
+        n_missing=counted.mask((table["null"] == "pairing") | (table["subset"] != "all")),
+    )
+    return columns[list(DTYPES)].astype(DTYPES)
+
+
+def _table(rows: Iterable[Mapping[str, Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
