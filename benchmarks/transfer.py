@@ -11,7 +11,7 @@ that of ours. Processor time is the steadier one on a machine that others use.
   every block, a whole log-softmax for each pair, cross-entropy and KL; entropy and KL from the final distribution
   for the diagonal. Its own class is used where ``tuned_lens`` is installed, else one of the same formula.
 * peer, our losses: for each pair also the KL from the final distribution and the two calibrated losses.
-* ours, same pairs: these reads by ``Grid``, everything that it measures of them: these losses, calibration and marginal
+* ours, same pairs: these cells by ``TransferMatrix``, everything that it measures of them: these losses, calibration and marginal
   bias of the diagonal, bootstrap. What both measure is compared.
 * ours, whole: the last state, the logit lens and, where the lens is fitted here, shared lenses beside them.
 * temperatures: what choosing them costs, on as many units; a study does so on 512.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .data.dataset import Data as Data
     from .errors import ItinfError as ItinfError
     from .lenses.fit import fit as fit
+    from .lenses.kinds import LensKind as LensKind
+    from .lenses.kinds import register_lens_kind as register_lens_kind
     from .lenses.lens import Lens as Lens
     from .lenses.transfer.transfer import transfer as transfer
     from .networks.check import check as check
@@ -36,10 +38,15 @@ if TYPE_CHECKING:
     from .results.estimators import Estimator as Estimator
     from .results.probe_result import ProbeResult as ProbeResult
     from .results.probe_result import merge as merge
+    from .results.report import report as report
     from .results.transfer_result import TransferResult as TransferResult
+    from .settings import Settings as Settings
     from .statistics.nulls import Null as Null
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
+    from .studies.study import run_study as run_study
+    from .studies.study_file import Study as Study
+    from .studies.study_file import StudyNetwork as StudyNetwork
 
 __version__ = "0.1.0"
 
@@ -47,6 +54,7 @@ _HOMES = {
     "data.dataset": ("IGNORED", "Batch", "Data"),
     "errors": ("ItinfError",),
     "lenses.fit": ("fit",),
+    "lenses.kinds": ("LensKind", "register_lens_kind"),
     "lenses.lens": ("Lens",),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
@@ -58,9 +66,13 @@ _HOMES = {
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),
     "results.probe_result": ("ProbeResult", "merge"),
+    "results.report": ("report",),
     "results.transfer_result": ("TransferResult",),
+    "settings": ("Settings",),
     "statistics.nulls": ("Null",),
     "studies.probe": ("default_probes", "probe"),
+    "studies.study": ("run_study",),
+    "studies.study_file": ("Study", "StudyNetwork"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,6 +17,10 @@ class UnknownEstimatorError(ItinfError):
     """Results hold an estimator that no imported module defines; they are sound, and must not be made again."""
 
 
+class NoSplitError(ItinfError):
+    """The data have no split of that name, though they may have others."""
+
+
 class TooFewError(ItinfError):
     """There are too few data for what was asked, which a study may do without."""
 

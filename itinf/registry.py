@@ -109,11 +109,26 @@ def dataset(source: str, network: Network, **options: Any) -> Data:
     Raises:
         ItinfError: unknown name (with the nearest), or what the data set's function refuses.
     """
+    function, argument = _dataset_function(source)
+    return function(argument or None, network, **options)
+
+
+def dataset_options(source: str) -> list[str]:
+    """Names of the options that a data set's function takes, such as split, seed and length.
+
+    Raises:
+        ItinfError: unknown name (with the nearest).
+    """
+    function, _ = _dataset_function(source)
+    return list(signature(function).parameters)[2:]
+
+
+def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:
     name, _, argument = source.partition(":")
     known = names("datasets")
     if name not in known:
         raise ItinfError(f"There is no data set {name!r} (given {source!r}). {_help('datasets', name, known)}")
-    return opened("datasets", name)(argument or None, network, **options)
+    return opened("datasets", name), argument
 
 
 def specimen(name: str) -> Specimen:

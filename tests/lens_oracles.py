@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from itinf import IGNORED, Batch, Network
-from itinf.data.clusters import batches
+from itinf.data.clusters import batches, keyed_order
 from itinf.data.dataset import as_data
 from itinf.lenses.fit import fit
-from itinf.lenses.lens import Kind, Lens
+from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import cells_of
 from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
 from itinf.lenses.transfer.scores import BINS
 from itinf.lenses.transfer.table import transfer_table
 from itinf.lenses.translator import Translator
-from itinf.networks.gauge import rotation
+from itinf.networks.gauge import random_rotation
 from itinf.networks.trace import SiteId, Target, trace
 from itinf.statistics.bootstrap import Array, poisson_weights
 from oracles import Chain, generator, normal, opened
@@ -50,7 +50,7 @@ def reads(width: int, first: int, count: int = CLASSES, scale: float = 3.0) -> n
 def shift(groups: int, seed: int) -> Tensor:
     """Moves every group of ``CLASSES`` channels to the next one, the last to the first, and turns them inside."""
     moved = torch.eye(groups, dtype=torch.float64).roll(1, 0)
-    return torch.kron(moved.contiguous(), rotation(CLASSES, seed).contiguous())
+    return torch.kron(moved.contiguous(), random_rotation(CLASSES, seed).contiguous())
 
 
 def shifting(blocks: int = 3) -> Network:
@@ -66,14 +66,14 @@ def shifting(blocks: int = 3) -> Network:
 
 def turning(width: int = 64, blocks: int = 3) -> Network:
     """A fresh random rotation at every block."""
-    return opened(Chain([Turn(rotation(width, 10 + seed)) for seed in range(blocks)], reads(width, 0)))
+    return opened(Chain([Turn(random_rotation(width, 10 + seed)) for seed in range(blocks)], reads(width, 0)))
 
 
 def carrying(width: int = 12, blocks: int = 3) -> Network:
     """The answer is in the input and stays as it is; blocks turn the channels that the head ignores."""
     turns = [torch.eye(width, dtype=torch.float64) for _ in range(blocks)]
     for seed, turn in enumerate(turns):
-        turn[CLASSES:, CLASSES:] = rotation(width - CLASSES, seed)
+        turn[CLASSES:, CLASSES:] = random_rotation(width - CLASSES, seed)
     return opened(Chain([Turn(turn) for turn in turns], reads(width, 0)))
 
 
@@ -82,12 +82,12 @@ class _Fed(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], head: nn.Linear, own: bool) -> None:
         super().__init__()
-        self.blocks, self.head, self.diagonal = nn.ModuleList(blocks), head, own
+        self.blocks, self.head, self.own = nn.ModuleList(blocks), head, own
 
     def forward(self, inputs: Tensor) -> Tensor:
         h, *fed = inputs.split(self.head.in_features, 1)
         for place, block in enumerate(self.blocks):
-            h = block(h, fed[place if self.diagonal else 0])
+            h = block(h, fed[place if self.own else 0])
         return self.head(h.mean((2, 3)))
 
 
@@ -184,15 +184,14 @@ class Judged:
 
 
 def judged(
-    network: Network, fitted: list, read: list, kind: Kind = "affine", replicates: int = 100, pilot: list | None = None
+    network: Network, fitted: list, read: list, kind: str = "affine", replicates: int = 100, pilot: list | None = None
 ) -> Judged:
     """Fits on ``fitted``, sets temperatures on ``pilot`` (the same if none are given), reads ``read``."""
     lens = fit(network, fitted, kind, batch=500)
-    reads, chosen = cells_of(lens), as_data(pilot or fitted, network.unit)
-    grid = TransferMatrix(
-        network, lens, reads, temperatures(network, lens, reads, batches(chosen, None, 0, 500)), 0, replicates
-    )
-    for batch in batches(as_data(read, network.unit), None, 0, 500):
+    cells, chosen, scored = cells_of(lens), as_data(pilot or fitted, network.unit), as_data(read, network.unit)
+    betas = temperatures(network, lens, cells, batches(chosen, keyed_order(chosen, None, 0), 500))
+    grid = TransferMatrix(network, lens, cells, betas, 0, replicates)
+    for batch in batches(scored, keyed_order(scored, None, 0), 500):
         grid.add(network, batch)
     return Judged(network, lens, grid, transfer_table(network, grid))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from itinf.results.table import COLUMNS
 
 NAN = float("nan")
-LITTLE = "its own lens tells less than 5 % of what the last state's tells"
+LITTLE = "own lens tells under 5 % of what the last state's tells"
 QUALITIES = ("lens_kl", "lens_loss", "lens_agreement", "lens_calibration_error", "lens_marginal_bias")
 HALF = 0.02
 

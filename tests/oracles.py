@@ -229,3 +229,8 @@ def careless(width: int = 4) -> Network:
         model = _Careless(width).to(torch.float64)
     blocks = [Block(name, branch="branch") for name in itinf.modules(model, _CarelessBlock)]
     return Network(model, blocks, layout="n c h w", head=model.head, pool=mean, neck=model.neck)
+
+
+def part_of(batch: Batch, start: int, stop: int) -> Batch:
+    """The clusters of a batch from ``start`` to ``stop``."""
+    return Batch(batch.inputs[start:stop], batch.targets[start:stop], batch.keys[start:stop])

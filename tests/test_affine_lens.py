@@ -38,11 +38,11 @@ def related(n=400, width=6, target=6, seed=0):
     return x, x @ normal(width, target, seed=seed + 1) + normal(n, target, seed=seed + 2)
 
 
-def penalised(x, y, matrix, bias, ridge, towards=1.0):
+def penalised(x, y, matrix, bias, ridge, target_scale=1.0):
     """What ``solve`` says that it minimises."""
     variance = x.var(0, correction=0)
     weight = variance + FLOOR * variance.mean()
-    change = matrix - towards * torch.eye(*matrix.shape, dtype=x.dtype) if len(matrix) == x.shape[1] else matrix
+    change = matrix - target_scale * torch.eye(*matrix.shape, dtype=x.dtype) if len(matrix) == x.shape[1] else matrix
     return (y - x @ matrix.T - bias).square().sum(1).mean() + ridge * (weight * change.square()).sum()
 
 
@@ -110,7 +110,7 @@ def test_a_ridge_pulls_towards_the_identity():
     eye = torch.eye(6, dtype=torch.float64)
     distances = [(solve(Moments.of(x, y), ridge)[0] - eye).norm() for ridge in (0.0, 1e-2, 1.0, 1e2, 1e8)]
     assert sorted(distances, reverse=True) == distances and distances[-1] < 1e-6 < 0.1 < distances[0]
-    assert solve(Moments.of(x, y), 1e8, towards=0.0)[0].norm() < 1e-6
+    assert solve(Moments.of(x, y), 1e8, target_scale=0.0)[0].norm() < 1e-6
     assert solve(Moments.of(x, y[:, :4]), 1e8)[0].norm() < 1e-6  # widths differ
 
 

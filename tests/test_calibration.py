@@ -14,7 +14,7 @@ from itinf.probes.calibration import Calibration, calibrate
 from itinf.probes.readouts import read
 from measured import vectors, view
 from oracles import batch as make_batch
-from oracles import normal
+from oracles import normal, part_of
 from shipped import shipped
 
 
@@ -22,7 +22,7 @@ def pieces(network, batch, cuts):
     """(trace, vectors) of parts of a batch."""
     found = []
     for start, stop in cuts:
-        seen = trace(network, batch.part(start, stop))
+        seen = trace(network, part_of(batch, start, stop))
         found.append((seen, vectors(view(network, seen, Calibration(), readouts=read(seen)))))
     return found
 

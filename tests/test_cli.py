@@ -76,7 +76,8 @@ def test_probe_writes_a_results_folder(command: Command, small: list[object], tm
 def test_the_same_study_is_read_and_another_refused(command: Command, small: list[object], tmp_path: Path) -> None:
     assert command(*small)[0] == 0
     before = (tmp_path / "out" / "sums.safetensors").stat().st_mtime_ns
-    assert command(*small)[0] == 0
+    (tmp_path / "out" / "figures" / "gain.png").unlink()
+    assert command(*small)[0] == 0 and (tmp_path / "out" / "figures" / "gain.png").is_file()
     assert (tmp_path / "out" / "sums.safetensors").stat().st_mtime_ns == before
     code, printed = command(*small, "--seed", 7)
     assert code == 2 and "another study" in printed and "seed is 7 here and 0 there" in printed
@@ -110,6 +111,10 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
     assert {"manifest.json", "measures.parquet", "figures", "study.toml", "networks", "report.html"} == {
         p.name for p in out.iterdir()
     }
+    for name in ("report.html", "figures/gain.png"):
+        (out / name).unlink()
+        code, printed = command("compare", toml, "--out", out)
+        assert code == 0 and (out / name).is_file() and f"Report: {out / 'report.html'}" in printed, printed
     again = tmp_path / "again"
     assert command("compare", out / "study.toml", "--out", again)[0] == 0
     pd.testing.assert_frame_equal(
@@ -126,7 +131,7 @@ def test_compare_refuses_before_it_writes(command: Command, photographs: Path, t
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     code, printed = command("compare", "cifar-resnet8", "--data", source, "--out", tmp_path / "mine")
-    assert code == 2 and "holds no comparison" in printed and len(list((tmp_path / "mine").iterdir())) == 1
+    assert code == 2 and "holds no itinf results" in printed and len(list((tmp_path / "mine").iterdir())) == 1
 
 
 def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[str]]:

@@ -14,10 +14,10 @@ from safetensors import safe_open
 import itinf
 import language.train
 import vision.train
-from itinf.cli import app, studies
+from itinf.cli import app
 from itinf.data.clusters import silent
 from itinf.registry import specimen
-from itinf.studies import compare, study_file
+from itinf.studies import compare, study, study_file
 from itinf.studies.study_file import SPECIMENS, specimens_study
 from itinf.training.specimen import read_card
 
@@ -82,12 +82,12 @@ def test_text_gate_on_fewer_modules(monkeypatch):
 
 
 def test_the_default_study_is_a_study_file(tmp_path):
-    study = specimens_study()
+    default = specimens_study()
     path = tmp_path / "study.toml"
-    path.write_text(study_file.study_toml(study))
-    assert study_file.read_study(path) == study
-    assert study.settings.untrained == 3 and [e.units for e in study.networks] == [2000] * 4 + [20_000]
-    small = study.changed(units=64, untrained=1)
+    path.write_text(study_file.study_toml(default))
+    assert study_file.read_study(path) == default
+    assert default.settings.untrained == 3 and [e.units for e in default.networks] == [2000] * 4 + [20_000]
+    small = default.changed(units=64, untrained=1)
     assert small.settings.units == 64 and {e.units for e in small.networks} == {None}
 
 
@@ -102,11 +102,10 @@ def run(monkeypatch, *words):
 @pytest.fixture
 def small(monkeypatch):
     """The default study on a few units."""
-    study = specimens_study().changed(untrained=1, replicates=20, group=8)
-    networks = [
-        replace(e, units=40, fit_units=160) for e in study.networks[:-1]
-    ]  # too few for the widest state of Inception
-    few = replace(study, networks=[*networks, replace(study.networks[-1], units=512, fit_units=512, length=32)])
+    default = specimens_study().changed(untrained=1, replicates=20, group=8)
+    # too few for the widest state of Inception
+    networks = [replace(network, units=40, fit_units=160) for network in default.networks[:-1]]
+    few = replace(default, networks=[*networks, replace(default.networks[-1], units=512, fit_units=512, length=32)])
     monkeypatch.setattr(study_file, "specimens_study", lambda: few)
     return few
 
@@ -136,8 +135,7 @@ def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, c
     """Ctrl-C in the third network, then again: what one run without it would have found."""
     monkeypatch.setattr(study_file, "specimens_study", lambda: replace(small, lens="none"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    monkeypatch.setattr(studies, "save_figures", lambda *_: None)
-    monkeypatch.setattr(studies, "save_page", lambda *_: None)
+    monkeypatch.setattr(study, "draw_report", lambda *_: None)
     assert run(monkeypatch, "compare", "--out", whole) == 0
     real, calls = compare.probe, []
 

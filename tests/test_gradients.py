@@ -15,6 +15,7 @@ from itinf import IGNORED, Batch, Network, trace
 from itinf.networks.trace import concatenate, updates
 from itinf.probes.gradients import gradient
 from itinf.probes.readouts import read
+from oracles import part_of
 from shipped import NAMES, RESIDUAL, out_of_place, shipped
 from tolerance import rounding
 
@@ -252,7 +253,7 @@ def test_three_gradients_of_each_part():
 def test_batches_joined_are_the_whole(name):
     network, batch = shipped(name)
     whole = trace(network, batch, ["label", "answer"])
-    joined = concatenate([trace(network, batch.part(i, i + 1), ["label", "answer"]) for i in range(2)])
+    joined = concatenate([trace(network, part_of(batch, i, i + 1), ["label", "answer"]) for i in range(2)])
     pairs = [(whole.loss, joined.loss), *zip(whole.states, joined.states, strict=True)]
     for target in ("label", "answer"):
         a, b = whole.gradients[target], joined.gradients[target]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import oracles
 from itinf import Block, ItinfError, Network, trace
-from itinf.networks.hooks import tapped
+from itinf.networks.hooks import recorded
 from oracles import normal
 from shipped import NAMES, RESIDUAL, by_hand, shipped
 from tolerance import rounding
@@ -30,7 +30,7 @@ def test_outputs_stay_bit_identical(name, gradients):
     network, batch = shipped(name, torch.float32)
     with torch.no_grad():
         alone = network.model(batch.inputs)
-    with torch.set_grad_enabled(gradients), tapped(network):
+    with torch.set_grad_enabled(gradients), recorded(network):
         seen = network.model(batch.inputs)
     alone, seen = getattr(alone, "logits", alone), getattr(seen, "logits", seen)
     assert torch.equal(seen.detach(), alone)
@@ -45,11 +45,11 @@ def convolved(values: Tensor) -> float:
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_branches_and_states_are_what_the_modules_compute(name, gradients):
     network, batch = shipped(name)
-    with torch.set_grad_enabled(gradients), tapped(network) as taps:
+    with torch.set_grad_enabled(gradients), recorded(network) as recording:
         network.forward(batch.inputs)
     with torch.no_grad():
         for block, before, after, branch, parts in zip(
-            network.blocks, taps.befores, taps.afters, taps.branches, taps.parts, strict=True
+            network.blocks, recording.befores, recording.afters, recording.branches, recording.parts, strict=True
         ):
             module = network.model.get_submodule(block.name)
             expected = by_hand(module, before)
@@ -120,7 +120,7 @@ def test_nothing_stays_behind(when):
     if when == "in a block":
         inputs = inputs[:, :3]
     try:
-        with tapped(network):
+        with recorded(network):
             assert hooks(network.model) > 0 and not any(asked(network.model).values())
             network.forward(inputs)
             if when == "inside":

@@ -25,21 +25,21 @@ def test_without_a_ridge_a_step_of_one_ends_a_quadratic(seed, width, target):
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         for name in ("RIDGE", "FLOOR", "MOMENTUM"):
             patch.setattr(kfac, name, 0.0)
-        polish = KFAC(Translator(torch.zeros(target, width), torch.zeros(target)), x.mean(0), torch.device("cpu"))
-        polish.curvature = [curvature, torch.cov(x.T, correction=0)]
-        polish.add_gradient(x, (polish(x) - y) @ curvature / len(x))
-        polish.step(1.0)
+        learner = KFAC(Translator(torch.zeros(target, width), torch.zeros(target)), x.mean(0), torch.device("cpu"))
+        learner.curvature = [curvature, torch.cov(x.T, correction=0)]
+        learner.add_gradient(x, (learner(x) - y) @ curvature / len(x))
+        learner.step(1.0)
         matrix, bias = (part.float() for part in solve(moments, 0.0))
-        assert (polish(x) - x @ matrix.T - bias).norm() < 1e-3 * (x.norm() + y.norm())
+        assert (learner(x) - x @ matrix.T - bias).norm() < 1e-3 * (x.norm() + y.norm())
 
 
 def test_a_state_that_never_varies_still_learns_a_bias():
-    polish = KFAC(Translator(torch.zeros(2, 3), torch.zeros(2)), torch.full((3,), 2.0), torch.device("cpu"))
+    learner = KFAC(Translator(torch.zeros(2, 3), torch.zeros(2)), torch.full((3,), 2.0), torch.device("cpu"))
     x, slope = torch.full((50, 3), 2.0), torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) + 1
-    polish.add_curvature(x, slope, len(x))
-    polish.add_gradient(x, slope / len(x))
-    polish.step(0.1)
-    assert (polish.weight == 0).all() and (polish.bias < 0).all()
+    learner.add_curvature(x, slope, len(x))
+    learner.add_gradient(x, slope / len(x))
+    learner.step(0.1)
+    assert (learner.weight == 0).all() and (learner.bias < 0).all()
 
 
 def test_a_ridge_shortens_steps_where_vectors_hardly_vary():
@@ -57,11 +57,11 @@ def test_a_change_folds_into_a_translator(seed, shape, share):
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(50, shape[1], generator=draw) * 3 + 1
     start = Translator(torch.randn(shape, generator=draw), torch.randn(shape[0], generator=draw))
-    polish = KFAC(start, x.mean(0), torch.device("cpu"))
-    polish.weight.normal_(generator=draw)
-    polish.bias.normal_(generator=draw)
+    learner = KFAC(start, x.mean(0), torch.device("cpu"))
+    learner.weight.normal_(generator=draw)
+    learner.bias.normal_(generator=draw)
     with torch.no_grad():
-        whole, base = polish(x), start(x)
+        whole, base = learner(x), start(x)
         wanted = base + share * (whole - base)
-        torch.testing.assert_close(polish.translator(share)(x), wanted, rtol=1e-4, atol=1e-4)
-    assert polish.translator(0) is start
+        torch.testing.assert_close(learner.translator(share)(x), wanted, rtol=1e-4, atol=1e-4)
+    assert learner.translator(0) is start

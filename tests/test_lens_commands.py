@@ -65,6 +65,9 @@ def test_without_a_file_lenses_are_fitted_beside_the_results(command, text, tmp_
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", "lenses", "transfer", "figures"}
     assert {path.stem for path in (tmp_path / "out/figures").iterdir()} == {"lenses", "transfer", "retention"}
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+    (tmp_path / "out/figures/lenses.png").unlink()
+    itinf.report(tmp_path / "out")
+    assert (tmp_path / "out/figures/lenses.png").is_file() and (tmp_path / "out/report.html").is_file()
     assert len(before) == 4 and command(*words, "--out", tmp_path / "out")[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
 

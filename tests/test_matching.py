@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from itinf.data.clusters import batches
+from itinf.data.clusters import batches, keyed_order
 from itinf.data.dataset import as_data
 from itinf.lenses.fit_statistics import fit_statistics, spans
 from itinf.lenses.moments import Moments
@@ -63,11 +63,12 @@ def test_segments_of_several_states_that_are_small_enough():
 
 def test_products_merged_in_one_pass_and_direct():
     network, data = resnet().to("cpu", torch.float64), as_data(images(40), "image")
-    pieces = list(batches(data, None, 0, 7))
-    whole = fit_statistics(network, batches(data, None, 0, 40))
+    order = keyed_order(data, None, 0)
+    pieces = list(batches(data, order, 7))
+    whole = fit_statistics(network, batches(data, order, 40))
     merged = fit_statistics(network, pieces[:2]) + fit_statistics(network, pieces[2:])
     assert whole.products.keys() == merged.products.keys() and len(whole.products) == 3
-    (batch,) = batches(data, None, 0, 40)
+    (batch,) = batches(data, order, 40)
     seen = trace(network, batch, gradients=False)
     fitted = (batch.keys >> 8) % 8 != 0
     for first, products in whole.products.items():
@@ -82,7 +83,8 @@ def test_products_merged_in_one_pass_and_direct():
 
 def test_nothing_is_matched_where_there_is_a_common_order_already():
     network = gpt2()
-    assert fit_statistics(network, batches(as_data(tokens(40), "token"), None, 0, 40)).products == {}
+    data = as_data(tokens(40), "token")
+    assert fit_statistics(network, batches(data, keyed_order(data, None, 0), 40)).products == {}
 
 
 # a network without skips, and the same one with its channels renamed at every depth (MEASURES.md, section 7)

@@ -5,12 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itinf.lenses.fit import shared_maps
 from itinf.lenses.fit_statistics import FitStatistics
 from itinf.lenses.moments import Moments
-from itinf.lenses.shared import shared
+from itinf.lenses.shared import shared, shared_maps
 from itinf.lenses.transfer.cells import LEFT_OUT, ROTATED, SHARED
-from itinf.networks.gauge import rotation
+from itinf.networks.gauge import random_rotation
 from itinf.networks.states import Site
 from lens_oracles import CLASSES, case, evidence, labelled, starts
 from oracles import generator, normal
@@ -55,7 +54,7 @@ def pooled(pairs, left_out, turns=None):
 @settings(deadline=None, max_examples=40)
 def test_least_squares_on_the_pooled_depths(count, target, leave_out, turned, seed):
     pairs = depths(count, target=target, seed=seed)
-    turns = [rotation(5, seed + k) for k in range(count)] if turned else None
+    turns = [random_rotation(5, seed + k) for k in range(count)] if turned else None
     maps = shared(moments(pairs), nothing(pairs), leave_out, turns)
     for k, ((matrix, bias), (x, _)) in enumerate(zip(maps, pairs, strict=True)):
         wanted = pooled(pairs, k if leave_out else None, turns)
@@ -98,10 +97,10 @@ def test_a_constant_depth_reads_the_mean_and_disturbs_none():
 
 
 def test_a_rotation_turns_and_nothing_else():
-    found = [rotation(6, seed) for seed in range(200)]
+    found = [random_rotation(6, seed) for seed in range(200)]
     eye = torch.eye(6, dtype=torch.float64)
     assert all((q @ q.T - eye).abs().max() < 1e-12 for q in found)
-    assert torch.equal(rotation(6, 3), found[3])
+    assert torch.equal(random_rotation(6, 3), found[3])
     # uniform: first and second moments of every entry, 200 draws of variance 1/6
     stacked = torch.stack(found)
     assert stacked.mean(0).abs().max() < 5 * (6 * 200) ** -0.5
@@ -189,7 +188,7 @@ def partners(labels, same):
 def gains(name, items):
     """By block: a unit's gain under the shared lens, and that with the update of a partner: of its class, of any."""
     judged = case(name)
-    shared_reads = [r for r in judged.grid.reads if r.lens == SHARED]
+    shared_reads = [r for r in judged.grid.cells if r.lens == SHARED]
     h, labels = states(judged, items)
 
     def loss(l, state):

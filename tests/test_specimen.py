@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from itinf import ItinfError, registry
 from itinf.data.clusters import silent
-from itinf.training.specimen import CARD, Score, Specimen, finished, read_card, write_card
+from itinf.lock import kept
+from itinf.training.specimen import CARD, Score, Specimen, finished, read_card, trained, write_card
 
 SPECIMENS = list(registry.names("specimens"))
 SCORES = [
@@ -91,6 +92,47 @@ def test_finished_means_this_training(tmp_path):
     (tmp_path / CARD).write_text('specimen = "resnet"\n', encoding="utf-8")
     with pytest.raises(ItinfError, match="split is 'train' here and None there"):
         finished(tmp_path, **asked)
+
+
+class Fake:
+    """Trains in no time; counts how often."""
+
+    name, times = "fake", 0
+
+    def train(self, out, *, seed, split, progress):
+        self.times += 1
+        (out / "model.safetensors").write_bytes(b"weights")
+        (out / "model.safetensors").with_name("tokenizer.json").write_text("{}")
+        write_card(out, self.name, split, seed, 1.0, SCORES)
+        return SCORES
+
+    def evaluate(self, folder, *, split, progress):
+        return SCORES
+
+
+def test_a_training_is_done_once_and_kept_meanwhile(tmp_path):
+    fake, folder, asked = Fake(), tmp_path / "out", {"seed": 0, "split": "train", "progress": silent}
+    for _ in range(2):
+        assert trained(fake, folder, **asked) == SCORES and fake.times == 1
+    with pytest.raises(ItinfError, match="seed is 1 here and 0 there"):
+        trained(fake, folder, **asked | {"seed": 1})
+    with kept(folder), pytest.raises(ItinfError, match="is in use: process"):
+        trained(fake, folder, **asked)
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "tokenizer.json", CARD}
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda p: p.unlink(), lambda p: p.write_bytes(b"weig"), lambda p: p.write_bytes(b"weirdos")]
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_damaged_file_of_a_training_is_named(name, spoil, tmp_path):
+    fake, asked = Fake(), {"seed": 0, "split": "train", "progress": silent}
+    trained(fake, tmp_path, **asked)
+    spoil(tmp_path / name)
+    with pytest.raises(ItinfError, match=rf"{name} (is not there|has .*)\. Remove .*{CARD} to train again"):
+        trained(fake, tmp_path, **asked)
+    (tmp_path / CARD).unlink()
+    assert trained(fake, tmp_path, **asked) == SCORES and fake.times == 2
 
 
 def test_there_are_specimens_of_every_kind():

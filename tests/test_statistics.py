@@ -257,3 +257,27 @@ def test_the_projection_of_pairs_agrees_with_weights_of_pairs(groups):
     assert ours[0] == pytest.approx(x.sum() / n.sum(), rel=0, abs=lost)
     assert np.corrcoef(ours[1:], exact)[0, 1] > 0.96
     assert ours[1:].std() == pytest.approx(exact.std(), rel=0.08)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 700), st.lists(st.integers(1, 300), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_neither_portions_nor_reads_nor_saves_change_a_bit(count, portions, draw):
+    """Blocks are counted from the first cluster; reading multiplies what waits on a copy, a file holds it."""
+    random = np.random.default_rng(draw.randrange(2**32))
+    keys, columns = keys_of(count), {"s": random.normal(size=count), "n": random.normal(size=count)}
+    whole = summed(keys, columns, replicates=13)
+    parts, start = Sums(0, 13), 0
+    while start < count:
+        part = slice(start, start + draw.choice(portions))
+        parts.add(keys[part], {name: column[part] for name, column in columns.items()})
+        start = part.stop
+        if draw.random() < 0.5:
+            assert parts.column("s")[0] == pytest.approx(columns["s"][: part.stop].sum(), abs=1e-9)
+        if draw.random() < 0.5:
+            parts = Sums.of(0, parts.names, {name: values.copy() for name, values in parts.arrays().items()})
+    read = parts.column("s"), parts.column("n")
+    parts.flush()
+    for name, found in zip(("s", "n"), read, strict=True):
+        assert np.array_equal(found, whole.column(name)) and np.array_equal(parts.column(name), found)
+    for name, values in whole.arrays().items():
+        assert np.array_equal(parts.arrays()[name], values)

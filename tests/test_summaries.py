@@ -63,7 +63,7 @@ def test_an_interval_is_that_of_the_mean(found, rows):
     kept = Retention(found.grid, "label")
     for distance, direction, sign in ((2, "forward", 1), (1, "backward", -1)):
         reads = [
-            r for r in found.grid.reads if r.off_diagonal and r.form == "" and r.at - r.fitted_at == sign * distance
+            r for r in found.grid.cells if r.off_diagonal and r.form == "" and r.at - r.fitted_at == sign * distance
         ]
         mean = np.mean([x for r in reads if (x := kept.of(r)[0]) is not None], axis=0)
         row = rows[(rows.measure == "retention") & (rows.target == "label") & (rows.form == "")]

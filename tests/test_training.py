@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -120,6 +121,36 @@ def test_an_interruption_changes_no_bit(make, stops, tmp_path, save_every_step):
     same(last, whole)
     assert last.model.norm.num_batches_tracked == STEPS
     assert last.model.head.weight is last.model.embed.weight
+
+
+def test_twenty_interruptions_at_random_moments_change_no_bit(tmp_path, monkeypatch):
+    """Within a step, or just before or after the checkpoint takes its place; saved after random steps."""
+    whole, draw, kills, last = Session(tmp_path / "whole").train(), random.Random(0), 0, None
+    left, replace, number = [None], loop.Path.replace, 0
+
+    def event():
+        left[0] = None if left[0] is None else left[0] - 1
+        if left[0] == -1:
+            raise KeyboardInterrupt
+
+    def written(path, target):
+        event()
+        replace(path, target)
+        event()
+
+    monkeypatch.setattr(loop.Path, "replace", written)
+    while kills < 20 or last is None:
+        monkeypatch.setattr(loop, "SAVE_SECONDS", draw.choice([-1.0, 1e9]))
+        left[0], last = draw.randrange(12), None
+        try:
+            last = Session(tmp_path / f"parts {number}", tick=event).train()
+            reached, wanted = last.model.state_dict(), whole.model.state_dict()
+            assert all(torch.equal(value, wanted[name]) for name, value in reached.items())
+            number += 1
+        except KeyboardInterrupt:
+            kills += 1
+        left[0] = None
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {CHECKPOINT}
 
 
 def test_random_numbers_are_the_steps_own_and_nobody_elses_are_taken(tmp_path):

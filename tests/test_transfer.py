@@ -29,7 +29,7 @@ from itinf.networks.readout import logits, vectors
 from itinf.networks.trace import trace
 from itinf.statistics.intervals import interval
 from lens_oracles import COUNT, Brute, carrying, case, judged, labelled
-from oracles import Chain, generator, normal, opened
+from oracles import Chain, generator, normal, opened, part_of
 from shipped import settle
 from tiny import Items, gpt2, images, resnet, tokens
 from tolerance import rounding
@@ -71,20 +71,20 @@ class Case:
         self.network = OPENED[kind]().to("cpu", torch.float64)
         make = images if self.network.unit == "image" else tokens
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), inside=True)
-        self.reads = cells_of(self.lens, rotations=2)
-        draw = torch.rand(2, len(self.reads), generator=generator(3), dtype=torch.float64)
-        own = torch.tensor([read.diagonal for read in self.reads])
+        self.cells = cells_of(self.lens, rotations=2)
+        draw = torch.rand(2, len(self.cells), generator=generator(3), dtype=torch.float64)
+        own = torch.tensor([read.diagonal for read in self.cells])
         self.betas = torch.where(own, 0.5 + draw, (4 * draw - 1).clamp_min(0))  # of others a quarter 0, half above 1
         data = as_data(answered(self.network, make(30, seed=2)), self.network.unit)
         order = keyed_order(data, None, 0)
         self.batch = load_batch(data, order.indices, order.keys)
 
     def grid(self, *pieces, order=None):
-        order = list(range(len(self.reads))) if order is None else order
-        reads = [self.reads[k] for k in order]
+        order = list(range(len(self.cells))) if order is None else order
+        reads = [self.cells[k] for k in order]
         grid = TransferMatrix(self.network, self.lens, reads, self.betas[:, order], 0, REPLICATES)
         for piece in pieces or [slice(0, 30)]:
-            grid.add(self.network, self.batch.part(piece.start, piece.stop))
+            grid.add(self.network, part_of(self.batch, piece.start, piece.stop))
         return grid
 
 
@@ -150,11 +150,11 @@ def test_every_number_by_brute_force(tiny):
     grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
     found = {tuple(r[k] for k in KEY): r for _, r in transfer_table(tiny.network, grid).iterrows()}
     own = [brute.log(p.id, t) for p, t in zip(tiny.lens.sites, tiny.lens.translators, strict=True)]
-    betas = {read: tiny.betas[:, k].tolist() for k, read in enumerate(tiny.reads)}
+    betas = {read: tiny.betas[:, k].tolist() for k, read in enumerate(tiny.cells)}
     end = betas[own_read(betas, len(own) - 1)]
     last = {target: brute.readable(own[-1], target, beta) for target, beta in zip(TARGETS, end, strict=True)}
     counts = dict.fromkeys(("number", "missing", "retention"), 0)
-    for read in tiny.reads:
+    for read in tiny.cells:
         for (measure, target), estimate in wanted(brute, read, betas, own, last).items():
             row = found.pop(key_of(read, measure, target))
             if estimate is None:
@@ -200,12 +200,12 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
     torch.testing.assert_close(numbers(halves), numbers(whole), rtol=1e-9, atol=1e-9)
     assert halves.units == whole.units and halves.clusters == 30
     classes = len(tiny.lens.log_prior)
-    for rows, cells, least, slab in (
+    for rows, logits_, least, piece in (
         (640, (1, 2**25), 64, 3 * classes),
         (40, (1, 2**25), 1, 2**18),
         (1, (1, 1), 7, 5 * classes),
     ):
-        for name, value in (("ROWS", rows), ("CELLS", cells), ("LEAST", least), ("SLAB", slab)):
+        for name, value in (("HEAD_ROWS", rows), ("LOGITS", logits_), ("TRANSLATOR_ROWS", least), ("PIECE", piece)):
             monkeypatch.setattr(speaking, name, value)
         torch.testing.assert_close(numbers(tiny.grid()), numbers(whole), rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="11 clusters are in both"):
@@ -213,14 +213,14 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
 
 
 def test_clusters_without_a_target_add_nothing(tiny):
-    grid, rest = tiny.grid(slice(0, 20)), tiny.batch.part(20, 30)
+    grid, rest = tiny.grid(slice(0, 20)), part_of(tiny.batch, 20, 30)
     before = numbers(grid)
     grid.add(tiny.network, replace(rest, targets=torch.full_like(rest.targets, IGNORED)))
     assert torch.equal(numbers(grid), before) and grid.clusters == 30
 
 
 def test_grids_of_other_temperatures_do_not_merge(tiny):
-    other = TransferMatrix(tiny.network, tiny.lens, tiny.reads, tiny.betas + 0.1, 0, REPLICATES)
+    other = TransferMatrix(tiny.network, tiny.lens, tiny.cells, tiny.betas + 0.1, 0, REPLICATES)
     with pytest.raises(ItinfError, match="read at different temperatures"):
         tiny.grid(slice(0, 5)).merge(other)
 
@@ -228,8 +228,8 @@ def test_grids_of_other_temperatures_do_not_merge(tiny):
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_temperatures_are_chosen_by_the_losses_of_all_units(tiny):
     brute, pieces = Brute(tiny.network, tiny.lens, tiny.batch, 0), [slice(0, 13), slice(13, 30)]
-    reads = tiny.reads[:: 1 + len(tiny.reads) // 20]
-    found = temperatures(tiny.network, tiny.lens, reads, (tiny.batch.part(p.start, p.stop) for p in pieces))
+    reads = tiny.cells[:: 1 + len(tiny.cells) // 20]
+    found = temperatures(tiny.network, tiny.lens, reads, (part_of(tiny.batch, p.start, p.stop) for p in pieces))
     assert found.shape == (2, len(reads)) and found.unique().numel() > 8
     for row, target in zip(found, TARGETS, strict=True):
         logs = [brute.log(brute.sites[read.at].id, read.translator) for read in reads]
@@ -248,23 +248,23 @@ def test_the_diagonal_is_exactly_nothing(tiny):
 
 
 def test_permuting_lenses_permutes_rows(tiny):
-    orders = [list(range(len(tiny.reads))), list(range(len(tiny.reads)))[::-1]]
+    orders = [list(range(len(tiny.cells))), list(range(len(tiny.cells)))[::-1]]
     tables = [transfer_table(tiny.network, tiny.grid(order=order)) for order in orders]
     pd.testing.assert_frame_equal(*(t.sort_values(KEY, ignore_index=True) for t in tables), rtol=1e-9, atol=1e-12)
     # the first two states' translators exchanged: rows 0 and 1 change places, and no other
     exchanged = {0: 1, 1: 0}
-    plain = [k for k, r in enumerate(tiny.reads) if r.lens == "affine" and r.form == ""]
+    plain = [k for k, r in enumerate(tiny.cells) if r.lens == "affine" and r.form == ""]
     twins, reads = [], []
-    for read in (tiny.reads[k] for k in plain):
+    for read in (tiny.cells[k] for k in plain):
         row = exchanged.get(read.fitted_at, read.fitted_at)
-        twin = next(k for k in plain if (tiny.reads[k].at, tiny.reads[k].fitted_at) == (read.at, row))
+        twin = next(k for k in plain if (tiny.cells[k].at, tiny.cells[k].fitted_at) == (read.at, row))
         twins.append(twin)
-        reads.append(Cell("affine", read.at, read.fitted_at, tiny.reads[twin].translator))
+        reads.append(Cell("affine", read.at, read.fitted_at, tiny.cells[twin].translator))
     there = TransferMatrix(tiny.network, tiny.lens, reads, tiny.betas[:, twins], 0, REPLICATES)
     there.add(tiny.network, tiny.batch)
     here = tiny.grid()
     assert any(r.fitted_at in exchanged for r in reads)
-    for read, twin in zip(reads, (tiny.reads[k] for k in twins), strict=True):
+    for read, twin in zip(reads, (tiny.cells[k] for k in twins), strict=True):
         for what in ("loss", "to_final"):
             np.testing.assert_allclose(there.mean(read, what), here.mean(twin, what), rtol=1e-9, atol=1e-12)
         for target in TARGETS:
@@ -302,17 +302,17 @@ def test_a_linear_head_says_the_same_in_the_same_memory(tiny):
     kept = [[], []]
     for found, head in zip(kept, heads, strict=True):
         for said in cell_logits(
-            replace(seen, network=replace(tiny.network, head=head)), tiny.lens.sites, tiny.reads, units
+            replace(seen, network=replace(tiny.network, head=head)), tiny.lens.sites, tiny.cells, units
         ):
-            found.append((said.reads, said.logits.clone()))
+            found.append((said.cells, said.logits.clone()))
     for (reads, here), (others, there) in zip(*kept, strict=True):
         assert reads == others
         # the bias is added before the product or after it; terms of either sign add up to about √width times the sum
         width = tiny.network.head.in_features
         bound = rounding(here.dtype, width, width**0.5 * here.abs().max())
         torch.testing.assert_close(here, there, rtol=0, atol=bound)
-        state = tiny.lens.sites[tiny.reads[reads[0]].at]
-        wanted = tiny.reads[reads[-1]].translator(vectors(tiny.network, seen.state(state.id))[units])
+        state = tiny.lens.sites[tiny.cells[reads[0]].at]
+        wanted = tiny.cells[reads[-1]].translator(vectors(tiny.network, seen.state(state.id))[units])
         torch.testing.assert_close(here[-1], logits(tiny.network, wanted))
 
 
@@ -347,7 +347,7 @@ def test_a_state_without_a_translator_is_not_read(tiny):
     lens = replace(tiny.lens, translators=[None if k == 1 else t for k, t in enumerate(tiny.lens.translators)])
     for given in (lens, replace(lens, statistics=None)):
         reads = cells_of(given)
-        assert {r.at for r in reads} == {r.at for r in tiny.reads} - {1} and 1 not in {r.fitted_at for r in reads}
+        assert {r.at for r in reads} == {r.at for r in tiny.cells} - {1} and 1 not in {r.fitted_at for r in reads}
         grid = TransferMatrix(tiny.network, given, reads, torch.ones(2, len(reads)), 0, REPLICATES)
         grid.add(tiny.network, tiny.batch)
         assert set(transfer_table(tiny.network, grid)["index"]) == {r.at for r in reads}

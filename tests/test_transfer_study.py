@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from itinf import ItinfError
 from itinf.data.clusters import clusters_of, keyed_order
@@ -19,8 +20,9 @@ from itinf.lenses.transfer.retention import precise_enough
 from itinf.lenses.transfer.transfer import CHECK, PILOT_UNITS, transfer
 from itinf.lenses.translator import Translator
 from itinf.results.transfer_result import TransferResult
-from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data
+from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data, training_split
 from lens_oracles import descending, labelled, starts
+from tiny import Items
 
 WIDTH = 6
 
@@ -78,7 +80,7 @@ def test_clusters_that_set_temperatures_are_not_scored(net, lens, data, monkeypa
 
 
 def test_too_few_clusters_to_part(net, lens, data):
-    with pytest.raises(ItinfError, match=r"3 clusters .* cannot be parted"):
+    with pytest.raises(ItinfError, match=r"3 clusters .* are too few"):
         transfer(net, lens, data, units=3)
 
 
@@ -112,7 +114,10 @@ def test_what_is_not_measured_is_left_to_fit_on(net, data):
     assert len(rest) == 450 and not left & measured and len(left | measured) == 600
     place = int(rest.indices[5])
     assert all((a == b).all() for a, b in zip(rest[5], source[place], strict=True))
-    assert clusters_of(source, None) == 600 and clusters_of(source, 10_000) == 600 and clusters_of(source, 8) == 8
+    assert clusters_of(source, None) == 600 and clusters_of(source, 8) == 8
+    assert clusters_of(source, 10_000, at_most=True) == 600
+    with pytest.raises(ItinfError, match=r"10,000 images asked for, but .* has 600\. Ask for at most 600\."):
+        clusters_of(source, 10_000)
 
 
 def test_the_training_split_where_there_is_one(net, tmp_path):
@@ -130,6 +135,35 @@ def test_the_training_split_where_there_is_one(net, tmp_path):
         fitting_data(f"text:{path}", tiny, text, len(text), 0, None)
 
 
+@pytest.mark.parametrize("present, split", [(("test",), "test"), (("train", "test"), "train")])
+def test_a_folder_of_test_images_only_has_no_training_split(tmp_path, present, split):
+    import itinf
+
+    for name in present:
+        (tmp_path / name / "one").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "one" / "0.png")
+    net = itinf.network("cifar-resnet8", classes=1)
+    assert training_split(f"images:{tmp_path}", net, 0, None).name == f"images:{tmp_path.name}/{split}"
+
+
+def test_a_mistake_is_no_missing_training_split(tmp_path):
+    import itinf
+
+    with pytest.raises(ItinfError, match="There is no folder"):
+        training_split(f"images:{tmp_path / 'none'}", itinf.network("cifar-resnet8", classes=1), 0, None)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ItinfError, match="no class folders"):  # once, all of the folder was taken for the split
+        training_split(f"images:{tmp_path}", itinf.network("cifar-resnet8", classes=1), 0, None)
+
+
+def test_a_data_set_without_splits_is_taken_whole(monkeypatch):
+    def whole(argument, network, *, seed, length):
+        return Items("token", torch.zeros(2, 3), torch.zeros(2, 3), name=f"{argument} {seed} {length}")
+
+    monkeypatch.setattr("itinf.registry._dataset_function", lambda source: (whole, "mine"))
+    assert training_split("whole:mine", None, 5, 3).name == "mine 5 3"
+
+
 class Known:
     """A grid of two states, of which it is said how well is known what their own lenses tell."""
 
@@ -137,7 +171,7 @@ class Known:
 
     def __init__(self, first, last):
         self.told = {0: first, 1: last}
-        self.reads = [Cell("affine", j, i, Translator.identity(2)) for j in range(2) for i in range(2)]
+        self.cells = [Cell("affine", j, i, Translator.identity(2)) for j in range(2) for i in range(2)]
 
     def readable(self, read, target, raw=False):
         mean, error = self.told[read.at]

@@ -97,20 +97,22 @@ def test_the_gradient_is_that_of_the_mean_kl(monkeypatch, precision, tolerance):
     """In bfloat16 a vector, a weight and a product are rounded on the way to the logits, and three on the way back."""
     network, data = tiny.gpt2(), tiny.tokens(20)
     lens = fit(network, data, "affine")
-    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(precision=precision), 20)
-    states = some.states(next(some.batches(np.arange(20))))
-    polish = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
-    polish.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    reader = tuned._ClusterReader(
+        network, data, keyed_order(data, None, 0), lens.sites, Recipe(precision=precision), 20
+    )
+    states = reader.states(next(reader.batches(np.arange(20))))
+    learner = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
+    learner.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(readout, "CHUNK_BYTES", 4 * 61 * 7)  # 7 units at a time
-    tuned._add_gradient(some, [(1, polish)], states)
+    tuned._add_gradient(reader, [(1, learner)], states)
 
-    weight, bias = (x.clone().requires_grad_() for x in (polish.weight, polish.bias))
+    weight, bias = (x.clone().requires_grad_() for x in (learner.weight, learner.bias))
     final = network.readout(states[-1]).log_softmax(1).detach()
     start = lens.translators[1](states[1]).detach()
-    mine = network.readout(start + (states[1] - polish.mean) @ weight.T + bias).log_softmax(1)
+    mine = network.readout(start + (states[1] - learner.mean) @ weight.T + bias).log_softmax(1)
     kl = (final.exp() * (final - mine)).sum(1).mean()
     wanted = torch.autograd.grad(kl, [weight, bias])
-    for found, right in zip(polish.gradient, wanted, strict=True):
+    for found, right in zip(learner.gradient, wanted, strict=True):
         assert (found - right).norm() < tolerance * right.norm()
 
 
@@ -118,20 +120,20 @@ def test_the_curvature_is_that_of_targets_drawn_from_the_final_distribution(monk
     """Against the sum over all targets; drawing them leaves noise only, by the seed 0.07 to 0.13 of it."""
     network, data = tiny.gpt2(), tiny.tokens(400)
     lens = fit(network, data, "affine")
-    some = tuned._Clusters(network, data, keyed_order(data, None, 0), lens.sites, Recipe(), 400)
-    states = some.states(next(some.batches(np.arange(400))))
-    polish = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
-    monkeypatch.setattr(tuned, "CURVED", 10**6)
-    tuned._bend(some, [(1, polish)], states, seed=0)
+    reader = tuned._ClusterReader(network, data, keyed_order(data, None, 0), lens.sites, Recipe(), 400)
+    states = reader.states(next(reader.batches(np.arange(400))))
+    learner = KFAC(lens.translators[1], lens.statistics.fitted[1].mean, network.device)
+    monkeypatch.setattr(tuned, "CURVATURE_UNITS", 10**6)
+    tuned._add_curvature(reader, [(1, learner)], states, seed=0)
 
-    y = polish(states[1]).requires_grad_()
+    y = learner(states[1]).requires_grad_()
     log, final = network.readout(y).log_softmax(1), network.readout(states[-1]).softmax(1).detach()
-    wanted = torch.zeros_like(polish.curvature[0])
+    wanted = torch.zeros_like(learner.curvature[0])
     for target in range(log.shape[1]):
         (slope,) = torch.autograd.grad(log[:, target].sum(), y, retain_graph=True)
         wanted += (slope * final[:, [target]]).T @ slope / len(y)
-    assert (polish.curvature[0] - wanted).norm() < 0.25 * wanted.norm()
-    torch.testing.assert_close(polish.curvature[1], torch.cov(states[1].T, correction=0), rtol=0.2, atol=0.1)
+    assert (learner.curvature[0] - wanted).norm() < 0.25 * wanted.norm()
+    torch.testing.assert_close(learner.curvature[1], torch.cov(states[1].T, correction=0), rtol=0.2, atol=0.1)
 
 
 def test_few_logits_exist_at_once(monkeypatch):
@@ -149,7 +151,7 @@ def test_steps_take_the_units_asked_for_or_fewer(monkeypatch):
     start, add = fit(network, data, "affine"), KFAC.add_gradient
     fitted = int((~is_held_out(keyed_order(data, None, 0).keys)).sum()) * tiny.SEQUENCE
     monkeypatch.setattr(KFAC, "add_gradient", lambda self, x, slope: (sizes.append(len(x)), add(self, x, slope)))
-    for units, steps in ((10, fitted / 10), (512, tuned.LEAST)):
+    for units, steps in ((10, fitted / 10), (512, tuned.FEWEST_STEPS)):
         sizes.clear()
         tune(network, data, start, Recipe(units=units))
         assert sum(sizes) == 2 * fitted and max(sizes) - min(sizes) <= 1
@@ -266,7 +268,7 @@ def test_progress_is_told():
 def test_mistakes_are_explained():
     network, data = tiny.gpt2(), tiny.tokens(60)
     start = fit(network, data, "affine")
-    with pytest.raises(ItinfError, match="read from a file has no moments"):
+    with pytest.raises(ItinfError, match="read from a file has no statistics"):
         tune(network, data, dataclasses.replace(start, statistics=None), SHORT)
     with pytest.raises(ItinfError, match=r"of 1 clusters [01] are held out"):
         tune(network, data, start, SHORT, clusters=1)

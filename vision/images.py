@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from itinf import Data, ItinfError, Network
-from itinf.errors import nearest
+from itinf.errors import NoSplitError, nearest
 
 SPLITS = ("train", "val", "test")
 
@@ -250,4 +250,4 @@ def _split_folder(root: Path, split: str) -> Path:
     for name in candidates:
         if name in present:
             return root / name
-    raise ItinfError(f"{root} has only {', '.join(present)}; expected a folder for the split {split!r}.")
+    raise NoSplitError(f"{root} has only {', '.join(present)}; expected a folder for the split {split!r}.")

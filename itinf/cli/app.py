@@ -21,7 +21,7 @@ from .options import (
     opened_network,
 )
 from .specimens import evaluate, train
-from .studies import compare, demo, merge, probe
+from .studies import compare, demo, merge, probe, report
 
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
@@ -33,13 +33,16 @@ app = typer.Typer(
 
 @app.command("list")
 def list_() -> None:
-    """Networks and data sets that can be named."""
+    """Networks, data sets and kinds of lens that can be named."""
+    from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
-    for group in ("networks", "datasets"):
+    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
+    listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
+    for group, descriptions in listed.items():
         table = Table("name", "what", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name, value in names(group).items():
-            table.add_row(name, escape(describe(value)))
+        for name, description in descriptions.items():
+            table.add_row(name, escape(description))
         out.print(table)
         out.print()
     out.print("A family takes any size: cifar-resnet164. Options: itinf probe NETWORK --option KEY=VALUE.")
@@ -63,13 +66,13 @@ def check(
     if data is not None:
         source = opened_data(data, opened, 0, length)
         batch = load_batch(source, range(min(4, len(source))))
-    report = prove(opened, batch)
-    out.print(repr(report), markup=False, highlight=False, soft_wrap=True)
-    if not report.ok:
+    proof = prove(opened, batch)
+    out.print(repr(proof), markup=False, highlight=False, soft_wrap=True)
+    if not proof.ok:
         raise typer.Exit(2)
 
 
-for command in (probe, compare, demo, fit, transfer, train, evaluate, merge):
+for command in (probe, compare, demo, report, fit, transfer, train, evaluate, merge):
     app.command()(command)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ItinfError
 from ..files import folder_name
+from ..lenses.kinds import BUILT_IN, DEFAULT, either
 from ..networks.devices import to_device
 from ..results.report import draw_report
 from ..settings import DEFAULTS, Settings
@@ -31,33 +32,40 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..data.clusters import Progress
+    from ..data.dataset import Data
+    from ..networks.network import Network
     from ..results.folder import ResultsFolder
     from ..results.transfer_result import TransferResult
 
 FitUnits = Annotated[
     int | None, typer.Option(help="Images or tokens to fit on; by default enough for the widest state.")
 ]
+FIT_KINDS = f"{either(BUILT_IN)}, or one that another package adds, see itinf list."
+TRANSFER_KINDS = f"Of the lens that is fitted: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
 
 
 def fit(
     network: str,
     data: Source,
     out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --package.")],
-    kind: Annotated[str, typer.Option(help="affine, tuned, shared or logit.")] = "affine",
+    kind: Annotated[str, typer.Option(help=FIT_KINDS)] = DEFAULT,
     weights: Weights = "random",
     units: FitUnits = None,
     batch: Batch = DEFAULTS.batch,
     option: Option = None,
     length: Length = None,
-    inside: Annotated[bool, typer.Option("--inside", help="Also the states that parts of blocks read.")] = False,
-    package: Annotated[bool, typer.Option("--package", help="Write the public tuned-lens package's folder.")] = False,
+    inside: Annotated[bool, typer.Option("--inside", help="Add the states that parts of blocks read.")] = False,
+    package: Annotated[
+        bool, typer.Option("--package", help="Write a folder for the public tuned-lens package.")
+    ] = False,
     device: Device = DEFAULTS.device,
     dtype: Dtype = DEFAULTS.dtype,
     seed: Seed = DEFAULTS.seed,
 ) -> None:
-    """Fit a lens for every state and keep it in a file; data with splits are taken from their training split."""
-    from ..data.clusters import clusters_of
-    from ..lenses.fit import fit as fitted
+    """Fit a lens for every state and save it; where the data have splits, on the training split."""
+    from ..data.clusters import clusters_of, units_per_cluster
+    from ..lenses.fit import fit as fit_lens
     from ..lenses.tuned_lens_format import write_tuned_lens_folder
     from ..studies.fitting_data import training_split
     from ..studies.lens_study import default_fit_units
@@ -68,18 +76,11 @@ def fit(
         raise ItinfError(f"--out {str(out_)!r}: a lens is kept in a .safetensors file, or with --package in a folder.")
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
-    wanted = min(units or default_fit_units(opened, source), clusters_of(source, None) * source[0][1].numel())
+    if units is None:
+        clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
+        units = clusters * units_per_cluster(source)
     with interruptible(), progress_bars(opened.name) as progress:
-        lens = fitted(
-            opened,
-            source,
-            kind,  # type: ignore[arg-type]
-            units=wanted,
-            inside=inside,
-            batch=batch,
-            seed=seed,
-            progress=progress,
-        )
+        lens = fit_lens(opened, source, kind, units=units, inside=inside, batch=batch, seed=seed, progress=progress)
     if package:
         write_tuned_lens_folder(lens, out_, opened)
     else:
@@ -91,16 +92,16 @@ def transfer(
     network: str,
     data: Source,
     weights: Weights = "random",
-    lens: Annotated[Path | None, typer.Option(help="A file of itinf fit; by default one is fitted.")] = None,
-    kind: Annotated[str, typer.Option(help="Of the lens that is fitted: affine or tuned.")] = "affine",
+    lens: Annotated[Path | None, typer.Option(help="File of itinf fit; without one, a lens is fitted.")] = None,
+    kind: Annotated[str, typer.Option(help=TRANSFER_KINDS)] = DEFAULT,
     fit_data: Annotated[
-        str | None, typer.Option(help="What it is fitted on, if not on --data's training split.")
+        str | None, typer.Option(help="Data to fit it on; by default the training split of --data.")
     ] = None,
     fit_units: FitUnits = None,
     units: Annotated[
         int | None,
         typer.Option(
-            help="Images or tokens to read at most; by default all, or half where the rest is needed to fit on."
+            help="Images or tokens to read, at most; by default all, or half where the other half is needed to fit on."
         ),
     ] = None,
     precision: Precision = DEFAULTS.precision,
@@ -115,13 +116,8 @@ def transfer(
     replicates: Replicates = DEFAULTS.replicates,
     untrained: Untrained = DEFAULTS.untrained,
 ) -> None:
-    """Read every depth by every depth's lens, and by one lens for all: what transfers?"""
-    from ..data.clusters import clusters_of
-    from ..lenses.lens import Lens
-    from ..lenses.transfer.transfer import transfer as transfer_lens
+    """Read every state with the lens of every other state, and with one lens for all: what transfers?"""
     from ..registry import dataset
-    from ..results.folder import ResultsFolder
-    from ..studies.fitting_data import fitting_data, training_split
     from ..studies.lens_study import LensStudy
 
     opened = to_device(opened_network(network, weights, option), device, dtype)
@@ -140,16 +136,9 @@ def transfer(
     )
     with interruptible(), progress_bars(opened.name) as progress:
         if lens is not None:
-            one = transfer_lens(opened, Lens.load(lens, opened), source, out=out_, settings=settings, progress=progress)
-            results = [one]
-            with ResultsFolder.open(out_, None) as folder:
-                _draw(results, folder)
+            results = [_of_file(opened, lens, source, out_, progress, settings)]
         else:
-            if units is None and training_split(fit_data or data, opened, seed, length).name == source.name:
-                half = len(source) // 2 * source[0][1].numel()  # the other half is left to fit on
-                settings = settings.changed({"units": half})
-            clusters = clusters_of(source, settings.units)
-            fitting = fitting_data(fit_data or data, opened, source, clusters, seed, length)
+            settings, fitting = _data_to_fit(opened, fit_data or data, source, settings, length)
             study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
             with study.kept() as folder:
                 results = study.transfers(progress)
@@ -159,21 +148,48 @@ def transfer(
                 if not folder.manifest["complete"]:
                     folder.complete({}, sum(one.manifest["clusters"] for one in results), **made_of)
     if first_process():
-        _say(results, out_)
+        _print_results(results, out_)
 
 
-def _draw(found: list[TransferResult], folder: ResultsFolder) -> None:
+def _draw(results: list[TransferResult], folder: ResultsFolder) -> None:
     from ..results.comparison import Comparison
 
     if first_process():
-        draw_report(Comparison([], found), folder)
+        draw_report(Comparison([], results), folder, page=False)
 
 
-def _say(found: list[TransferResult], folder: Path) -> None:
+def _of_file(
+    network: Network, lens: Path, data: Data, path: Path, progress: Progress, settings: Settings
+) -> TransferResult:
+    """The transfer of a lens in a file."""
+    from ..lenses.lens import Lens
+    from ..lenses.transfer.transfer import transfer
+    from ..results.folder import ResultsFolder
+
+    result = transfer(network, Lens.load(lens, network), data, out=path, settings=settings, progress=progress)
+    with ResultsFolder.open(path, None) as folder:
+        _draw([result], folder)
+    return result
+
+
+def _data_to_fit(
+    network: Network, source: str, measured: Data, settings: Settings, length: int | None
+) -> tuple[Settings, Data]:
+    """How much to read, and the data to fit a lens on; without a training split, half of the data for each."""
+    from ..data.clusters import clusters_of, units_per_cluster
+    from ..studies.fitting_data import fitting_data, training_split
+
+    if settings.units is None and training_split(source, network, settings.seed, length).name == measured.name:
+        settings = settings.changed({"units": len(measured) // 2 * units_per_cluster(measured)})
+    clusters = clusters_of(measured, settings.units, at_most=True)
+    return settings, fitting_data(source, network, measured, clusters, settings.seed, length)
+
+
+def _print_results(results: list[TransferResult], folder: Path) -> None:
     from ..results.comparison import Comparison
 
-    both = Comparison([], found)
-    for one in found:
-        out.print(repr(one), markup=False, highlight=False, soft_wrap=True)
-    print_summaries(both.summaries)
+    comparison = Comparison([], results)
+    for result in results:
+        out.print(repr(result), markup=False, highlight=False, soft_wrap=True)
+    print_summaries(comparison.summaries)
     out.print(f"Results in {folder}", markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ItinfError
+from ..lenses.kinds import BUILT_IN, DEFAULT, either
 
 if TYPE_CHECKING:
     from ..data.dataset import Data
@@ -30,7 +31,11 @@ StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's
 StudyDevice = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default what there is.")]
 StudyDtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16; by default the study's own.")]
 StudyLens = Annotated[
-    str | None, typer.Option(help="affine, tuned, or none; by default affine where data are left to fit on.")
+    str | None,
+    typer.Option(
+        help=f"{either(kind for kind in BUILT_IN if kind.transfers)}, an added kind, or none; "
+        f"by default {DEFAULT} where data are left to fit on."
+    ),
 ]
 Precision = Annotated[float, typer.Option(help="Stop when every retention is known to ± this.")]
 StudyPrecision = Annotated[

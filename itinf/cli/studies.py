@@ -149,31 +149,34 @@ def merge(
     with ResultsFolder.open(out_, run.identity) as folder:
         if folder.state != "complete" or stages_in(folder).keys() != run.stages.keys():
             folder.complete(run.files(), 0, **run.manifest)
-        draw_report(run, folder)
+        draw_report(run, folder, page=False)
     out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="What itinf probe, transfer, compare or merge has written.")],
+) -> None:
+    """Make figures and page again from a finished folder, without weights or data."""
+    from ..results.report import report as make
+
+    with interruptible():
+        page = make(folder)
+    out.print(f"Report: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(run: ProbeResult, path: Path) -> None:
     from ..results.folder import ResultsFolder
 
     with interruptible(), ResultsFolder.open(path, run.identity) as folder:
-        draw_report(run, folder)
+        draw_report(run, folder, page=False)
 
 
 def _compare(study: Study, path: Path, jobs: int) -> None:
-    from ..registry import page
-    from ..studies.compare import comparison_folder, complete, measure_networks, save
+    from ..studies.study import run_study
 
-    with interruptible(), comparison_folder(study, path) as folder:
-        with progress_board() as told:
-            both = measure_networks(study, folder, jobs, told)
-        if first_process():
-            save(both, study, folder)
-            if not folder.manifest["complete"]:
-                out.print("Drawing figures and the report …")
-            draw_report(both, folder, page("report"))
-        complete(both, folder)
+    with interruptible(), progress_board() as progress:
+        comparison = run_study(study, path, jobs=jobs, progress=progress)
     if first_process():
-        out.print(repr(both), markup=False, highlight=False, soft_wrap=True)
-        report = f"\nReport: {(path / REPORT).resolve()}" if (path / REPORT).is_file() else ""
-        out.print(f"Results in {path}{report}", markup=False, highlight=False, soft_wrap=True)
+        out.print(repr(comparison), markup=False, highlight=False, soft_wrap=True)
+        page = f"\nReport: {(path / REPORT).resolve()}" if (path / REPORT).is_file() else ""
+        out.print(f"Results in {path}{page}", markup=False, highlight=False, soft_wrap=True)

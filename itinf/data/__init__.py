@@ -1,1 +1,1 @@
-"""What is measured on: data sets, and the fixed keyed order in which their clusters are taken."""
+"""Data sets, and the fixed order in which their clusters are read."""

@@ -1,4 +1,4 @@
-"""Clusters in a fixed keyed order that no loader can change, read a batch at a time."""
+"""Clusters in a fixed order that depends on seed and names only, read a batch at a time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Shows no progress."""
 
 
 def cluster_key(data: str, item: str) -> int:
     """64-bit key of one cluster: a hash of the data set (with its split) and the item's name."""
     digest = hashlib.blake2b(f"{data}\x00{item}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def cluster_keys(data: Data, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """(N,) uint64 keys of some items of a data set."""
+    return np.array([cluster_key(data.name, data.key(int(i))) for i in indices], dtype=np.uint64)
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,15 @@ class Order:
         indices: (N,) items to measure.
         keys: (N,) uint64, their cluster keys.
         calibration: (M,) items that set channel means and scales once; disjoint from
-            ``indices`` wherever the data suffice.
+            ``indices`` wherever there are enough data.
     """
 
     indices: np.ndarray
     keys: np.ndarray
     calibration: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
     def part(self, chosen: slice | np.ndarray) -> Order:
         """Some of the items to measure."""
@@ -52,7 +60,7 @@ def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 
     Args:
         data: the data set.
         clusters: how many to measure; None for all.
-        seed: another seed, another order.
+        seed: another seed gives another order.
         calibration: how many clusters calibrate.
 
     Raises:
@@ -64,13 +72,18 @@ def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 
         raise ItinfError(
             f"{clusters:,} clusters asked for, but {data.name} has {total:,}. Ask for at most {total:,}, or for none to use all."
         )
-    keys = np.array([cluster_key(data.name, data.key(i)) for i in range(total)], dtype=np.uint64)
+    keys = cluster_keys(data, range(total))
     if len(np.unique(keys)) != total:
         raise ItinfError(f"{data.name}: two items share a name; every item needs one of its own.")
     mixed = np.array([cluster_key(str(seed), str(k)) for k in keys], dtype=np.uint64)
     order = np.argsort(mixed, kind="stable")
     chosen = order[:clusters]
     return Order(chosen, keys[chosen], order[-min(calibration, total) :])
+
+
+def calibration_order(data: Data, order: Order) -> Order:
+    """The calibration clusters of an order, to be read as an order of their own."""
+    return replace(order, indices=order.calibration, keys=cluster_keys(data, order.calibration))
 
 
 def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray | None = None) -> Batch:
@@ -80,29 +93,53 @@ def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray
     if len(shapes) > 1:
         raise ItinfError(f"{data.name}: items differ in shape ({sorted(shapes)}); make them one size first.")
     if keys is None:
-        keys = np.array([cluster_key(data.name, data.key(int(i))) for i in indices], dtype=np.uint64)
+        keys = cluster_keys(data, indices)
     return Batch(torch.stack(inputs), torch.stack([torch.as_tensor(t) for t in targets]), keys)
 
 
 def batches(
-    data: Data, clusters: int | None, seed: int, batch: int, progress: Progress = silent, stage: str = "fitting"
+    data: Data, order: Order, size: int, progress: Progress = silent, stage: str = "reading"
 ) -> Iterator[Batch]:
-    """The first clusters of a data set in keyed order, in batches."""
-    order = keyed_order(data, clusters, seed)
-    total = len(order.indices)
-    progress(stage, 0, total)
-    for start in range(0, total, batch):
-        part = slice(start, start + batch)
-        yield load_batch(data, order.indices[part], order.keys[part])
-        progress(stage, min(start + batch, total), total)
+    """The clusters of an order, read in batches.
+
+    Args:
+        data: the data set.
+        order: which of its clusters, and in which order.
+        size: clusters per batch; the last batch may be smaller.
+        progress: called with the stage, clusters done and clusters in all.
+        stage: what the progress calls this.
+    """
+    progress(stage, 0, len(order))
+    for piece in groups(len(order), size):
+        part = order.part(piece)
+        yield load_batch(data, part.indices, part.keys)
+        progress(stage, piece.stop, len(order))
 
 
-def clusters_of(data: Data, units: int | None) -> int:
-    """How many clusters so many units are, whole ones, at most all."""
+def units_per_cluster(data: Data) -> int:
+    """Units in one cluster: 1 for images, the length of a sequence for tokens."""
+    return data[0][1].numel() if len(data) else 1
+
+
+def clusters_of(data: Data, units: int | None, *, at_most: bool = False) -> int:
+    """How many whole clusters hold so many units.
+
+    Args:
+        data: the data set.
+        units: images or tokens; None for all.
+        at_most: where the data have fewer units, take all of them.
+
+    Raises:
+        ItinfError: more units than the data have, unless ``at_most``; or not even one.
+    """
     if units is None:
         return len(data)
-    length = data[0][1].numel() if len(data) else 1
-    return min(-(-units // length), len(data))
+    size = units_per_cluster(data)
+    total = len(data) * size
+    if units < 1 or (units > total and not at_most):
+        what = f"{units:,} {data.unit}s asked for, but {data.name} has {total:,}"
+        raise ItinfError(f"{what}. Ask for at most {total:,}.")
+    return min(-(-units // size), len(data))
 
 
 def groups(clusters: int, size: int) -> list[slice]:

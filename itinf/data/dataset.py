@@ -1,4 +1,4 @@
-"""What is measured on: named items, in a fixed keyed order that no loader can change."""
+"""Data sets: images or token sequences, each item with a name of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ItinfError
 
 IGNORED = -100
-"""Target of a unit that is not predicted (padding); it enters no number."""
+"""Target of a unit that is not predicted (padding); such a unit counts in no result."""
 
 
 @runtime_checkable
@@ -57,21 +57,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def part(self, start: int, stop: int) -> Batch:
-        return Batch(self.inputs[start:stop], self.targets[start:stop], self.keys[start:stop])
-
 
 class WrappedDataset:
     """A torch Dataset (or the one inside a DataLoader) as ``Data``.
 
-    An item's name is its place in the *dataset*, which no shuffling of a loader changes.
+    An item's name is its index in the *dataset*, which no shuffling by a loader changes.
 
     Args:
         source: a map-style Dataset, a DataLoader over one, or any sequence of
             ``(input, target)``; for token networks an item may be ``(ids,)`` or ``ids`` of
             length T + 1, which become T inputs and T next-token targets.
         unit: ``"image"`` or ``"token"``.
-        name: as recorded; by default the class name, length and a hash of up to 64 items spread over them.
+        name: as recorded; by default the class name, the length, and a hash of up to 64 items spread over the data.
 
     Raises:
         ItinfError: for a stream without length and index.

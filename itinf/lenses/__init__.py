@@ -1,1 +1,1 @@
-"""Lenses: reading a prediction at any depth."""
+"""Lenses: what reads a prediction from the state at any depth."""

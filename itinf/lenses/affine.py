@@ -9,73 +9,88 @@ import torch
 from torch import Tensor
 
 from ..errors import TooFewError
+from ..networks.network import Network
+from .fit_statistics import FitStatistics
 from .moments import ROUNDING, Moments
+
+AffineMap = tuple[Tensor, Tensor]
+"""W (E, D) and b (E,), float64."""
 
 RIDGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidates for the ridge, in units of each channel's own variance."""
 FLOOR = 1e-3
-"""Share of the mean variance that every channel's ridge gets, so that dead channels have one too."""
+"""Share of the mean variance that is added to every channel's ridge, so that constant channels have one, too."""
 
 
-def solve(moments: Moments, ridge: float, towards: float = 1.0) -> tuple[Tensor, Tensor]:
+def affine_maps(network: Network, statistics: FitStatistics) -> list[AffineMap]:
+    """For each site the least-squares map to the last state's vectors, ridge chosen on held-out clusters.
+
+    Raises:
+        TooFewError: too few units for a map (says how many it takes).
+    """
+    pairs = zip(statistics.sites, statistics.fitted, strict=True)
+    for site, fitted in sorted(pairs, key=lambda pair: -pair[0].width):  # the widest needs most units: name it first
+        require_units(fitted, f"{network.name}, state {site.name!r}")
+    return [best(fitted, held_out) for fitted, held_out in zip(statistics.fitted, statistics.held_out, strict=True)]
+
+
+def solve(moments: Moments, ridge: float, target_scale: float = 1.0) -> AffineMap:
     """Minimises Σ|y − W x − b|²/n + ridge · Σ_c d_c |W_c − T_c|², with d_c = σ_c² + FLOOR · mean σ².
 
     Args:
         moments: of x (D) and y (E).
         ridge: pulls W towards T. Directions in which x does not vary keep T even without a ridge.
-        towards: T is the identity times this where D = E, else 0.
+        target_scale: T is the identity times this where D = E, else 0.
 
     Returns:
         W (E, D) and b (E,), float64.
     """
-    return next(solutions(moments, (ridge,), towards))
+    return next(solutions(moments, (ridge,), target_scale))
 
 
-def solutions(moments: Moments, ridges: Iterable[float], towards: float = 1.0) -> Iterator[tuple[Tensor, Tensor]]:
+def solutions(moments: Moments, ridges: Iterable[float], target_scale: float = 1.0) -> Iterator[AffineMap]:
     """``solve`` for one ridge after the other; all that are not 0 share one decomposition."""
     covariance, cross = moments.covariance, moments.cross_covariance
     square = cross.shape[0] == cross.shape[1]
     variance = covariance.diagonal()
-    goal = cross - towards * covariance if square else cross  # (D, E): of what T leaves
-    eye = towards * torch.eye(len(variance), dtype=torch.float64) if square else 0.0
+    residual = cross - target_scale * covariance if square else cross  # (D, E): what T leaves to explain
+    target = target_scale * torch.eye(len(variance), dtype=torch.float64) if square else 0.0
 
     @cache
-    def decomposed(bare: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def decomposed(without_ridge: bool) -> tuple[Tensor, Tensor, Tensor]:
         # In these units the ridge is a multiple of the identity; without one, a diagonal of ones keeps
         # channels of very different size apart from singularity.
-        weight = variance if bare else variance + FLOOR * variance.mean()
-        size = torch.where(variance > 0, weight.rsqrt(), 0.0)  # channels that never vary keep T exactly
-        values, axes = torch.linalg.eigh(covariance * torch.outer(size, size))
-        return values, size[:, None] * axes, axes.T @ (size[:, None] * goal)
+        weight = variance if without_ridge else variance + FLOOR * variance.mean()
+        scale = torch.where(variance > 0, weight.rsqrt(), 0.0)  # channels that never vary keep T exactly
+        values, axes = torch.linalg.eigh(covariance * torch.outer(scale, scale))
+        return values, scale[:, None] * axes, axes.T @ (scale[:, None] * residual)
 
     for ridge in ridges:
-        values, out, into = decomposed(ridge == 0)
+        values, left, right = decomposed(ridge == 0)
         kept = values > (ROUNDING * values.max() if ridge == 0 else -ridge)
         inverse = torch.where(kept, 1 / (values + ridge), 0.0)
-        matrix = (out @ (inverse[:, None] * into)).T + eye
+        matrix = (left @ (inverse[:, None] * right)).T + target
         yield matrix, moments.y / moments.n - matrix @ moments.mean
 
 
 def error(moments: Moments, matrix: Tensor, bias: Tensor) -> float:
     """Mean over units of |y − W x − b|², from the moments alone."""
     n = moments.n
-    moved = matrix @ moments.x
-    fit = (matrix @ moments.xx * matrix).sum() + 2 * bias @ moved + n * bias @ bias
-    both = (matrix * moments.xy.T).sum() + bias @ moments.y
-    return float((moments.yy - 2 * both + fit) / n)
+    mapped = matrix @ moments.x
+    square = (matrix @ moments.xx * matrix).sum() + 2 * bias @ mapped + n * bias @ bias
+    product = (matrix * moments.xy.T).sum() + bias @ moments.y
+    return float((moments.yy - 2 * product + square) / n)
 
 
-def best(
-    fitted: Moments, held_out: Moments, ridges: Sequence[float] = RIDGES, towards: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """``solve`` with the ridge whose map, fitted on some units, errs least on others; with none where there are no others."""
+def best(fitted: Moments, held_out: Moments, ridges: Sequence[float] = RIDGES, target_scale: float = 1.0) -> AffineMap:
+    """``solve`` with the ridge that has the smallest error on held-out units; no ridge where none are held out."""
     if not held_out.n:
-        return solve(fitted, 0.0, towards)
-    return min(solutions(fitted, ridges, towards), key=lambda found: error(held_out, *found))
+        return solve(fitted, 0.0, target_scale)
+    return min(solutions(fitted, ridges, target_scale), key=lambda affine_map: error(held_out, *affine_map))
 
 
 def require_units(moments: Moments, what: str) -> None:
-    """Raises ItinfError where there are too few units for as many coefficients."""
+    """Raises TooFewError where there are too few units for as many coefficients."""
     needed = 2 * (len(moments.x) + 1)
     if moments.n < needed:
         raise TooFewError(

@@ -1,86 +1,95 @@
-"""Fitting lenses: one pass over data for all that have a closed form, more for those that are tuned."""
+"""Fits lenses: one pass over the data for those with a closed form, more passes for those that are tuned."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data.clusters import Progress, batches, silent
+from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
 from ..data.dataset import as_data
-from ..errors import ItinfError, nearest
-from ..networks.gauge import rotation
+from ..errors import ItinfError
 from ..networks.network import Network
 from ..networks.weights import readout_fingerprint
-from .affine import best, require_units
 from .fit_statistics import FitStatistics, fit_statistics
-from .lens import Kind, Lens
-from .shared import AffineMap, shared
-from .translator import Translator
-from .tuned import Recipe, tune
+from .kinds import DEFAULT, LensKind, either, lens_kind, lens_kinds
+from .lens import Lens
+
+MIXES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
+"""Candidates for the weight of the target frequencies in the prior."""
 
 
 def fit(
     network: Network,
     data: Any,
-    kind: Kind = "affine",
+    kind: str = DEFAULT,
     *,
     units: int | None = None,
     inside: bool = False,
     batch: int = 64,
     seed: int = 0,
-    recipe: Recipe | None = None,
+    recipe: Any = None,
     progress: Progress = silent,
 ) -> Lens:
     """Fits a lens.
 
     Args:
-        network: the network; its weights are not touched.
+        network: the network; its weights do not change.
         data: anything ``itinf.probe`` takes; use other data than those the lens will be judged on.
-        kind: "logit" (the readout as it is), "affine" (least squares to the last state), "tuned" (from
-            there to the smallest KL from the final distribution), or "shared" (one map for all depths
-            of a segment).
+        kind: a name of ``itinf.lenses.kinds``: "affine", "tuned", "shared", "logit", or one that was added.
         units: images or tokens, tokens in whole sequences; None for all.
-        inside: also the states that parts of a block read.
+        inside: add the states that parts of a block read.
         batch: clusters per forward pass; the lens does not depend on it.
         seed: of the choice of clusters.
-        recipe: how a tuned lens is polished; None for the usual one.
+        recipe: how a tuned lens is trained, an ``itinf.lenses.tuned.Recipe``; None for the usual one.
         progress: called with (stage, clusters done, clusters in all).
 
     Raises:
-        ItinfError: an unknown kind, a recipe for another than "tuned", or too few units for a
-            translator (says how many it takes).
+        ItinfError: an unknown kind, a recipe for a kind that is not tuned, more units than the data have, or
+            too few units for a translator (says how many it takes).
     """
-    if kind not in get_args(Kind):
-        raise ItinfError(f"There is no lens of kind {kind!r}. {nearest(str(kind), get_args(Kind))}")
-    if recipe is not None and kind != "tuned":
-        raise ItinfError(f"A recipe was given for a lens of kind {kind!r}; only tuned lenses follow one. Leave it out.")
+    chosen = lens_kind(kind)
+    if recipe is not None and chosen.closed_form:
+        tuned = either(known for known in lens_kinds() if not known.closed_form)
+        raise ItinfError(
+            f"A recipe was given for a lens of kind {kind!r}; only {tuned} lenses follow one. Leave it out."
+        )
     source = as_data(data, network.unit)
-    length = source[0][1].numel() if len(source) else 1
-    clusters = None if units is None else -(-units // length)
-    found = fit_statistics(network, batches(source, clusters, seed, batch, progress), inside)
-    about = {"data": source.name, "note": source.note, "units": found.units, "seed": seed}
-    if kind != "tuned":
-        return closed_form_lens(network, found, kind, about)
-    start, recipe = closed_form_lens(network, found, "affine", about), recipe or Recipe()
-    return tune(network, source, start, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress)
+    clusters = clusters_of(source, units)
+    order = keyed_order(source, clusters, seed)
+    statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), inside)
+    about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+    lens = _lens(network, statistics, chosen, about)
+    if chosen.tune is None:
+        return lens
+    tuned_lens = chosen.tune(
+        network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress
+    )
+    return replace(tuned_lens, kind=kind)
 
 
-def closed_form_lens(network: Network, found: FitStatistics, kind: Kind, about: dict[str, Any]) -> Lens:
-    """The lens of a kind that a collection gives, see ``fit``."""
-    if kind == "logit":
-        width = found.sites[-1].width
-        made: list[Translator | None] = [
-            Translator.identity(width) if place.width == width else None for place in found.sites
-        ]
-    elif kind == "affine":
-        made = [Translator.of(*one) for one in affine_maps(network, found)]
-    elif kind == "shared":
-        made = [Translator.of(*one) for one in shared_maps(found, leave_out=False)]
-    else:
-        raise ItinfError(f"A lens of kind {kind!r} has no closed form; expected logit, affine or shared.")
+def closed_form_lens(network: Network, statistics: FitStatistics, kind: str, about: dict[str, Any]) -> Lens:
+    """The lens of a kind that needs no more than statistics, see ``fit``.
+
+    Args:
+        network: the network; ``statistics``: of its states.
+        kind: a kind with a closed form.
+        about: entries for the lens's record, such as data and seed.
+
+    Raises:
+        ItinfError: a kind without a closed form; too few units for a translator.
+    """
+    chosen = lens_kind(kind)
+    if not chosen.closed_form:
+        expected = either(known for known in lens_kinds() if known.closed_form)
+        raise ItinfError(f"A lens of kind {kind!r} has no closed form; expected {expected}.")
+    return _lens(network, statistics, chosen, about)
+
+
+def _lens(network: Network, statistics: FitStatistics, kind: LensKind, about: dict[str, Any]) -> Lens:
     record = {
         "network": network.name,
         "weights": network.weights,
@@ -89,61 +98,26 @@ def closed_form_lens(network: Network, found: FitStatistics, kind: Kind, about: 
         "torch": version("torch"),
         **about,
     }
-    return Lens(kind, found.sites, made, log_prior(found), mean_final(found), record, found)
+    translators = list(kind.translators(network, statistics))
+    prior, final = log_prior(statistics), mean_final(statistics)
+    return Lens(kind.name, statistics.sites, translators, prior, final, record, statistics)
 
 
-def affine_maps(network: Network, found: FitStatistics) -> list[AffineMap]:
-    """For each place the least-squares map to the last state's vectors, ridge chosen on held-out clusters."""
-    for place, fitted in sorted(zip(found.sites, found.fitted, strict=True), key=lambda one: -one[0].width):
-        require_units(fitted, f"{network.name}, state {place.name!r}")  # the widest needs most, and says so first
-    return [best(m, held_out) for m, held_out in zip(found.fitted, found.held_out, strict=True)]
+def log_prior(statistics: FitStatistics) -> Tensor:
+    """Log-frequencies of the targets mixed with the uniform distribution, so that no target is impossible.
 
-
-def shared_maps(found: FitStatistics, leave_out: bool, rotated: int | None = None) -> list[AffineMap]:
-    """For each place the map of its segment's shared lens.
-
-    Args:
-        found: the collection.
-        leave_out: the map for a place is fitted without it; in a segment of one place there is then
-            nothing left, and the map says the mean.
-        rotated: seed of a fresh random rotation for every place, the null without a common code.
-    """
-    maps: list[AffineMap] = []
-    for segment in dict.fromkeys(place.segment for place in found.sites):
-        where = [k for k, place in enumerate(found.sites) if place.segment == segment]
-        fitted, held_out = ([m[k] for k in where] for m in (found.fitted, found.held_out))
-        if leave_out and len(where) == 1:
-            maps.append(_mean(fitted[0].y / fitted[0].n, found.sites[where[0]].width))
-            continue
-        turns = None
-        if rotated is not None:
-            turns = [rotation(found.sites[k].width, rotated * 10_000 + k) for k in where]
-        maps += shared(fitted, held_out, leave_out, turns)
-    return maps
-
-
-def _mean(mean: Tensor, width: int) -> AffineMap:
-    return torch.zeros(len(mean), width, dtype=torch.float64), mean
-
-
-MIXES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
-
-
-def log_prior(collected: FitStatistics) -> Tensor:
-    """Log-frequencies of the targets mixed with the uniform distribution, so that none is impossible.
-
-    The weight is the one under which held-out targets are likeliest.
+    The weight of the frequencies is the one under which held-out targets are most likely.
 
     Returns:
         (classes,) float64.
     """
-    fitted, held_out = collected.targets
+    fitted, held_out = statistics.targets
     share = fitted / fitted.sum().clamp_min(1)
     mixed = [(w * share + (1 - w) / len(share)).log() for w in MIXES]
     return max(mixed, key=lambda log: float((held_out * log).sum()))
 
 
-def mean_final(collected: FitStatistics) -> Tensor:
+def mean_final(statistics: FitStatistics) -> Tensor:
     """Log of the mean final distribution over fitted units, (classes,) float64."""
-    mean = collected.final / collected.final.sum()
+    mean = statistics.final / statistics.final.sum()
     return mean.clamp_min(torch.finfo(torch.float32).tiny).log()

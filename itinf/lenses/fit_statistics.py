@@ -1,4 +1,4 @@
-"""One pass over the fitting data: for every state its moments with the last one, and how often each target occurs."""
+"""One pass over the fitting data: moments of every state with the last one, and how often each target occurs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import IGNORED, Batch
+from ..data.dataset import Batch
 from ..errors import ItinfError
 from ..networks.network import Network
 from ..networks.readout import chunks, classes_of, logits, pools_first, require_finite, vectors
@@ -19,20 +19,20 @@ from ..networks.trace import Trace, trace
 from .moments import Moments
 
 HELD_OUT = 8
-"""One cluster in so many, by its key, chooses the ridge and is not fitted on."""
+"""One cluster in so many, chosen by its key, is held out: it chooses the ridge and is not fitted on."""
 
 
 @dataclass
 class FitStatistics:
-    """What every closed-form lens is made from; merges by ``+``.
+    """Sums from which every closed-form lens is made; they merge by ``+``.
 
     Attributes:
         sites: of the states, in order of depth; the last is the network's own last state.
-        fitted, held_out: for each place, moments of its vectors with the last state's.
+        fitted, held_out: for each site, moments of its vectors with the last state's.
         targets: (2, classes) how often each target occurs among fitted and held-out units.
         final: (classes,) sum of the network's final distributions over fitted units.
-        products: first place of a segment -> (S · D, S · D) Σxxᵀ over fitted units of the vectors of its
-            S states side by side, where channels may have to be matched.
+        products: index of a segment's first site -> (S · D, S · D) Σxxᵀ over fitted units of the vectors of
+            its S states side by side, by which channels are matched; empty where channels need no matching.
     """
 
     sites: list[Site]
@@ -44,7 +44,7 @@ class FitStatistics:
 
     @property
     def units(self) -> int:
-        """Images or tokens, whatever number of positions each has."""
+        """Images or tokens, however many positions each has."""
         return round(float(self.targets.sum()))
 
     def __add__(self, other: FitStatistics) -> FitStatistics:
@@ -56,30 +56,30 @@ class FitStatistics:
             [a + b for a, b in zip(self.held_out, other.held_out, strict=True)],
             self.targets + other.targets,
             self.final + other.final,
-            {first: some + other.products[first] for first, some in self.products.items()},
+            {first: products + other.products[first] for first, products in self.products.items()},
         )
 
 
 def fit_statistics(network: Network, batches: Iterable[Batch], inside: bool = False) -> FitStatistics:
-    """Streams data through a network and keeps sums only.
+    """Runs data through a network and keeps sums only.
 
-    Units without a target are left out. Where a neck stands between state and pool, every position
-    counts as a unit for states of the last one's resolution, and the mean over positions for others.
+    Units without a target are left out. Where a neck stands between state and pool, every position counts as
+    a unit for states of the last state's resolution; for other states the mean over positions does.
 
     Args:
         network: the network.
         batches: of whole clusters; a cluster's key decides whether it is fitted on or held out.
-        inside: see ``places``.
+        inside: see ``itinf.networks.states.sites``.
 
     Raises:
         ItinfError: no batch, or a state with numbers that are not finite (named).
     """
     total: FitStatistics | None = None
     for batch in batches:
-        seen = trace(network, batch, gradients=False)
+        batch_trace = trace(network, batch, gradients=False)
         if total is None:
-            total = _nothing(seen, inside)
-        _add(seen, total)
+            total = _empty(batch_trace, inside)
+        _add(batch_trace, total)
     if total is None:
         raise ItinfError("There are no data to fit a lens on.")
     return total
@@ -90,65 +90,67 @@ def is_held_out(keys: np.ndarray) -> np.ndarray:
     return (keys >> np.uint64(8)) % np.uint64(HELD_OUT) == 0
 
 
-def _nothing(seen: Trace, inside: bool) -> FitStatistics:
-    network, found = seen.network, sites(seen, inside)
-    classes, width = classes_of(network, network.per_prediction(seen.states[-1])), found[-1].width
-    fitted, held_out = ([Moments.none(place.width, width) for place in found] for _ in range(2))
+def _empty(batch_trace: Trace, inside: bool) -> FitStatistics:
+    network, all_sites = batch_trace.network, sites(batch_trace, inside)
+    classes, width = classes_of(network, network.per_prediction(batch_trace.states[-1])), all_sites[-1].width
+    fitted, held_out = ([Moments.none(site.width, width) for site in all_sites] for _ in range(2))
     targets, final = (torch.zeros(*shape, dtype=torch.float64) for shape in ((2, classes), (classes,)))
-    return FitStatistics(found, fitted, held_out, targets, final, _no_products(network, found))
+    return FitStatistics(all_sites, fitted, held_out, targets, final, _empty_products(network, all_sites))
 
 
-def _no_products(network: Network, places: list[Site]) -> dict[int, Tensor]:
-    """Channels have no common order but the one given wherever a skip does not fix it; rotations have none to match."""
+def _empty_products(network: Network, all_sites: list[Site]) -> dict[int, Tensor]:
+    """Zeros for every segment whose channels can be matched: under a gauge of rotations there are no channels to match."""
     if not pools_first(network) or network.gauge not in (None, "channel-scale"):
         return {}
-    widths = [place.width for place in places]
-    sizes = {span.start: sum(widths[span]) for span in spans([place.segment for place in places], widths)}
+    widths = [site.width for site in all_sites]
+    sizes = {span.start: sum(widths[span]) for span in spans([site.segment for site in all_sites], widths)}
     return {first: torch.zeros(size, size, dtype=torch.float64) for first, size in sizes.items()}
 
 
-def _add(seen: Trace, total: FitStatistics) -> None:
-    network = seen.network
-    known = (seen.targets != IGNORED).flatten().cpu()
-    held = torch.from_numpy(is_held_out(seen.keys)).repeat_interleave(seen.targets.shape[1])
-    last = vectors(network, seen.states[-1])
-    beside: dict[int, list[Tensor]] = {}
-    for k, place in enumerate(total.sites):
-        own = vectors(network, seen.state(place.id))
-        require_finite(network, place.name, own)
-        for moments, chosen in ((total.fitted, known & ~held), (total.held_out, known & held)):
+def _add(batch_trace: Trace, total: FitStatistics) -> None:
+    network = batch_trace.network
+    known = batch_trace.known.flatten().cpu()
+    held = torch.from_numpy(is_held_out(batch_trace.keys)).repeat_interleave(batch_trace.targets.shape[1])
+    fitted, held_out = known & ~held, known & held
+    last = vectors(network, batch_trace.states[-1])
+    by_segment: dict[int, list[Tensor]] = {}
+    for k, site in enumerate(total.sites):
+        state = vectors(network, batch_trace.state(site.id))
+        require_finite(network, site.name, state)
+        for moments, chosen in ((total.fitted, fitted), (total.held_out, held_out)):
             if bool(chosen.any()):
-                moments[k] = moments[k] + Moments.of(*_pairs(own[chosen.to(own.device)], last[chosen.to(own.device)]))
-        beside.setdefault(place.segment, []).append(own[(known & ~held).to(own.device)])
+                rows = chosen.to(state.device)
+                moments[k] = moments[k] + Moments.of(*_pairs(state[rows], last[rows]))
+        by_segment.setdefault(site.segment, []).append(state[fitted.to(state.device)])
     for first, products in total.products.items():
-        joined = torch.cat(beside[total.sites[first].segment], 1).double().cpu()
-        products += joined.T @ joined
-    labels = seen.targets.flatten().cpu()
-    for row, chosen in enumerate((known & ~held, known & held)):
+        side_by_side = torch.cat(by_segment[total.sites[first].segment], 1).double().cpu()
+        products += side_by_side.T @ side_by_side
+    labels = batch_trace.targets.flatten().cpu()
+    for row, chosen in enumerate((fitted, held_out)):
         total.targets[row] += torch.bincount(labels[chosen], minlength=total.targets.shape[1])
-    fit = last[(known & ~held).to(last.device)]
+    fitted_last = last[fitted.to(last.device)]
     with torch.no_grad():
-        for part in chunks(len(fit), len(total.final)):
-            total.final += logits(network, fit[part]).double().softmax(1).sum(0).cpu()
+        for part in chunks(len(fitted_last), len(total.final)):
+            total.final += logits(network, fitted_last[part]).double().softmax(1).sum(0).cpu()
 
 
-def _pairs(own: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Two (R, D) tables of vectors that belong together."""
-    if own.ndim > 2 and own.shape[1:-1] != last.shape[1:-1]:
-        own, last = (x.flatten(1, -2).mean(1) for x in (own, last))
-    return own.flatten(0, -2).cpu(), last.flatten(0, -2).cpu()
+def _pairs(state: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of a state (R, D) and of the last one (R, E), row by row of the same unit and position."""
+    if state.ndim > 2 and state.shape[1:-1] != last.shape[1:-1]:
+        state, last = (x.flatten(1, -2).mean(1) for x in (state, last))
+    return state.flatten(0, -2).cpu(), last.flatten(0, -2).cpu()
 
 
 MOST_BYTES = 2**28
-"""Products of all channels of all states of a segment take at most so much."""
+"""Memory for the products of all channels of all states of a segment, at most; larger segments have none."""
 
 
 def spans(segments: Sequence[int], widths: Sequence[int]) -> list[slice]:
-    """The segments of several states that are small enough, as slices of places.
+    """The segments of several states whose products are small enough, as slices of sites.
 
     Args:
-        segments: of every place, ascending; ``widths``: of every place.
+        segments: of every site, ascending; ``widths``: of every site.
     """
     edges = [0, *(k for k, (a, b) in enumerate(pairwise(segments), 1) if a != b), len(segments)]
-    found = [slice(a, b) for a, b in pairwise(edges) if b - a > 1]
-    return [s for s in found if 8 * sum(widths[s]) ** 2 <= MOST_BYTES]
+    several = [slice(a, b) for a, b in pairwise(edges) if b - a > 1]
+    return [s for s in several if 8 * sum(widths[s]) ** 2 <= MOST_BYTES]

@@ -1,4 +1,4 @@
-"""A lens: for every state of a network a translator to what its readout reads."""
+"""A lens: for every state of a network a translator to vectors that its readout reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,28 +22,28 @@ from ..networks.states import Site, readable
 from ..networks.trace import SiteId, Trace
 from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics
+from .kinds import lens_kind_names
 from .translator import Translator
 
-Kind = Literal["logit", "affine", "tuned", "shared"]
 FORMAT = 2
-"""Of the file. Format 1 called sites places; it is still read."""
+"""Version of the file. Format 1, which calls sites places, is still read."""
 
 
 @dataclass
 class Lens:
-    """Translators for the states of one network; holds no model.
+    """Translators for the states of one network. The network itself is not part of it.
 
     Attributes:
-        kind: how they were made.
+        kind: how they were fitted, a name of ``itinf.lenses.kinds``.
         sites: of the states, in order of depth.
         translators: one for each site; None where there can be none (the logit lens at another width).
         log_prior: (classes,) float64 log-probabilities of the targets, never −∞.
         mean_final: (classes,) float64 log-probabilities, the mean of the network's final distributions.
         record: network, fingerprint of its readout, data, units, seed, versions.
-        statistics: what it was made from; None for a lens read from a file.
+        statistics: the sums it was fitted from; None for a lens read from a file.
     """
 
-    kind: Kind
+    kind: str
     sites: list[Site]
     translators: Sequence[Translator | None]
     log_prior: Tensor
@@ -62,18 +62,19 @@ class Lens:
     def read(self, trace: Trace, name: str, fitted_at: str | None = None) -> Tensor:
         """Logits (R, classes) of all units of a trace, read at the state of that name.
 
-        For few units at a time: units × classes exists whole.
+        The logits of all units exist at once, so give a trace of few units.
 
         Args:
             trace: of a batch.
-            name: of the state that is read.
-            fitted_at: the state whose translator reads it; its own by default.
+            name: of the state to read.
+            fitted_at: name of the state whose translator reads it; by default its own.
 
         Raises:
             ItinfError: there is no such state or translator, or it is of another width.
         """
-        site, own = self._known(name)
-        translator = own if fitted_at is None else self[fitted_at]
+        site, translator = self._known(name)
+        if fitted_at is not None:
+            translator = self[fitted_at]
         with torch.no_grad():
             return logits(trace.network, translator(vectors(trace.network, trace.state(site.id))))
 
@@ -96,8 +97,8 @@ class Lens:
             "sites": [asdict(site) for site in self.sites],
             "record": self.record,
         }
-        own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        return to_bytes(own, metadata={"lens": json.dumps(header)})
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        return to_bytes(copies, metadata={"lens": json.dumps(header)})
 
     def save(self, path: str | Path) -> None:
         """Writes a ``.safetensors`` file in one step; the statistics it was fitted from are left out.
@@ -118,8 +119,8 @@ class Lens:
             network: the one it was fitted on, or another with the same states and the same readout.
 
         Raises:
-            ItinfError: a file that is missing, cut short or no lens; a lens of another readout (both
-                fingerprints are named), or of states that the network does not have.
+            ItinfError: a file that is missing, cut short or no lens; a kind that is not known here; a lens of
+                another readout (names both fingerprints), or of states that the network does not have.
         """
         path = Path(path)
         header, tensors = _read(path)
@@ -132,19 +133,19 @@ class Lens:
             sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
             translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
             lens = cls(kind, sites, translators, *_priors(tensors), record)
-            there = str(record["readout"])
+            readout = str(record["readout"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ItinfError):
                 raise
-            raise _strange(path, f"{type(error).__name__}: {error}") from error
-        if kind not in get_args(Kind):
-            raise _strange(path, f"its kind is {kind!r}")
-        here = readout_fingerprint(network)
-        if there != here:
+            raise _unreadable(path, f"{type(error).__name__}: {error}") from error
+        if kind not in (known := lens_kind_names()):
+            raise _unreadable(path, f"its kind is {kind!r}; known here: {', '.join(known)}")
+        expected = readout_fingerprint(network)
+        if readout != expected:
             raise ItinfError(
                 f"{path} is a lens of {record.get('network')} ({record.get('weights')}), whose readout has fingerprint "
-                f"{there}; the readout of {network.name} ({network.weights}) has {here}. "
-                "A lens reads by the readout it was fitted with: give that network, or fit a lens for this one."
+                f"{readout}; the readout of {network.name} ({network.weights}) has {expected}. "
+                "A lens needs the readout it was fitted with: give that network, or fit a lens for this one."
             )
         _require_sites(path, lens, network)
         return lens
@@ -152,12 +153,12 @@ class Lens:
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]
         size = sum(p.numel() for t in self.translators if t is not None for p in t.parameters())
-        where = f"{known[0].name} … {known[-1].name}" if known else "none"
-        return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {where}; {size / 1e6:.2f} M parameters"
+        names = f"{known[0].name} … {known[-1].name}" if known else "none"
+        return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {names}; {size / 1e6:.2f} M parameters"
 
 
 def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Translator | None]:
-    """The states that can be read, each with the translator it is read through.
+    """The states that can be read, each with the translator to read it through.
 
     Args:
         trace: any trace of the network.
@@ -169,32 +170,34 @@ def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Trans
     network = trace.network
     if lens is None:
         return {site: None for site, fits in enumerate(readable(trace)) if fits}
-    found: dict[SiteId, Translator | None] = {}
+    translators: dict[SiteId, Translator | None] = {}
     for site, translator in zip(lens.sites, lens.translators, strict=True):
-        if not _there(trace, site.id):
-            raise ItinfError(f"{_foreign(network, lens)} there is no state {site.name!r}. Fit a lens on this network.")
+        if not _has_site(trace, site.id):
+            raise ItinfError(
+                f"{_does_not_fit(network, lens)} there is no state {site.name!r}. Fit a lens on this network."
+            )
         width = vectors(network, trace.state(site.id)[:1]).shape[-1]
         if width != site.width:
             what = f"the state {site.name!r} is {width} wide, not {site.width}"
-            raise ItinfError(f"{_foreign(network, lens)} {what}. Fit a lens on this network.")
+            raise ItinfError(f"{_does_not_fit(network, lens)} {what}. Fit a lens on this network.")
         if translator is not None:
-            found[site.id] = _on(translator, network.device)
-    return found
+            translators[site.id] = _on(translator, network.device)
+    return translators
 
 
-def _there(trace: Trace, where: SiteId) -> bool:
-    if isinstance(where, int):
-        return 0 <= where < len(trace.states)
-    block, part = where
+def _has_site(trace: Trace, site: SiteId) -> bool:
+    if isinstance(site, int):
+        return 0 <= site < len(trace.states)
+    block, part = site
     return 0 <= block < len(trace.parts) and part in trace.parts[block]
 
 
-def _foreign(network: Network, lens: Lens) -> str:
+def _does_not_fit(network: Network, lens: Lens) -> str:
     return f"The {lens.kind} lens of {lens.record.get('network', 'another network')} does not fit {network.name}:"
 
 
 def _on(translator: Translator, device: torch.device) -> Translator:
-    """On that device, the lens's own left where it is."""
+    """The translator on a device; a copy where it is on another one."""
     return translator if translator.weight.device == device else copy.deepcopy(translator).to(device)
 
 
@@ -206,18 +209,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {})["lens"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except KeyError:
-        raise _strange(path, "its header describes no lens") from None
+        raise _unreadable(path, "its header describes no lens") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise _strange(path, str(error)) from error
+        raise _unreadable(path, str(error)) from error
 
 
-def _strange(path: Path, why: str) -> ItinfError:
+def _unreadable(path: Path, why: str) -> ItinfError:
     return ItinfError(f"{path} cannot be read as a lens ({why}). Is the file complete? Lens.save writes one.")
 
 
 def _site(item: dict[str, Any]) -> Site:
-    given = item["id"] if "id" in item else item["where"]  # the name it has in format 1
-    site = given if isinstance(given, int) else (int(given[0]), str(given[1]))
+    written = item["id"] if "id" in item else item["where"]  # format 1 calls it "where"
+    site = written if isinstance(written, int) else (int(written[0]), str(written[1]))
     return Site(str(item["name"]), site, int(item["width"]), int(item["segment"]), float(item["depth"]))
 
 

@@ -1,4 +1,4 @@
-"""Second moments of pairs of vectors: streamed in float64, merged by addition, enough for every least-squares fit."""
+"""Sums of squares and products of pairs of vectors: all that a least-squares fit needs, in float64, merged by addition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-12
-"""A channel whose variance is below this share of its mean square is constant: sums of squares tell no less."""
+"""A channel whose variance is below this share of its mean square counts as constant: below it lies rounding error."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Moments:
 
     @classmethod
     def none(cls, width: int, target: int) -> Moments:
-        """Of no units at all."""
+        """Moments of no units, to add to."""
         x, y, xx, xy = (
             torch.zeros(s, dtype=torch.float64) for s in ((width,), (target,), (width, width), (width, target))
         )
@@ -39,7 +39,7 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor) -> Moments:
-        """Of some units: x (R, D), y (R, E)."""
+        """Moments of R units: x (R, D), y (R, E)."""
         x, y = x.double(), y.double()
         return cls(float(len(x)), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float(y.square().sum()))
 
@@ -59,12 +59,12 @@ class Moments:
         return Moments(self.n * factor, x, y, xx, xy, self.yy * factor)
 
     def mapped(self, matrix: Tensor, bias: Tensor) -> Moments:
-        """Those of (``matrix`` x + ``bias``, y), exactly: matrix (F, D), bias (F,)."""
-        moved = matrix @ self.x
+        """The moments of (``matrix`` x + ``bias``, y): matrix (F, D), bias (F,)."""
+        mapped = matrix @ self.x
         xx = matrix @ self.xx @ matrix.T
-        xx = xx + torch.outer(moved, bias) + torch.outer(bias, moved) + self.n * torch.outer(bias, bias)
+        xx = xx + torch.outer(mapped, bias) + torch.outer(bias, mapped) + self.n * torch.outer(bias, bias)
         xy = matrix @ self.xy + torch.outer(bias, self.y)
-        return Moments(self.n, moved + self.n * bias, self.y, xx, xy, self.yy)
+        return Moments(self.n, mapped + self.n * bias, self.y, xx, xy, self.yy)
 
     @property
     def mean(self) -> Tensor:
@@ -72,7 +72,7 @@ class Moments:
         return self.x / self.n
 
     @property
-    def _moves(self) -> Tensor:
+    def _varies(self) -> Tensor:
         """(D,) bool: channels that are not constant."""
         square = self.xx.diagonal() / self.n
         return square - self.mean.square() > ROUNDING * square
@@ -80,10 +80,10 @@ class Moments:
     @property
     def covariance(self) -> Tensor:
         """(D, D) of x, over n; exactly 0 for constant channels."""
-        found = self.xx / self.n - torch.outer(self.mean, self.mean)
-        return found * torch.outer(self._moves, self._moves)
+        covariance = self.xx / self.n - torch.outer(self.mean, self.mean)
+        return covariance * torch.outer(self._varies, self._varies)
 
     @property
     def cross_covariance(self) -> Tensor:
         """(D, E) of x with y, over n; exactly 0 for constant channels."""
-        return (self.xy / self.n - torch.outer(self.mean, self.y / self.n)) * self._moves[:, None]
+        return (self.xy / self.n - torch.outer(self.mean, self.y / self.n)) * self._varies[:, None]

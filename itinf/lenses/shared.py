@@ -1,4 +1,4 @@
-"""The shared lens: one translator for every depth, each depth standardised; and what leaving one depth out leaves."""
+"""The shared lens: one map for all states of a segment, fitted on all of them or on all but the one it reads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from operator import add
 import torch
 from torch import Tensor
 
-from .affine import best
+from ..networks.gauge import random_rotation
+from .affine import AffineMap, best
+from .fit_statistics import FitStatistics
 from .moments import Moments
-
-AffineMap = tuple[Tensor, Tensor]
-"""W (E, D) and b (E,), float64."""
 
 
 @dataclass(frozen=True)
 class Standard:
-    """How the vectors of one depth are made comparable: (x − mean) / scale, without any label.
+    """Makes the vectors of different states comparable: (x − mean) / scale, without any label.
 
     Attributes:
         mean: (D,); ``scale``: root of the mean variance, 1 for vectors that are constant.
@@ -30,13 +29,39 @@ class Standard:
 
     @classmethod
     def of(cls, moments: Moments) -> Standard:
+        """The mean and scale of x."""
         variance = float(moments.covariance.diagonal().mean())
         return cls(moments.mean, variance**0.5 or 1.0)
 
     @property
     def map(self) -> AffineMap:
+        """W (D, D) and b (D,) that standardise."""
         eye = torch.eye(len(self.mean), dtype=torch.float64)
         return eye / self.scale, -self.mean / self.scale
+
+
+def shared_maps(statistics: FitStatistics, leave_out: bool, rotated: int | None = None) -> list[AffineMap]:
+    """For each site the map of its segment's shared lens.
+
+    Args:
+        statistics: of the network's states.
+        leave_out: fit the map for a site on the segment's other sites. In a segment of one site none is
+            left, and the map gives the mean.
+        rotated: seed of an independent random rotation for every site: the null without a common code.
+    """
+    maps: list[AffineMap] = []
+    sites = statistics.sites
+    for segment in dict.fromkeys(site.segment for site in sites):
+        members = [k for k, site in enumerate(sites) if site.segment == segment]
+        fitted, held_out = ([moments[k] for k in members] for moments in (statistics.fitted, statistics.held_out))
+        if leave_out and len(members) == 1:
+            maps.append(_mean(fitted[0].y / fitted[0].n, sites[members[0]].width))
+            continue
+        rotations = None
+        if rotated is not None:
+            rotations = [random_rotation(sites[k].width, rotated * 10_000 + k) for k in members]
+        maps += shared(fitted, held_out, leave_out, rotations)
+    return maps
 
 
 def shared(
@@ -45,47 +70,54 @@ def shared(
     leave_out: bool,
     rotations: Sequence[Tensor] | None = None,
 ) -> list[AffineMap]:
-    """One map for all depths of a segment, written out for each: from its own vectors to those of the last state.
+    """One map for all states of a segment, written out for each: from its own vectors to those of the last state.
 
-    Every depth weighs the same after its vectors are standardised by one mean and one scalar. The
-    last state is one of the depths. Where the vectors fitted on do not vary, the map says nothing (0, not
-    the identity, by which a network whose depths share nothing would read the last one without having seen it).
+    Every state has the same weight after its vectors are standardised by one mean and one scalar. The last
+    state is one of them. In directions in which the fitted vectors do not vary, the map is 0. It is not the
+    identity there: with that, a network whose states share nothing would read the last state without being fitted on it.
 
     Args:
-        fitted: for each depth the moments of (h_j, h_L); the widths of the h_j agree.
+        fitted: for each state the moments of (h_j, h_L); the widths of the h_j agree.
         held_out: the same over other units, to choose the ridge.
-        leave_out: the map for depth j is fitted on all depths but j.
-        rotations: for each depth a (D, D) rotation that its vectors are turned by first: the null in
-            which no code is common to two depths.
+        leave_out: the map for state j is fitted on all states but j.
+        rotations: for each state a (D, D) rotation of its vectors: the null in which no two states
+            share a code.
 
     Returns:
-        for each depth W (E, D) and b (E,) on its raw vectors.
+        for each state W (E, D) and b (E,) on its raw vectors.
     """
     target = Standard(fitted[-1].y / fitted[-1].n, 1.0)
-    first = [Standard.of(m) for m in fitted]
-    if first[-1].mean.shape == target.mean.shape:
-        target = Standard(target.mean, first[-1].scale)
-    turns = [torch.eye(len(s.mean), dtype=torch.float64) for s in first] if rotations is None else list(rotations)
-    maps = [(turn @ s.map[0], turn @ s.map[1]) for turn, s in zip(turns, first, strict=True)]
-    pools = [[_equal(m, own, target) for m, own in zip(some, maps, strict=True)] for some in (fitted, held_out)]
-    found: list[AffineMap] = []
+    standards = [Standard.of(moments) for moments in fitted]
+    if standards[-1].mean.shape == target.mean.shape:
+        target = Standard(target.mean, standards[-1].scale)
+    turns = [torch.eye(len(s.mean), dtype=torch.float64) for s in standards] if rotations is None else list(rotations)
+    standardise = [(turn @ s.map[0], turn @ s.map[1]) for turn, s in zip(turns, standards, strict=True)]
+    pools = [
+        [_standardised(moments, affine_map, target) for moments, affine_map in zip(states, standardise, strict=True)]
+        for states in (fitted, held_out)
+    ]
+    maps: list[AffineMap] = []
     common: AffineMap | None = None
-    for place, (matrix, bias) in enumerate(maps):
+    for j, (matrix, bias) in enumerate(standardise):
         if common is None or leave_out:
-            some, others = (
-                reduce(add, [m for k, m in enumerate(pool) if k != place or not leave_out]) for pool in pools
-            )
-            common = best(some, others, towards=0.0)
+            sums = (reduce(add, [m for k, m in enumerate(pool) if k != j or not leave_out]) for pool in pools)
+            all_fitted, all_held_out = sums
+            common = best(all_fitted, all_held_out, target_scale=0.0)
         weight, offset = common
-        found.append((target.scale * weight @ matrix, target.scale * (weight @ bias + offset) + target.mean))
-    return found
+        maps.append((target.scale * weight @ matrix, target.scale * (weight @ bias + offset) + target.mean))
+    return maps
 
 
-def _equal(moments: Moments, own: AffineMap, target: Standard) -> Moments:
-    """Standardised on both sides, as if of one unit, or of none."""
-    moved = moments.times(1 / max(moments.n, 1.0)).mapped(*own)
-    shift, scale = target.mean, target.scale
-    y = (moved.y - shift) / scale
-    xy = (moved.xy - torch.outer(moved.x, shift)) / scale
-    yy = (moved.yy - 2 * float(shift @ moved.y) + float(shift @ shift)) / scale**2
-    return Moments(moved.n, moved.x, y, moved.xx, xy, yy)
+def _standardised(moments: Moments, standardise: AffineMap, target: Standard) -> Moments:
+    """Moments of the standardised x and y, with the weight of one unit, or of none."""
+    x = moments.times(1 / max(moments.n, 1.0)).mapped(*standardise)
+    mean, scale = target.mean, target.scale
+    y = (x.y - mean) / scale
+    xy = (x.xy - torch.outer(x.x, mean)) / scale
+    yy = (x.yy - 2 * float(mean @ x.y) + float(mean @ mean)) / scale**2
+    return Moments(x.n, x.x, y, x.xx, xy, yy)
+
+
+def _mean(mean: Tensor, width: int) -> AffineMap:
+    """The map that gives the mean, whatever the vector of this width."""
+    return torch.zeros(len(mean), width, dtype=torch.float64), mean

@@ -1,4 +1,4 @@
-"""Translators: affine maps from a state's width to the width that the readout reads."""
+"""Translators: affine maps from a state's vectors to vectors that the readout reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..networks.readout import logits, vectors
 
 
 class Translator(nn.Module):
-    """x + A x + b where widths agree, A x + b where they do not; holds no model.
+    """The map x + A x + b where the widths agree, A x + b where they differ.
 
     Attributes:
         weight: A, (E, D).
@@ -25,7 +25,7 @@ class Translator(nn.Module):
 
     @classmethod
     def identity(cls, width: int) -> Translator:
-        """The logit lens: leaves every vector as it is, bit for bit."""
+        """The translator of the logit lens: returns every vector bit for bit."""
         return cls(torch.zeros(width, width), torch.zeros(width))
 
     @classmethod
@@ -37,11 +37,12 @@ class Translator(nn.Module):
 
     @property
     def square(self) -> bool:
+        """Whether it maps to vectors of the same width."""
         return self.weight.shape[0] == self.weight.shape[1]
 
     @property
     def matrix(self) -> Tensor:
-        """(E, D): the whole linear part."""
+        """(E, D): the linear part, with the identity."""
         weight = self.weight.detach()
         return weight + torch.eye(len(weight)).to(weight) if self.square else weight
 
@@ -61,7 +62,7 @@ class Translator(nn.Module):
 
 
 def translated_logits(network: Network, rows: Tensor, translator: Translator | None = None) -> Tensor:
-    """Logits (R, classes) of ``network.rows`` of a state, or a slice of them, read through a translator."""
+    """Logits (R, classes) of ``Network.per_prediction`` of a state, or a slice of it, read through a translator."""
     if translator is None:
         return network.readout(rows)
     return logits(network, translator(rows if network.unit == "token" else vectors(network, rows)))

@@ -1,7 +1,7 @@
 """The folder format of the public tuned-lens package (AlignmentResearch/tuned-lens): config.json and params.pt.
 
-Its layer i is an ``nn.Linear`` with weight A and bias b under ``i.weight`` and ``i.bias``. It reads h, what
-block i is given (``hidden_states[i]`` of transformers, so layer 0 reads the embeddings), as h + A h + b,
+Its layer i is an ``nn.Linear`` with weight A and bias b under ``i.weight`` and ``i.bias``. It translates h, the
+input of block i (``hidden_states[i]`` of transformers, so layer 0 reads the embeddings), to h + A h + b,
 which the final norm and the unembedding then turn into logits. The last state has no layer.
 """
 
@@ -22,6 +22,7 @@ from ..errors import ItinfError
 from ..files import write_bytes, write_text
 from ..networks.network import Network
 from ..networks.weights import read_weights, readout_fingerprint
+from .kinds import TUNED
 from .lens import Lens
 from .translator import Translator
 
@@ -35,19 +36,19 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
     Args:
         folder: holds ``config.json`` and ``params.pt``, which is read with ``weights_only=True``.
         network: a token network of one width.
-        like: any lens of this network. The folder knows neither how often tokens occur nor the states'
-            names, so prior, final distribution and places are taken from it; a logit lens will do.
+        like: any lens of this network, such as a logit lens. The folder has neither token frequencies nor the
+            states' names, so prior, final distribution and sites come from this lens.
 
     Returns:
-        a lens of kind "tuned"; the last state is read as it is, other states that the package has
-        no layer for (inside a block) not at all.
+        a lens of kind "tuned". The last state has the identity as its translator; states inside a block, for
+        which the package has no layer, have none.
 
     Raises:
         ItinfError: a file that is missing or cut short; another number of layers, width or
             unembedding than the network's; ``like`` is of another network.
     """
     folder = Path(folder)
-    config, given = _config(folder / CONFIG), read_weights(folder / PARAMS)
+    config, tensors = _config(folder / CONFIG), read_weights(folder / PARAMS)
     layers, width = len(network.blocks), like.sites[-1].width
     _require(like.record.get("readout") == readout_fingerprint(network), folder, f"{like!r} is of another network")
     _require_network(network, like)
@@ -62,31 +63,31 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
         f"its unembed_hash is {theirs}, and the unembedding of {network.name} has {ours}",
     )
     bias = bool(config.get("bias", True))
-    wanted = {f"{i}.{key}" for i in range(layers) for key in (("weight", "bias") if bias else ("weight",))}
+    names = {f"{i}.{key}" for i in range(layers) for key in (("weight", "bias") if bias else ("weight",))}
     _require(
-        set(given) == wanted,
+        set(tensors) == names,
         folder,
-        f"its tensors differ from 0.weight … {layers - 1}.weight at {sorted(wanted ^ set(given))[:3]}",
+        f"its tensors differ from 0.weight … {layers - 1}.weight at {sorted(names ^ set(tensors))[:3]}",
     )
-    made: list[Translator | None] = [None] * len(like.sites)
-    made[-1] = Translator.identity(width)
+    translators: list[Translator | None] = [None] * len(like.sites)
+    translators[-1] = Translator.identity(width)
     for i, k in enumerate(_inputs(network, like)):
-        shift = given[f"{i}.bias"] if bias else torch.zeros(width)
-        fits = given[f"{i}.weight"].shape == (width, width) and shift.shape == (width,)
-        _require(fits, folder, f"layer {i} has shape {tuple(given[f'{i}.weight'].shape)}; expected {(width, width)}")
-        made[k] = Translator(given[f"{i}.weight"].float(), shift.float())
+        shift = tensors[f"{i}.bias"] if bias else torch.zeros(width)
+        fits = tensors[f"{i}.weight"].shape == (width, width) and shift.shape == (width,)
+        _require(fits, folder, f"layer {i} has shape {tuple(tensors[f'{i}.weight'].shape)}; expected {(width, width)}")
+        translators[k] = Translator(tensors[f"{i}.weight"].float(), shift.float())
     record = {"network": network.name, "weights": network.weights, "readout": like.record["readout"], "package": config}
-    return replace(like, kind="tuned", translators=made, record=record, statistics=None)
+    return replace(like, kind=TUNED.name, translators=translators, record=record, statistics=None)
 
 
 def write_tuned_lens_folder(lens: Lens, folder: str | Path, network: Network) -> None:
     """Writes a lens so that the package can read it: ``TunedLens.from_model_and_pretrained(model, folder)``.
 
-    What the package has no layer for is left out: the last state, and states inside a block.
+    States for which the package has no layer are left out: the last one, and those inside a block.
 
     Raises:
-        ItinfError: no token network of one width with a linear unembedding, a lens of another
-            network, or one without a translator for what some block reads.
+        ItinfError: the network is no token network of one width with a linear unembedding, or the lens is of
+            another network or lacks a translator for the input of some block.
     """
     _require_network(network, lens)
     folder = Path(folder)
@@ -114,7 +115,7 @@ def write_tuned_lens_folder(lens: Lens, folder: str | Path, network: Network) ->
 
 
 def unembed_hash(network: Network) -> str | None:
-    """How the package tells unembeddings apart: a hash of the matrix as NumPy prints it, to one digit.
+    """The hash by which the package knows an unembedding: of the matrix as NumPy prints it, to one digit.
 
     None where the head is no ``nn.Linear``.
     """
@@ -126,14 +127,14 @@ def unembed_hash(network: Network) -> str | None:
 
 
 def _inputs(network: Network, lens: Lens) -> list[int]:
-    """For each block the number of the place that it reads."""
-    places = {place.name: k for k, place in enumerate(lens.sites)}
-    previous = [places[block.name] for block in network.blocks]
-    return [places.get(f"before {block.name}", previous[i - 1]) for i, block in enumerate(network.blocks)]
+    """For each block the index of the site that it reads."""
+    index = {site.name: k for k, site in enumerate(lens.sites)}
+    previous = [index[block.name] for block in network.blocks]
+    return [index.get(f"before {block.name}", previous[i - 1]) for i, block in enumerate(network.blocks)]
 
 
 def _require_network(network: Network, lens: Lens) -> None:
-    widths = {place.width for place in lens.sites}
+    widths = {site.width for site in lens.sites}
     if network.unit != "token" or len(widths) > 1 or not isinstance(network.head, nn.Linear):
         raise ItinfError(
             f"The tuned-lens package reads transformers of one width with a linear unembedding; {network.name} has "
@@ -144,20 +145,20 @@ def _require_network(network: Network, lens: Lens) -> None:
 
 def _require(holds: bool, folder: Path, what: str) -> None:
     if not holds:
-        raise ItinfError(f"{folder} does not fit: {what}. Give the lens of this very network.")
+        raise ItinfError(f"{folder} does not fit: {what}. Give a lens of this network.")
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ItinfError(
             f"There is no {path}; a folder of the tuned-lens package holds {CONFIG} and {PARAMS}."
         ) from None
     except (OSError, ValueError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Is the file complete?") from error
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise ItinfError(
-            f"{path} holds a {type(found).__name__}; expected an object with d_model and num_hidden_layers."
+            f"{path} holds a {type(config).__name__}; expected an object with d_model and num_hidden_layers."
         )
-    return found
+    return config

@@ -1,1 +1,1 @@
-"""What the rest knows of an architecture: its blocks, its states, its readout, and a trace of a batch."""
+"""Networks: blocks, states and readout of a model, and traces of batches through it."""

@@ -1,4 +1,4 @@
-"""Proving a network's description instead of trusting it."""
+"""Tests a network's description on a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data.dataset import Batch
 from ..errors import ItinfError
 from .gauge import random_change
-from .hooks import first_tensor, tapped
+from .hooks import first_tensor, recorded
 from .network import Network
 from .states import segments
 from .trace import Trace, trace, updates
@@ -21,7 +21,7 @@ from .trace import Trace, trace, updates
 Status = Literal["ok", "failed", "not tested"]
 
 TOLERANCE = 1e-4
-"""Largest relative difference between two ways to the same number in float32."""
+"""Largest relative difference between two float32 computations of the same number."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Finding:
     """One thing that was checked.
 
     Attributes:
-        subject: what; ``status``: how it came out; ``detail``: names, shapes, sizes.
+        subject: what was checked; ``status``: the outcome; ``detail``: names, shapes, sizes.
     """
 
     subject: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What ``check`` found; its repr is the report.
+    """The findings of ``check``; its repr is the report.
 
     Attributes:
         network: name; ``findings``: every check; ``layout``: one line per block.
@@ -66,12 +66,12 @@ def check(network: Network, batch: Batch | None = None) -> Report:
 
     Args:
         network: the network; not changed.
-        batch: a few units with targets; made up through ``network.prepare`` where not given.
+        batch: a few units with targets; without one, made-up items go through ``network.prepare``.
 
     Returns:
-        The report: outputs are bit-identical under taps, readout(h_L) gives the model's logits,
-        branches and parts add up, a gradient reaches every state, the declared gauge (tried on a
-        copy), units and targets agree in number.
+        The report: outputs are bit-identical under hooks, readout(h_L) gives the model's logits,
+        branches and parts add up, a gradient reaches every state, the declared gauge holds (tried on
+        a copy), there are as many targets as units.
 
     Raises:
         ItinfError: no batch and no ``prepare`` to make one.
@@ -79,26 +79,26 @@ def check(network: Network, batch: Batch | None = None) -> Report:
     batch = sample_batch(network) if batch is None else batch
     report = Report(network.name)
     try:
-        seen = trace(network, batch)
+        batch_trace = trace(network, batch)
     except ItinfError as error:
         report.findings.append(Finding("forward and backward", "failed", str(error)))
         return report
     report.findings += [
-        _taps(network, batch),
-        readout_finding(batch, seen),
-        *_branches(seen),
-        _gradients(seen),
+        _outputs(network, batch),
+        readout_finding(batch, batch_trace),
+        *_branches(batch_trace),
+        _gradients(batch_trace),
         *_gauge(network, batch),
-        Finding("units", "ok", f"{seen.targets.numel()} {network.unit}s in {len(seen)} clusters"),
+        Finding("units", "ok", f"{batch_trace.targets.numel()} {network.unit}s in {len(batch_trace)} clusters"),
     ]
-    report.layout = _layout(seen)
+    report.layout = _layout(batch_trace)
     return report
 
 
 def sample_batch(network: Network, clusters: int = 2) -> Batch:
-    """A made-up batch: noise images or a sentence, through the network's own ``prepare``."""
+    """A made-up batch: noise images or pieces of a sentence, prepared by the network's own ``prepare``."""
     if network.prepare is None:
-        raise ItinfError(f"{network.name} has no prepare, so no input can be made up; give check a batch.")
+        raise ItinfError(f"{network.name} has no prepare, so check cannot make up a batch; give it one.")
     keys = np.arange(clusters, dtype=np.uint64)
     if network.unit == "image":
         from PIL import Image
@@ -113,28 +113,30 @@ def sample_batch(network: Network, clusters: int = 2) -> Batch:
 
 
 def require_readout(network: Network, batch: Batch) -> None:
-    """Refuses a network whose readout does not reproduce its model's logits.
+    """Requires that the network's readout reproduces its model's logits.
 
     Raises:
-        ItinfError: with the shapes or sizes that disagree.
+        ItinfError: it does not; names the shapes or sizes that disagree.
     """
     finding = readout_finding(batch, trace(network, batch, gradients=False))
     if finding.status == "failed":
         raise ItinfError(f"{network.name}: {finding.subject} does not hold: {finding.detail}. See itinf check.")
 
 
-def readout_finding(batch: Batch, seen: Trace) -> Finding:
+def readout_finding(batch: Batch, batch_trace: Trace) -> Finding:
     """Does the readout of the last state give the model's own logits?"""
-    network = seen.network
+    network = batch_trace.network
     subject = "readout(h_L) equals the model's logits"
     with torch.no_grad():
-        logits = network.readout(network.per_prediction(seen.states[-1]))
-        own = first_tensor(network.model(_inputs(network, batch)))
-    inside = isinstance(network.head, nn.Module) and any(m is network.head for m in network.model.modules())
-    if own is None or own.numel() != logits.numel():
-        detail = f"the model puts out {None if own is None else tuple(own.shape)}, the readout {tuple(logits.shape)}"
-        return Finding(subject, "failed" if inside else "not tested", detail)
-    gap = _relative(logits, own.reshape(logits.shape))
+        logits = network.readout(network.per_prediction(batch_trace.states[-1]))
+        output = first_tensor(network.model(_inputs(network, batch)))
+    head_in_model = isinstance(network.head, nn.Module) and any(m is network.head for m in network.model.modules())
+    if output is None or output.numel() != logits.numel():
+        detail = (
+            f"the model puts out {None if output is None else tuple(output.shape)}, the readout {tuple(logits.shape)}"
+        )
+        return Finding(subject, "failed" if head_in_model else "not tested", detail)
+    gap = _relative(logits, output.reshape(logits.shape))
     return Finding(subject, "ok" if gap < TOLERANCE else "failed", f"largest relative difference {gap:.1e}")
 
 
@@ -147,54 +149,48 @@ def _relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
 
 
-def _taps(network: Network, batch: Batch) -> Finding:
+def _outputs(network: Network, batch: Batch) -> Finding:
     inputs = _inputs(network, batch)
     with torch.no_grad():
         plain = first_tensor(network.model(inputs))
-        with tapped(network):
-            under = first_tensor(network.model(inputs))
-    same = plain is not None and under is not None and torch.equal(plain, under)
-    return Finding("outputs are bit-identical under taps", "ok" if same else "failed")
+        with recorded(network):
+            hooked = first_tensor(network.model(inputs))
+    same = plain is not None and hooked is not None and torch.equal(plain, hooked)
+    return Finding("outputs are bit-identical under hooks", "ok" if same else "failed")
 
 
-def _branches(seen: Trace) -> list[Finding]:
-    network = seen.network
+def _branches(batch_trace: Trace) -> list[Finding]:
     findings = []
-    for place, block in enumerate(network.blocks):
-        before, after = seen.states[seen.before[place]], seen.states[seen.after[place]]
-        for what, value in (("branch", seen.branches[place]), ("parts", _total(seen.parts[place]))):
-            if value is None:
-                continue
-            subject = f"{block.name}: before + {what} is after"
-            if before.shape != after.shape:
-                if value.shape == after.shape:
-                    findings.append(
-                        Finding(subject, "not tested", f"the shortcut changes the shape, {_shapes(before, after)}")
-                    )
-                    continue
-                findings.append(
-                    Finding(subject, "failed", f"{what} {tuple(value.shape)}, states {_shapes(before, after)}")
-                )
-            elif value.shape != after.shape:
-                findings.append(Finding(subject, "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"))
-            else:
-                total = before + value
-                gap = min(_relative(total, after), _relative(total.relu(), after))
-                detail = (
-                    ""
-                    if gap < TOLERANCE
-                    else f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
-                )
-                findings.append(Finding(subject, "ok" if gap < TOLERANCE else "failed", detail))
-    return _summed(findings)
+    for number, block in enumerate(batch_trace.network.blocks):
+        before, after = (batch_trace.states[index[number]] for index in (batch_trace.before, batch_trace.after))
+        for what, value in (("branch", batch_trace.branches[number]), ("parts", _total(batch_trace.parts[number]))):
+            if value is not None:
+                status, detail = _adds_up(before, value, after, what)
+                findings.append(Finding(f"{block.name}: before + {what} is after", status, detail))
+    return _in_few_lines(findings)
+
+
+def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str) -> tuple[Status, str]:
+    """Status and detail of before + value = after."""
+    if before.shape != after.shape:
+        if value.shape == after.shape:
+            return "not tested", f"the shortcut changes the shape, {_shapes(before, after)}"
+        return "failed", f"{what} {tuple(value.shape)}, states {_shapes(before, after)}"
+    if value.shape != after.shape:
+        return "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"
+    total = before + value
+    gap = min(_relative(total, after), _relative(total.relu(), after))
+    if gap < TOLERANCE:
+        return "ok", ""
+    return "failed", f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
 
 
 def _total(parts: dict[str, Tensor]) -> Tensor | None:
     return sum(parts.values(), torch.zeros(())) if parts else None
 
 
-def _summed(findings: list[Finding]) -> list[Finding]:
-    """Many findings of one kind in one line, failures each in their own."""
+def _in_few_lines(findings: list[Finding]) -> list[Finding]:
+    """One line for all findings that are ok, one for all not tested, and one for each failure."""
     failed = [f for f in findings if f.status == "failed"]
     for status in ("ok", "not tested"):
         same = [f for f in findings if f.status == status]
@@ -204,19 +200,20 @@ def _summed(findings: list[Finding]) -> list[Finding]:
     return failed
 
 
-def _gradients(seen: Trace) -> Finding:
+def _gradients(batch_trace: Trace) -> Finding:
     subject = "a gradient at every state"
-    for place, gradient in enumerate(seen.gradients["label"].states):
+    gradients = batch_trace.gradients["label"].states
+    for state, gradient in enumerate(gradients):
         size = float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
         if not np.isfinite(size) or size == 0:
-            return Finding(subject, "failed", f"state {place} of {len(seen.states) - 1} has a gradient of norm {size}")
+            return Finding(subject, "failed", f"state {state} of {len(gradients) - 1} has a gradient of norm {size}")
     return Finding(subject, "ok")
 
 
 def _gauge(network: Network, batch: Batch) -> list[Finding]:
     subject = f"gauge {network.gauge}"
     if network.gauge is None:
-        return [Finding("gauge", "ok", "every layer its own: gauge-fixed forms are missing")]
+        return [Finding("gauge", "ok", "every layer has its own: gauge-fixed forms are missing")]
     norms = [name for name, m in network.model.named_modules() if type(m).__name__.endswith(("LayerNorm", "RMSNorm"))]
     if network.gauge == "channel-scale" and norms:
         return [
@@ -230,7 +227,7 @@ def _gauge(network: Network, batch: Batch) -> list[Finding]:
     main = [reference.before[0], *reference.after]
     findings = []
     for segment in sorted(set(numbers)):
-        states = [n for n, place in enumerate(main) if numbers[place] == segment]
+        states = [n for n, state in enumerate(main) if numbers[state] == segment]
         if states:
             findings.append(_regauged(plain, batch, reference, main, states, subject))
     return findings
@@ -244,34 +241,34 @@ def _regauged(
     change = random_change(network.gauge or "", width)
     assert network.regauge is not None
     network.regauge(changed.model, states, change)
-    seen = trace(changed, batch, gradients=False)
+    changed_trace = trace(changed, batch, gradients=False)
     subject = f"{subject}, states {states[0]}–{states[-1]}"
     for state in states:
-        given, found = (network.canonical(t.states[main[state]]) for t in (reference, seen))  # (N, P, C, S)
-        wanted = given * change[:, None] if change.ndim == 1 else torch.einsum("dc,npcs->npds", change, given)
-        gap = _relative(found, wanted)
+        old, new = (network.canonical(t.states[main[state]]) for t in (reference, changed_trace))  # (N, P, C, S)
+        expected = old * change[:, None] if change.ndim == 1 else torch.einsum("dc,npcs->npds", change, old)
+        gap = _relative(new, expected)
         if gap > TOLERANCE:
             return Finding(subject, "failed", f"state {state} is not the changed one ({gap:.1e} off)")
     with torch.no_grad():
-        logits = [n.readout(n.per_prediction(t.states[-1])) for n, t in ((network, reference), (changed, seen))]
+        logits = [
+            n.readout(n.per_prediction(t.states[-1])) for n, t in ((network, reference), (changed, changed_trace))
+        ]
     gap = _relative(logits[1], logits[0])
     detail = f"logits differ by {gap:.1e}"
     return Finding(subject, "ok" if gap < TOLERANCE else "failed", detail)
 
 
-def _layout(seen: Trace) -> list[str]:
-    network = seen.network
-    numbers = segments(seen)
-    joined = [seen.before[0], *seen.after[:-1]]
+def _layout(batch_trace: Trace) -> list[str]:
+    numbers = segments(batch_trace)
+    joined = [batch_trace.before[0], *batch_trace.after[:-1]]
     lines = [f"{'block':<24}{'before':>14}{'after':>14}  segment  updates"]
-    for place, block in enumerate(network.blocks):
-        before, after = (seen.states[i[place]] for i in (seen.before, seen.after))
-        kinds = [part or update for update, part in updates(seen, place)] or ["none: nothing of one shape"]
-        bridge = "  (a bridge stands before)" if seen.before[place] != joined[place] else ""
-        sizes = (("×".join(map(str, s.shape[1:]))) for s in (before, after))
-        lines.append(
-            f"{block.name:<24}{next(sizes):>14}{next(sizes):>14}  {numbers[seen.after[place]]:<7}  {', '.join(kinds)}{bridge}"
-        )
+    for number, block in enumerate(batch_trace.network.blocks):
+        ends = batch_trace.before[number], batch_trace.after[number]
+        before, after = ("×".join(map(str, batch_trace.states[end].shape[1:])) for end in ends)
+        kinds = [part or update for update, part in updates(batch_trace, number)] or ["none: the shapes differ"]
+        bridge = "  (a bridge stands before)" if ends[0] != joined[number] else ""
+        segment = numbers[ends[1]]
+        lines.append(f"{block.name:<24}{before:>14}{after:>14}  {segment:<7}  {', '.join(kinds)}{bridge}")
     return lines
 
 

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def to_device(network: Network, device: str, dtype: str) -> Network:
-    """Moves a network to a device and precision named by the user."""
+    """Moves a network to the device and the precision that the user names."""
     import torch
 
-    kinds = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-    if dtype not in kinds:
-        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(kinds)}.")
+    dtypes = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+    if dtype not in dtypes:
+        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(dtypes)}.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
-        return network.to(torch.device(device), kinds[dtype])
+        return network.to(torch.device(device), dtypes[dtype])
     except (RuntimeError, AssertionError) as error:
         raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error

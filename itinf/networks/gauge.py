@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 Gauge = Literal["channel-scale", "orthogonal", "orthogonal-layernorm"]
-
-
 GAUGES: tuple[Gauge, ...] = ("channel-scale", "orthogonal", "orthogonal-layernorm")
 
 
@@ -21,17 +19,17 @@ def random_change(gauge: str, width: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     if gauge == "channel-scale":
         return torch.exp2(2 * torch.rand(width, generator=generator, dtype=torch.float64) - 1)
-    noise = torch.randn(width, width, generator=generator, dtype=torch.float64)
     if gauge == "orthogonal":
-        return torch.linalg.qr(noise).Q
+        return random_rotation(width, seed)
+    noise = torch.randn(width, width, generator=generator, dtype=torch.float64)
     noise[:, 0] = 1
-    frame = torch.linalg.qr(noise).Q  # first column along the all-ones vector
-    inner = torch.block_diag(torch.ones(1, 1, dtype=torch.float64), random_change("orthogonal", width - 1, seed + 1))
-    return frame @ inner @ frame.T
+    basis = torch.linalg.qr(noise).Q  # its first column lies along the all-ones vector
+    inner = torch.block_diag(torch.ones(1, 1, dtype=torch.float64), random_rotation(width - 1, seed + 1))
+    return basis @ inner @ basis.T
 
 
-def rotation(width: int, seed: int) -> Tensor:
-    """A random (D, D) rotation or reflection, uniform over the orthogonal group."""
-    random = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=random))
+def random_rotation(width: int, seed: int) -> Tensor:
+    """A random (D, D) rotation or reflection, uniform over the orthogonal group, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=generator))
     return q * r.diagonal().sign()

@@ -1,4 +1,4 @@
-"""Recording the states, branches and parts of a forward pass, and leaving no trace of having done so."""
+"""Records states, branches and parts by hooks; removes the hooks afterwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .network import Block, Network
 
 
 @dataclass
-class Taps:
-    """What one forward pass left behind, block by block in the order of ``network.blocks``.
+class Recording:
+    """The tensors of one forward pass, block by block in the order of ``network.blocks``.
 
-    Every tensor is the one the graph was built on; what went downstream is a clone, because the
-    next operation may work in place (torchvision's ``out += identity; relu(out)``).
+    Every tensor is the one in autograd's graph; the model goes on with a clone, because its next
+    operation may work in place (torchvision's ``out += identity; relu(out)``).
 
     Attributes:
         befores: each block's first tensor argument; the same object as the previous block's
@@ -52,49 +52,49 @@ def _replace_first(value: Any, new: Tensor) -> Any:
     if isinstance(value, dict):
         key = next(k for k, v in value.items() if isinstance(v, Tensor))
         return {**value, key: new}
-    place = next(i for i, v in enumerate(value) if isinstance(v, Tensor))
-    return type(value)([*value[:place], new, *value[place + 1 :]])
+    index = next(i for i, v in enumerate(value) if isinstance(v, Tensor))
+    return type(value)([*value[:index], new, *value[index + 1 :]])
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient inside; afterwards each does as before."""
-    asked = [p for p in model.parameters() if p.requires_grad]
-    for p in asked:
+    """No parameter requires a gradient inside; afterwards each does as before."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    for p in trainable:
         p.requires_grad_(False)
     try:
         yield
     finally:
-        for p in asked:
+        for p in trainable:
             p.requires_grad_(True)
 
 
 @contextmanager
-def tapped(network: Network) -> Iterator[Taps]:
-    """Hooks the network's blocks for one forward pass.
+def recorded(network: Network) -> Iterator[Recording]:
+    """Records one forward pass through the network's blocks.
 
-    With gradients enabled the graph starts at the first block's input, a leaf.
+    With gradients enabled the graph starts at the first block's input, which is a leaf.
 
     Raises:
-        ItinfError: on leaving without an error, where a block did not run, ran out of order,
-            or ran more often than its description says.
+        ItinfError: after the pass, where a block did not run, ran out of order, or ran more often
+            than its description says.
     """
     recorder = _Recorder(network)
     with ExitStack() as hooks, frozen(network.model):
         for handle in recorder.attach():
             hooks.callback(handle.remove)
-        yield recorder.taps
+        yield recorder.recording
     recorder.verify()
 
 
 class _Recorder:
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.taps = Taps()
+        self.recording = Recording()
         self.calls: dict[str, int] = {}
         self.ran: list[Block] = []
         self.active: Block | None = None
-        self.handed: Tensor | None = None
+        self.passed_on: Tensor | None = None
 
     def attach(self) -> list[Any]:
         handles: list[Any] = []
@@ -103,9 +103,9 @@ class _Recorder:
         for block in self.network.blocks:
             by_module.setdefault(block.name, []).append(block)
         for name, blocks in by_module.items():
-            inner = {(p, r) for b in blocks for p, r in _inner(b)}
-            for path, role in sorted(inner, key=str):
-                handles.append(modules[f"{name}.{path}"].register_forward_hook(self._inside(role)))
+            inside = {(path, part) for b in blocks for path, part in _modules_inside(b)}
+            for path, part in sorted(inside, key=str):
+                handles.append(modules[f"{name}.{path}"].register_forward_hook(self._inside(part)))
             handles.append(modules[name].register_forward_pre_hook(self._enter(name, blocks), with_kwargs=True))
             handles.append(modules[name].register_forward_hook(self._leave))
         return handles
@@ -123,35 +123,34 @@ class _Recorder:
             if state is None:
                 raise ItinfError(f"{self.network.name}: block {name!r} is called without a tensor argument.")
             self.ran.append(self.active)
-            if state is self.handed and (state.is_inference() or state._version == 0):  # else a bridge worked in place
-                self.taps.befores.append(self.taps.afters[-1])
+            unchanged = state.is_inference() or state._version == 0  # no bridge has worked on it in place
+            if state is self.passed_on and unchanged:
+                self.recording.befores.append(self.recording.afters[-1])
                 return None
-            if not self.taps.befores:
+            if not self.recording.befores:
                 state = state.detach().requires_grad_(torch.is_grad_enabled())
-            self.taps.befores.append(state)
+            self.recording.befores.append(state)
             holder = _replace_first(holder, state.clone())
             return (holder, kwargs) if isinstance(holder, tuple) else (args, holder)
 
         return hook
 
-    def _inside(self, role: str | None) -> Any:
+    def _inside(self, part: str | None) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             if self.active is None:
                 return None
             value = first_tensor(output)
-            depth = len(self.taps.befores)
-            self.taps.parts += [{} for _ in range(depth - len(self.taps.parts))]
-            self.taps.branches += [None] * (depth - len(self.taps.branches))
-            twice = role in self.taps.parts[-1] if role else self.taps.branches[-1] is not None
+            self._add_missing()
+            twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
             if value is None or twice:
                 problem = "puts out no tensor" if value is None else "is called more than once in one pass"
                 raise ItinfError(
-                    f"{self.network.name}: {role or 'the branch'} of block {self.active.name!r} {problem}."
+                    f"{self.network.name}: {part or 'the branch'} of block {self.active.name!r} {problem}."
                 )
-            if role is None:
-                self.taps.branches[-1] = value
+            if part is None:
+                self.recording.branches[-1] = value
             else:
-                self.taps.parts[-1][role] = value
+                self.recording.parts[-1][part] = value
             return _replace_first(output, value.clone())
 
         return hook
@@ -162,15 +161,20 @@ class _Recorder:
         state = first_tensor(output)
         if state is None:
             raise ItinfError(f"{self.network.name}: block {self.active.name!r} puts out no tensor.")
-        depth = len(self.taps.befores)
-        self.taps.parts += [{} for _ in range(depth - len(self.taps.parts))]
-        self.taps.branches += [None] * (depth - len(self.taps.branches))
-        self.taps.afters.append(state)
-        self.handed = state.clone()
+        self._add_missing()
+        self.recording.afters.append(state)
+        self.passed_on = state.clone()
         self.active = None
-        return _replace_first(output, self.handed)
+        return _replace_first(output, self.passed_on)
+
+    def _add_missing(self) -> None:
+        """Gives every block so far a place for its parts and its branch."""
+        count = len(self.recording.befores)
+        self.recording.parts += [{} for _ in range(count - len(self.recording.parts))]
+        self.recording.branches += [None] * (count - len(self.recording.branches))
 
     def verify(self) -> None:
+        """Raises ItinfError where the blocks did not run as described."""
         blocks = self.network.blocks
         for block in blocks:
             count = self.calls.get(block.name, 0)
@@ -184,14 +188,15 @@ class _Recorder:
         if self.ran != list(blocks):
             order = ", ".join(b.name for b in self.ran)
             raise ItinfError(f"{self.network.name}: the blocks ran in another order than listed: {order}.")
-        for block, branch, parts in zip(blocks, self.taps.branches, self.taps.parts, strict=True):
-            silent = [p for p in block.parts if p not in parts]
+        for block, branch, parts in zip(blocks, self.recording.branches, self.recording.parts, strict=True):
+            missing = [p for p in block.parts if p not in parts]
             if block.branch is not None and branch is None:
-                silent.append(block.branch)
-            if silent:
-                raise ItinfError(f"{self.network.name}: {silent[0]!r} of block {block.name!r} did not run.")
+                missing.append(block.branch)
+            if missing:
+                raise ItinfError(f"{self.network.name}: {missing[0]!r} of block {block.name!r} did not run.")
 
 
-def _inner(block: Block) -> list[tuple[str, str | None]]:
+def _modules_inside(block: Block) -> list[tuple[str, str | None]]:
+    """Path and part of every module inside a block that is recorded; the part is None for the branch."""
     branch: list[tuple[str, str | None]] = [(block.branch, None)] if block.branch is not None else []
     return branch + [(path, part) for part, path in block.parts.items()]

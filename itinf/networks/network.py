@@ -1,4 +1,4 @@
-"""A model opened at its blocks: the only thing the rest of itinf knows of an architecture."""
+"""A model opened at its blocks: all that the rest of itinf knows of an architecture."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ class Block:
 
     Attributes:
         name: path of the module inside the model, e.g. ``"layer1.0"``.
-        branch: path *inside the block* of the submodule whose output is exactly F, what is added
-            to the skip, and after which something else follows (the addition). None where no
-            module puts out F.
+        branch: path *inside the block* of the submodule whose output is exactly F, which is then added
+            to the skip. None where no module puts out F.
         parts: part name -> path inside the block of a submodule whose output is added to the
-            state in turn, e.g. ``{"attention": "attn", "mlp": "mlp"}``. In order of addition.
+            state, e.g. ``{"attention": "attn", "mlp": "mlp"}``, in the order of addition.
         parallel: True where all parts read the block's own ``before`` (GPT-J), False where each
             is added before the next one reads (GPT-2).
         call: which call of the module this block is, for a module that is called repeatedly.
@@ -56,9 +55,9 @@ def modules(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...
     """
     names = [name for name, module in model.named_modules() if isinstance(module, kind)]
     if not names:
-        wanted = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+        classes = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
         present = sorted({type(module).__name__ for module in model.modules()})
-        raise ItinfError(f"{type(model).__name__} has no module of class {wanted}. Its classes: {', '.join(present)}.")
+        raise ItinfError(f"{type(model).__name__} has no module of class {classes}. Its classes: {', '.join(present)}.")
     return names
 
 
@@ -117,13 +116,13 @@ class Network:
         self.blocks = tuple(self.blocks)
         self.name = self.name or type(self.model).__name__
         self.model.eval()
-        for given, valid, what in (
+        for value, valid, what in (
             (self.layout, LAYOUTS, "layout"),
             (self.unit, ("image", "token"), "unit"),
             (self.gauge, (*GAUGES, None), "gauge"),
         ):
-            if given not in valid:
-                raise ItinfError(f"{self.name}: {what} is {given!r}; expected one of {valid}.")
+            if value not in valid:
+                raise ItinfError(f"{self.name}: {what} is {value!r}; expected one of {valid}.")
         if self.unit == "token" and (self.layout != "n t c" or self.pool is not None):
             raise ItinfError(
                 f"{self.name}: a token network has layout 'n t c' and no pool; "
@@ -138,18 +137,18 @@ class Network:
     def _require_modules(self) -> None:
         known = dict(self.model.named_modules())
         for block in self.blocks:
-            inner = [p for p in (block.branch, *block.parts.values()) if p is not None]
-            for path in (block.name, *(f"{block.name}.{p}" for p in inner)):
+            inside = [p for p in (block.branch, *block.parts.values()) if p is not None]
+            for path in (block.name, *(f"{block.name}.{p}" for p in inside)):
                 if path not in known:
                     raise ItinfError(f"{self.name} has no module {path!r}. {nearest(path, known)}")
-        seen: set[tuple[str, int | None]] = set()
+        calls: set[tuple[str, int | None]] = set()
         for block in self.blocks:
-            if (block.name, block.call) in seen:
+            if (block.name, block.call) in calls:
                 raise ItinfError(
                     f"{self.name}: block {block.name!r} is listed twice; "
                     "name the call, e.g. Block(name, call=1), where one module is called repeatedly."
                 )
-            seen.add((block.name, block.call))
+            calls.add((block.name, block.call))
 
     @property
     def modality(self) -> str:
@@ -165,11 +164,11 @@ class Network:
         return next(self.model.parameters()).dtype
 
     def forward(self, inputs: Tensor) -> Any:
-        """Runs the model as far as the last block (through ``trunk``), or whole."""
+        """Runs the model up to its last block (through ``trunk``), or all of it where there is no ``trunk``."""
         return self.trunk(self.model, inputs) if self.trunk is not None else self.model(inputs)
 
     def per_prediction(self, state: Tensor) -> Tensor:
-        """A state as a batch of what one readout reads: images (N, …), or tokens (N·T, width)."""
+        """A state with one row per prediction: images (N, …), or tokens (N·T, width)."""
         return state.flatten(0, 1) if self.unit == "token" else state
 
     def readout(self, rows: Tensor) -> Tensor:
@@ -190,7 +189,7 @@ class Network:
         return state.shape[1] if self.layout == "n c h w" else state.shape[-1]
 
     def canonical(self, state: Tensor) -> Tensor:
-        """A state as (N, P, C, S): P positions that are units of their own, S that are not.
+        """A state as (N, P, C, S): P positions that are units themselves, S positions within a unit.
 
         Images have P = 1 and S pixels; tokens have P = T and S = 1.
         """

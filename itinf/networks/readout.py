@@ -1,4 +1,4 @@
-"""What a lens reads at a state, and the network's own way from there to logits."""
+"""Vectors that a lens reads at a state, and the network's readout of them as logits."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def logits(network: Network, vectors: Tensor) -> Tensor:
         (R, classes), float32 at least: losses are not taken in 16 bits.
     """
     if pools_first(network):
-        found = network.head(vectors)
+        logits = network.head(vectors)
     else:
         channels_first = network.unit == "image" and network.layout == "n c h w"
-        found = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)
-    return found.float() if found.element_size() < 4 else found
+        logits = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)
+    return logits.float() if logits.element_size() < 4 else logits
 
 
 def require_finite(network: Network, name: str, vectors: Tensor) -> None:
-    """Raises ItinfError, which names the state, where a number is NaN or infinite."""
+    """Raises ItinfError, with the state's name, where a number is NaN or infinite."""
     if not bool(vectors.isfinite().all()):
         raise ItinfError(
             f"{network.name}: the state {name!r} holds numbers that are not finite. "
@@ -62,7 +62,7 @@ def require_finite(network: Network, name: str, vectors: Tensor) -> None:
 
 
 CHUNK_BYTES = 2**25
-"""Readouts run over so many units at once that their float32 logits stay about this small."""
+"""Size of the float32 logits that exist at once: readouts run over as many units as fit."""
 
 
 def chunks(total: int, classes: int) -> list[slice]:

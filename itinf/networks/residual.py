@@ -1,9 +1,8 @@
 """The gradient of the cross-entropy by the logits, exact at every confidence.
 
-A cosine does not change under a positive factor on a unit's loss, so what is back-propagated is the
-residual softmax − target divided by its own norm. Everything is in terms of the log-odds of the
-other classes against the label, so that no confidence is too high: with p = 1 − 1e-300 the
-direction of the residual is still right.
+A positive factor on a unit's loss does not change a cosine, so we back-propagate the residual
+softmax − target divided by its own norm. We compute it from the log-odds of the other classes against
+the label, so that its direction is right at any confidence, even at p = 1 − 1e-300.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from torch import Tensor
 from ..data.dataset import IGNORED
 
 PIECE_BYTES = 2**22
-"""Float64 work on logits takes about so many bytes at once: it stays in cache, and its memory is reused."""
+"""Float64 work on logits takes about so many bytes at once, so that it stays in cache and reuses its memory."""
 SMALLEST = torch.finfo(torch.float32).tiny
-"""Entries of float32 directions below it are 0: as denormal numbers they make matrix products ten times slower."""
+"""Smaller entries of float32 directions are set to 0: denormal numbers make matrix products ten times slower."""
 RUN = 1024
 """Classes that ``top1`` looks at together."""
 
@@ -86,9 +85,9 @@ def _by_rows(residual: Callable[..., Residual], logits: Tensor, *others: Tensor)
     smallest = min(SMALLEST, torch.finfo(logits.dtype).tiny)
     for start in range(0, len(logits), size):
         part = slice(start, start + size)
-        found = residual(logits[part], *(x[part] for x in others))
-        whole.direction[part] = F.hardshrink(found.direction, smallest)
-        norm[part], loss[part] = found.norm, found.loss
+        piece = residual(logits[part], *(x[part] for x in others))
+        whole.direction[part] = F.hardshrink(piece.direction, smallest)
+        norm[part], loss[part] = piece.norm, piece.loss
     return whole
 
 

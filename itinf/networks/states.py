@@ -1,4 +1,4 @@
-"""The states of a trace: which there are, which segment each belongs to, what they are called."""
+"""The states of a trace: names, widths and segments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .trace import SiteId, Trace
 
 @dataclass(frozen=True)
 class Site:
-    """Where a state is that a lens reads.
+    """A place in a network where a lens reads the state.
 
     Attributes:
         name: the block it follows, ``"before BLOCK"``, or ``"BLOCK.PART"`` for the state that a part reads.
-        id: what ``Trace.state`` finds it by.
+        id: its key for ``Trace.state``.
         width: of its vectors.
         segment: states of one segment follow each other and share their width.
-        depth: blocks before it, as a share of all.
+        depth: share of the blocks that come before it.
     """
 
     name: str
@@ -34,7 +34,7 @@ def sites(trace: Trace, inside: bool = False) -> list[Site]:
 
     Args:
         trace: any trace of the network.
-        inside: also the states that parts of a block read, such as the one between attention and MLP.
+        inside: add the states that parts of a block read, such as the one between attention and MLP.
     """
     total, numbers = len(trace.network.blocks), segments(trace)
     order: list[tuple[float, SiteId, str]] = []
@@ -49,18 +49,18 @@ def sites(trace: Trace, inside: bool = False) -> list[Site]:
                 order.append(((number + 0.5) / total, site, f"{block.name}.{part}"))
         order.append(((number + 1) / total, after, block.name))
         named |= {before, after}
-    found: list[Site] = []
+    sites: list[Site] = []
     for depth, site, name in order:
         width = vectors(trace.network, trace.state(site)[:1]).shape[-1]
         state = site if isinstance(site, int) else trace.before[site[0]]
-        found.append(Site(name, site, width, numbers[state], depth))
-    return found
+        sites.append(Site(name, site, width, numbers[state], depth))
+    return sites
 
 
 def structure(trace: Trace) -> dict[str, Any]:
     """What the table needs to know of a network: blocks, segments, bridges, sizes."""
     network, numbers = trace.network, segments(trace)
-    joined = [0, *trace.after[:-1]]  # what each block would read if nothing stood between it and the last
+    joined = [0, *trace.after[:-1]]  # what each block would read if it followed the last one directly
     units = 1 if network.unit == "image" else trace.targets.shape[1]
     bridged = [block for block, *ends in zip(network.blocks, trace.before, joined, strict=True) if ends[0] != ends[1]]
     return {

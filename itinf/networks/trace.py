@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.dataset import IGNORED, Batch
 from ..errors import ItinfError
-from .hooks import Taps, frozen, tapped
+from .hooks import Recording, frozen, recorded
 from .network import Network
 from .readout import chunks, classes_of
 from .residual import label_residual, top1
@@ -20,7 +20,7 @@ from .residual import label_residual, top1
 Target = Literal["label", "answer", "model"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 SiteId = int | tuple[int, str]
-"""A place in ``Trace.states``, or (block, part) for the state inside a block that a part reads."""
+"""An index in ``Trace.states``, or (block, part) for the state inside a block that a part reads."""
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Gradients:
 
 @dataclass
 class Trace:
-    """A batch seen from inside.
+    """States, branches, parts and gradients of one batch.
 
     Attributes:
-        network: the network it is a trace of.
+        network: the network that the batch went through.
         states: the distinct recorded states in order of depth, in the network's layout.
-        before: block -> its place in ``states``; likewise ``after``.
+        before: block -> index of the state before it in ``states``; ``after``: of the state after it.
         branches: F per block, or None.
         parts: part name -> output, per block.
         gradients: target ("label", "answer") -> gradients; empty without gradients.
@@ -101,15 +101,15 @@ def trace(
     targets: Sequence[Target] = ("label",),
     gradients: bool = True,
 ) -> Trace:
-    """Runs a batch through a network and, once per target, back to the first state.
+    """Runs a batch forward through a network and, once per target, back to the first state.
 
-    Parameters are frozen meanwhile and no hook stays behind.
+    Parameters are frozen meanwhile, and all hooks are removed afterwards.
 
     Args:
         network: the network.
         batch: inputs, targets and cluster keys.
-        targets: what the loss is taken against; ``"model"`` has no gradient here, for it is
-            identically zero at the network's own distribution.
+        targets: what the loss is taken against. ``"model"`` has no gradient here: at the network's own
+            distribution it is zero.
         gradients: False records states only.
 
     Raises:
@@ -118,34 +118,35 @@ def trace(
     """
     inputs = batch.inputs.to(network.device)
     inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
-    with torch.set_grad_enabled(gradients), tapped(network) as taps:
+    with torch.set_grad_enabled(gradients), recorded(network) as recording:
         network.forward(inputs)
-    states, before, after = _distinct(taps)
-    goal = batch.targets.to(network.device).reshape(len(batch), -1)
+    states, before, after = _distinct(recording)
+    labels = batch.targets.to(network.device).reshape(len(batch), -1)
     last = network.per_prediction(states[-1].detach())
-    final = _Final.of(network, last, goal.flatten(), gradients and "label" in targets, taps)
-    found: dict[Target, Gradients] = {}
+    final = _Final.of(network, last, labels.flatten(), gradients and "label" in targets, recording)
+    by_target: dict[Target, Gradients] = {}
     if gradients:
-        wanted = [t for t in targets if t != "model"]
-        for target in wanted:
+        with_gradient = [t for t in targets if t != "model"]
+        for target in with_gradient:
             if target == "answer":
-                index = final.answer.masked_fill(goal.flatten() == IGNORED, IGNORED)
-                end = _Final.of(network, last, index, True, taps)
+                index = final.answer.masked_fill(labels.flatten() == IGNORED, IGNORED)
+                end = _Final.of(network, last, index, True, recording)
             else:
                 end = final
-            found[target] = _backward(network, taps, states, end, goal.shape, keep=target != wanted[-1])
+            keep = target != with_gradient[-1]
+            by_target[target] = _backward(network, recording, states, end, labels.shape, keep)
     return Trace(
         network=network,
         states=[s.detach() for s in states],
         before=before,
         after=after,
-        branches=[None if b is None else b.detach() for b in taps.branches],
-        parts=[{k: v.detach() for k, v in p.items()} for p in taps.parts],
-        gradients=found,
-        targets=goal,
+        branches=[None if b is None else b.detach() for b in recording.branches],
+        parts=[{k: v.detach() for k, v in p.items()} for p in recording.parts],
+        gradients=by_target,
+        targets=labels,
         keys=batch.keys,
-        loss=final.loss.reshape(goal.shape),
-        answer=final.answer.reshape(goal.shape),
+        loss=final.loss.reshape(labels.shape),
+        answer=final.answer.reshape(labels.shape),
     )
 
 
@@ -156,10 +157,11 @@ def concatenate(traces: Sequence[Trace]) -> Trace:
     return Trace(**{f.name: _join([getattr(t, f.name) for t in traces], f.name) for f in fields(Trace)})
 
 
-def _distinct(taps: Taps) -> tuple[list[Tensor], list[int], list[int]]:
+def _distinct(recording: Recording) -> tuple[list[Tensor], list[int], list[int]]:
+    """Every state once, and each block's indices before and after."""
     states: list[Tensor] = []
     before, after = [], []
-    for x, y in zip(taps.befores, taps.afters, strict=True):
+    for x, y in zip(recording.befores, recording.afters, strict=True):
         if not states or x is not states[-1]:
             states.append(x)
         before.append(len(states) - 1)
@@ -178,18 +180,18 @@ class _Final:
     answer: Tensor  # (R,)
 
     @classmethod
-    def of(cls, network: Network, rows: Tensor, target: Tensor, gradient: bool, taps: Taps) -> _Final:
+    def of(cls, network: Network, rows: Tensor, target: Tensor, gradient: bool, recording: Recording) -> _Final:
         classes = classes_of(network, rows)
         if len(rows) != len(target):
             raise ItinfError(
                 f"{network.name}: the readout makes {len(rows)} predictions from states of shape "
-                f"{tuple(taps.afters[-1].shape)}, but the batch has {len(target)} targets. "
+                f"{tuple(recording.afters[-1].shape)}, but the batch has {len(target)} targets. "
                 "Is the unit (image or token) right?"
             )
-        strange = target[(target != IGNORED) & ((target < 0) | (target >= classes))]
-        if len(strange):
+        out_of_range = target[(target != IGNORED) & ((target < 0) | (target >= classes))]
+        if len(out_of_range):
             raise ItinfError(
-                f"{network.name}: target {int(strange[0])} is out of range for a head of {classes} classes; "
+                f"{network.name}: target {int(out_of_range[0])} is out of range for a head of {classes} classes; "
                 f"expected 0 to {classes - 1}, or {IGNORED} for none."
             )
         direction = torch.empty_like(rows) if gradient else None
@@ -207,13 +209,14 @@ class _Final:
                 if direction is not None:
                     (direction[part],) = torch.autograd.grad(logits, x, residual.direction)
         if not bool(loss.isfinite().all()):
-            raise ItinfError(_first_bad(network, taps))
+            raise ItinfError(_first_not_finite(network, recording))
         return cls(direction, norm, loss, answer)
 
 
 def _backward(
-    network: Network, taps: Taps, states: list[Tensor], end: _Final, shape: torch.Size, keep: bool
+    network: Network, recording: Recording, states: list[Tensor], end: _Final, shape: torch.Size, keep: bool
 ) -> Gradients:
+    """Gradients of the loss at every state, branch and part; ``keep`` the graph for another target."""
     assert end.direction is not None
     norm = end.norm.reshape(shape)  # (N, P)
     largest = norm.amax(1, keepdim=True)  # squares of very small norms would vanish
@@ -225,30 +228,30 @@ def _backward(
         seed = seed * share.unsqueeze(1)
     if not states[-1].requires_grad:
         raise ItinfError(f"{network.name}: no gradient reaches any state; does a block detach its input?")
-    branches = [b for b in taps.branches if b is not None]
-    parts = [t for p in taps.parts for t in p.values()]
-    wanted = [*states[:-1], *branches, *parts]
-    found = torch.autograd.grad(
-        states[-1], wanted, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True
+    branches = [b for b in recording.branches if b is not None]
+    parts = [t for p in recording.parts for t in p.values()]
+    tensors = [*states[:-1], *branches, *parts]
+    gradients = torch.autograd.grad(
+        states[-1], tensors, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True
     )
-    if any(g is None for g in found):
-        raise ItinfError(f"{network.name}: {_unreached(network, taps, states, found)}")
-    rest = iter(found)
+    if any(g is None for g in gradients):
+        raise ItinfError(f"{network.name}: {_unreached(gradients[: len(states) - 1])}")
+    rest = iter(gradients)
     at_states = [next(rest) for _ in states[:-1]] + [seed.reshape(states[-1].shape)]
-    at_branches = [None if b is None else next(rest) for b in taps.branches]
-    at_parts = [{name: next(rest) for name in p} for p in taps.parts]
+    at_branches = [None if b is None else next(rest) for b in recording.branches]
+    at_parts = [{name: next(rest) for name in p} for p in recording.parts]
     return Gradients(at_states, at_branches, at_parts, scale)
 
 
-def _unreached(network: Network, taps: Taps, states: list[Tensor], found: Sequence[Tensor | None]) -> str:
-    for place, gradient in enumerate(found[: len(states) - 1]):
+def _unreached(at_states: Sequence[Tensor | None]) -> str:
+    for index, gradient in enumerate(at_states):
         if gradient is None:
-            return f"no gradient reaches state {place} of {len(states) - 1}; does a later block detach it?"
+            return f"no gradient reaches state {index} of {len(at_states)}; does a later block detach it?"
     return "no gradient reaches one of its branches or parts; is its output used in the sum?"
 
 
-def _first_bad(network: Network, taps: Taps) -> str:
-    for block, before, after in zip(network.blocks, taps.befores, taps.afters, strict=True):
+def _first_not_finite(network: Network, recording: Recording) -> str:
+    for block, before, after in zip(network.blocks, recording.befores, recording.afters, strict=True):
         for state, end in ((before, "input"), (after, "output")):
             if not bool(state.isfinite().all()):
                 return (
@@ -279,18 +282,18 @@ UpdateName = Literal["update", "branch", "part"]
 
 
 def updates(trace: Trace, block: int) -> dict[tuple[UpdateName, str], Tensor]:
-    """(update, part) -> the vector itself, in the state's layout.
+    """(update, part) -> the vector, in the state's layout.
 
     ``update`` is after − before and absent where the shapes differ; ``branch`` is F; ``part`` is
     one of the outputs that add up to the update.
     """
-    found: dict[tuple[UpdateName, str], Tensor] = {}
+    vectors: dict[tuple[UpdateName, str], Tensor] = {}
     before, after = trace.states[trace.before[block]], trace.states[trace.after[block]]
     if before.shape == after.shape:
-        found["update", ""] = after - before
+        vectors["update", ""] = after - before
     branch = trace.branches[block]
     if branch is not None:
-        found["branch", ""] = branch
+        vectors["branch", ""] = branch
     for name, value in trace.parts[block].items():
-        found["part", name] = value
-    return found
+        vectors["part", name] = value
+    return vectors

@@ -1,4 +1,4 @@
-"""The same architecture at random initialisation: what the numbers are before anything was learned."""
+"""Networks of the same architecture at random initialisation: what the numbers are before training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data.clusters import Order, groups, load_batch
+from ..data.clusters import Order, batches, calibration_order
 from ..data.dataset import Batch, Data
 from ..errors import ItinfError
 from .network import Network
@@ -18,7 +18,7 @@ from .network import Network
 def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Network:
     """A network like this one, with fresh parameters and BatchNorm statistics of the data.
 
-    Without fresh statistics an untrained BatchNorm network is a different function in evaluation
+    Without new statistics an untrained BatchNorm network computes another function in evaluation
     than in training, and its states grow exponentially with depth.
 
     Args:
@@ -53,10 +53,11 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
 
 
 def fresh(network: Network, seed: int, data: Data, order: Order, group: int) -> Network:
-    """``untrained``, its BatchNorm statistics from the calibration clusters of an order."""
-    # batches of a fixed size: the statistics must not depend on --batch
-    pieces = groups(len(order.calibration), group)
-    return untrained(network, seed, [load_batch(data, order.calibration[piece]) for piece in pieces])
+    """``untrained``, with BatchNorm statistics from the calibration clusters of an order, ``group`` clusters at a time.
+
+    Batches are of this fixed size because the statistics must not depend on --batch.
+    """
+    return untrained(network, seed, batches(data, calibration_order(data, order), group))
 
 
 def _reset(name: str, module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Weights into models: random by seed, or from a file, never by unpickling; and their fingerprint."""
+"""Loads weights into models, at random by seed or from a file without unpickling; takes their fingerprint."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def random_seed(weights: str | None) -> int | None:
 
 
 def build(make: Callable[[], nn.Module], weights: str | None) -> nn.Module:
-    """Makes a model and fills it: at random by seed, or from a weight file.
+    """Makes a model and gives it weights: random ones by seed, or those of a file.
 
-    The global random state is left as it was.
+    The global random state stays as it was.
 
     Args:
         make: builds the model with its own random initialisation.
@@ -45,10 +45,10 @@ def build(make: Callable[[], nn.Module], weights: str | None) -> nn.Module:
 
 
 def load(model: nn.Module, path: str | Path | None) -> nn.Module:
-    """Fills a model from a weight file, every tensor or none.
+    """Loads a weight file into a model, every tensor or none.
 
     Args:
-        model: filled in place and returned; None for ``path`` leaves it as it is.
+        model: changed in place and returned; where ``path`` is None it stays as it is.
         path: a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read with
             ``weights_only=True``; a wrapping ``state_dict`` entry and ``module.`` prefixes are
             taken off).
@@ -58,24 +58,24 @@ def load(model: nn.Module, path: str | Path | None) -> nn.Module:
     """
     if path is None:
         return model
-    given = read_weights(Path(path))
-    wanted = model.state_dict()
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in given if k not in wanted]
-    wrong = [k for k in wanted if k in given and given[k].shape != wanted[k].shape]
+    tensors = read_weights(Path(path))
+    expected = model.state_dict()
+    missing = [k for k in expected if k not in tensors and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in tensors if k not in expected]
+    wrong = [k for k in expected if k in tensors and tensors[k].shape != expected[k].shape]
     if missing or unknown or wrong:
         faults = []
         if missing:
-            faults.append(f"{len(missing)} tensors are missing, first {missing[0]!r}. {nearest(missing[0], given)}")
+            faults.append(f"{len(missing)} tensors are missing, first {missing[0]!r}. {nearest(missing[0], tensors)}")
         if unknown:
             faults.append(f"{len(unknown)} are unknown to the model, first {unknown[0]!r}.")
         if wrong:
             key = wrong[0]
             faults.append(
-                f"{len(wrong)} have another shape, first {key!r}: file {tuple(given[key].shape)}, model {tuple(wanted[key].shape)}."
+                f"{len(wrong)} have another shape, first {key!r}: file {tuple(tensors[key].shape)}, model {tuple(expected[key].shape)}."
             )
         raise ItinfError(f"{path} does not fit {type(model).__name__}: {' '.join(faults)}")
-    model.load_state_dict(given, strict=False)
+    model.load_state_dict(tensors, strict=False)
     return model
 
 
@@ -96,16 +96,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         if path.suffix not in {".pt", ".pth"}:
             raise ItinfError(f"{path}: weights are read from .safetensors, .pt or .pth files, not {path.suffix!r}.")
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except ItinfError:
         raise
     except Exception as error:
         raise ItinfError(f"{path} cannot be read as weights ({error}). Is the file complete?") from error
-    if isinstance(found, dict) and "state_dict" in found:
-        found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ItinfError(f"{path}: expected a state dict of tensors, found {type(found).__name__}.")
-    return {key.removeprefix("module."): value for key, value in found.items()}
+    if isinstance(content, dict) and "state_dict" in content:
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ItinfError(f"{path}: expected a state dict of tensors, found {type(content).__name__}.")
+    return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def fingerprint(*modules: nn.Module) -> str:

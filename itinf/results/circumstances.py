@@ -11,7 +11,7 @@ import torch
 PACKAGES = ("torch", "numpy", "scipy", "transformers", "torchvision")
 
 
-def circumstances(device: torch.device, batch: int) -> dict[str, Any]:
+def circumstances(device: torch.device | str, batch: int) -> dict[str, Any]:
     """Machine, versions, and the settings that no number depends on."""
     return {
         "batch": batch,

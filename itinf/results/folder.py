@@ -146,14 +146,16 @@ class ResultsFolder:
             self._write_manifest()
 
     def save(self, name: str, content: Callable[[], bytes], done: int) -> None:
-        """Writes how far the study is, if the last time is long enough ago."""
+        """Writes how far the study is, if the last time is long enough ago.
+
+        The manifest comes first: what it says too much of a history, ``resume_at`` takes back.
+        """
         if not self.writes or self.path is None or not self.due():
             return
         start = time.monotonic()
-        self.begin()
-        write_bytes(self.path / name, content())
         self._enter(done)
         self._write_manifest()
+        write_bytes(self.path / name, content())
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
@@ -181,9 +183,11 @@ class ResultsFolder:
             leaves: files that a running study needs and a complete one does not.
             **entries: of the manifest.
         """
+        self._enter(done)
+        if self.writes and self.path is not None and not self.manifest["complete"]:
+            self._write_manifest()
         for name, content in files.items():
             self.add(name, content)
-        self._enter(done)
         self.manifest |= json.loads(json.dumps(entries)) | {"complete": True}
         self.manifest.pop("listed", None)
         self.state = "complete"

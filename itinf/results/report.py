@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .. import registry
+from ..errors import ItinfError
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -21,34 +23,39 @@ WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
 """Figures without a choice of target."""
 
 
-def remake(path: Path, page: Callable[..., str]) -> list[str]:
-    """Makes those tables, figures and pages of a complete folder that are missing or not what was written there.
-
-    It takes neither weights nor data.
+def report(folder: str | Path) -> Path:
+    """Makes figures and page again from a finished folder, without weights or data; tables where they are damaged.
 
     Args:
-        path: of the folder of a network, a transfer or a comparison.
-        page: what writes the page of a comparison.
+        folder: what ``itinf probe``, ``itinf transfer``, ``itinf compare`` or ``itinf merge`` has written.
 
     Returns:
-        the names of the files that were made.
+        the page.
 
     Raises:
-        ItinfError: the folder is not complete, in use, or what the files are made from is damaged.
+        ItinfError: the folder is not finished or in use, or what the page is made from is damaged.
     """
     from .comparison import Comparison
     from .folder import ResultsFolder
     from .probe_result import ProbeResult
     from .transfer_result import TransferResult
 
-    with ResultsFolder.open(path, None) as folder:
-        if "probes" in folder.manifest:
+    path = Path(folder)
+    with ResultsFolder.open(path, None) as opened:
+        if "probes" in opened.manifest:
             run = ProbeResult.load(path)
-            return [*write_tables(run, folder), *draw_report(run, folder)]
-        if "lens" in folder.manifest:
-            return draw_report(Comparison([], [TransferResult.load(path)]), folder)
-        both = Comparison.load(path)
-        return [*write_tables(both, folder), *draw_report(both, folder, page if both.runs else None)]
+            write_tables(run, opened)
+            comparison = Comparison([run])
+        elif "lens" in opened.manifest:
+            comparison = Comparison([], [TransferResult.load(path)])
+        else:
+            comparison = Comparison.load(path)
+            if comparison.runs:  # one of transfers alone has no tables of its own
+                write_tables(comparison, opened)
+        if not opened.writes:
+            raise ItinfError(f"{path} cannot be written. Copy the folder, and give the copy.")
+        draw_report(comparison, opened, again=True)
+    return path / REPORT
 
 
 def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> list[str]:
@@ -61,25 +68,27 @@ def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> lis
 
 
 def draw_report(
-    result: ProbeResult | Comparison, folder: ResultsFolder, page: Callable[..., str] | None = None
+    result: ProbeResult | Comparison, folder: ResultsFolder, again: bool = False, page: bool = True
 ) -> list[str]:
     """Makes those figures, and the page, that are missing from a folder or not what was written there.
 
     Args:
         result: what the folder holds.
         folder: as opened; a complete one lists at once what is made.
-        page: what writes the page; None for a folder that has none.
+        again: those that are as they were written, too.
+        page: False leaves the page out.
 
     Returns:
         the names of the files that were made.
     """
     made = []
     for kind in _kinds(result):
-        if not folder.sound(name := f"figures/{kind}.png"):
+        name = f"figures/{kind}.png"
+        if again or not folder.sound(name):
             folder.add(name, _picture(result, kind))
             made.append(name)
-    if page is not None and not folder.sound(REPORT):
-        folder.add(REPORT, _page(result, page).encode())
+    if page and (again or not folder.sound(REPORT)):
+        folder.add(REPORT, _page(result).encode())
         made.append(REPORT)
     return made
 
@@ -99,10 +108,10 @@ def _picture(result: ProbeResult | Comparison, kind: str) -> bytes:
     return picture.getvalue()
 
 
-def _page(both: Any, page: Callable[..., str]) -> str:
+def _page(both: Any) -> str:
     manifests, notes = [run.manifest for run in both.runs], [run.notes for run in both.runs]
     trained = [moved.manifest for moved in both.transfers if "observed" in set(moved.table["null"])]
-    return page(
+    return registry.page("report")(
         both.table,
         manifests,
         notes,

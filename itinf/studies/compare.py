@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from ..data.clusters import Progress, clusters_of
 from ..data.dataset import Data
@@ -22,21 +18,17 @@ from ..networks.network import Network
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
-from ..results.circumstances import circumstances
-from ..results.comparison import NETWORKS, TRANSFER, Comparison, compare
+from ..results.comparison import NETWORKS, Comparison, compare
 from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult
-from ..results.report import write_tables
-from ..results.table import SCHEMA
 from ..results.transfer_result import TransferResult
 from ..settings import Settings
 from .fitting_data import fitting_data
-from .lens_study import LENSES, LensStudy
+from .lens_study import LensStudy
 from .probe import probe
-from .study_file import Study, StudyNetwork, study_toml
+from .study_file import Study, StudyNetwork
 from .workers import run_in_processes
 
-STUDY = "study.toml"
 LENS_NULLS = ("same-target", "order-shuffled")
 """Beside predictions through a lens; the pairing null says no more than they do."""
 MOST_UNTRAINED = 1
@@ -53,32 +45,12 @@ class NetworkResults(NamedTuple):
     why: str
 
 
-@contextmanager
-def comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
-    """Keeps the folder of a comparison; each network's own folders are kept while it is measured.
-
-    Raises:
-        ItinfError: two names that are one folder's, or a folder that holds something else or is in use.
-    """
-    names = [network.title for network in study.networks]
-    if len({folder_name(name) for name in names}) < len(names):
-        raise ItinfError(
-            f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
-        )
-    identity = {"schema": SCHEMA, "study": _identity(study)}
-    device = study.settings.device
-    under = circumstances(torch.device("cpu" if device == "auto" else device), study.settings.batch)
-    parts = NETWORKS, LENSES, TRANSFER
-    with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
-        yield kept
-
-
 def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: StudyProgress) -> Comparison:
     """Measures every network of a study; what stands in the folder is read.
 
     Args:
         study: which networks, on what, how much.
-        folder: see ``comparison_folder``; gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
+        folder: of the comparison, as opened; gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
         jobs: networks measured at a time.
         progress: called with a network's name, stage, clusters done, and clusters in all.
 
@@ -94,41 +66,6 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
     results = [_run_network(*arguments, progress) for arguments in each]
     transfers = [transfer for one in results for transfer in one.transfers]
     return compare([one.run for one in results], transfers, [one.why for one in results if one.why])
-
-
-def save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
-    """Writes a comparison's tables and study file, where they are missing, damaged or of other numbers."""
-    folder.made_of(_entries(both))
-    if not folder.sound(STUDY):
-        folder.add(STUDY, study_toml(study).encode())
-    write_tables(both, folder)
-
-
-def complete(both: Comparison, folder: ResultsFolder) -> None:
-    """Writes that everything is there, after everything else."""
-    if not folder.manifest["complete"]:
-        manifests = [*(run.manifest for run in both.runs), *(moved.manifest for moved in both.transfers)]
-        sittings = [manifest["history"] for manifest in manifests]
-        done = sum(entries[-1]["clusters"][1] for entries in sittings if entries)
-        folder.complete({}, done, **_entries(both))
-
-
-def _identity(study: Study) -> dict[str, Any]:
-    """The study, less what no number depends on."""
-    entries = tomllib.loads(study_toml(study))
-    entries.pop("batch", None)
-    tables = [{k: v for k, v in table.items() if k != "batch"} for table in entries.pop("network")]
-    titles = [network.title for network in study.networks]
-    return {**entries, "networks": dict(zip(titles, tables, strict=True))}
-
-
-def _entries(both: Comparison) -> dict[str, Any]:
-    """What a comparison's manifest says of what it is made of."""
-    return {
-        "networks": {run.name: run.manifest for run in both.runs},
-        "transfers": [moved.manifest for moved in both.transfers],
-        "notes": both.notes,
-    }
 
 
 def probe_network(

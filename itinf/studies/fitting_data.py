@@ -1,4 +1,4 @@
-"""Which data a lens is fitted on: the training split where there is one, else what is not measured."""
+"""Data to fit a lens on: the training split where there is one, else the clusters that are not measured."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ..data.clusters import keyed_order
 from ..data.dataset import Data
-from ..errors import ItinfError, TooFewError
+from ..errors import NoSplitError, TooFewError
 from ..networks.network import Network
-from ..registry import dataset
+from ..registry import dataset, dataset_options
 
 
 class UnmeasuredClusters(Data):
@@ -51,9 +51,9 @@ def fitting_data(source: str, network: Network, measured: Data, clusters: int, s
     Raises:
         TooFewError: there is no training split, and nothing is left of this one.
     """
-    found = training_split(source, network, seed, length)
-    if found.name != measured.name:
-        return found
+    training = training_split(source, network, seed, length)
+    if training.name != measured.name:
+        return training
     rest = UnmeasuredClusters(measured, clusters, seed)
     if len(rest) < max(1, clusters // 4):
         raise TooFewError(
@@ -65,7 +65,9 @@ def fitting_data(source: str, network: Network, measured: Data, clusters: int, s
 
 def training_split(source: str, network: Network, seed: int, length: int | None) -> Data:
     """The training split of a data set, or all of one that has no splits."""
-    try:
-        return dataset(source, network, seed=seed, length=length, split="train")
-    except ItinfError:
-        return dataset(source, network, seed=seed, length=length)
+    if "split" in dataset_options(source):
+        try:
+            return dataset(source, network, seed=seed, length=length, split="train")
+        except NoSplitError:  # an image folder of test images only
+            pass
+    return dataset(source, network, seed=seed, length=length)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent
+from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
 from ..errors import ItinfError
 from ..files import difference
 from ..lenses.fit import closed_form_lens, fit
-from ..lenses.lens import Kind, Lens
+from ..lenses.kinds import DEFAULT, SHARED, either, lens_kind, lens_kinds
+from ..lenses.lens import Lens
 from ..lenses.transfer.transfer import transfer
 from ..networks.network import Network
 from ..networks.states import sites
@@ -40,7 +40,7 @@ class LensStudy:
         folder: of the comparison; gets ``lenses/NAME/`` and ``transfer/NAME/``, both with a folder for the network
             and one for each untrained one in them.
         name: of the network's folders.
-        kind: of each depth's own lens, "affine" or "tuned".
+        kind: of each state's own lens, such as "affine" or "tuned".
         settings: of the study; ``units`` says how many are judged on at most, and ``untrained`` how many networks
             at random initialisation are read in the same way.
     """
@@ -50,7 +50,7 @@ class LensStudy:
     fitting: Data
     folder: Path
     name: str
-    kind: Any = "affine"
+    kind: str = DEFAULT
     settings: Settings = DEFAULTS
     _fitted: dict[str, tuple[Lens, Lens]] = field(default_factory=dict, init=False, repr=False)
 
@@ -61,7 +61,7 @@ class LensStudy:
     def transfers(self, progress: Progress) -> list[TransferResult]:
         """Of the network, then of each untrained one, whose rows are a null's; what stands is read."""
         found = [self._moved(self.network, TRAINED, progress)]
-        clusters = clusters_of(self.data, self.settings.units)
+        clusters = clusters_of(self.data, self.settings.units, at_most=True)
         order = keyed_order(self.data, clusters, self.settings.seed, CALIBRATION[self.network.unit])
         for seed in range(self.settings.untrained):
             other = fresh(self.network, seed, self.data, order, self.settings.group)
@@ -139,7 +139,7 @@ PER_CHANNEL = 3
 def fit_or_load(
     network: Network,
     data: Data,
-    kind: Kind,
+    kind: str,
     units: int | None,
     seed: int,
     folder: Path,
@@ -150,7 +150,7 @@ def fit_or_load(
 
     Args:
         network: the network; ``data``: what they are fitted on.
-        kind: "affine" or "tuned", of each depth's own.
+        kind: of each depth's own lens, such as "affine" or "tuned".
         units: images or tokens; None for the usual number, at most all.
         seed: of the choice of clusters.
         folder: gets ``KIND.safetensors`` and ``shared.safetensors``; where both stand as written, they are read.
@@ -160,10 +160,11 @@ def fit_or_load(
     Raises:
         ItinfError: lenses of another network or other settings stand there; what ``fit`` refuses.
     """
-    if kind not in ("affine", "tuned"):
-        raise ItinfError(f"lens is {kind!r}; expected affine or tuned, or none to leave lenses out.")
-    names = [f"{name}.safetensors" for name in (kind, "shared")]
-    asked = clusters_of(data, units or default_fit_units(network, data)) * data[0][1].numel()
+    if not lens_kind(kind).transfers:
+        expected = either(known for known in lens_kinds() if known.transfers)
+        raise ItinfError(f"lens is {kind!r}; expected {expected}, or none to leave lenses out.")
+    names = [f"{name}.safetensors" for name in (kind, SHARED.name)]
+    asked = clusters_of(data, units or default_fit_units(network, data), at_most=True) * units_per_cluster(data)
     identity = {
         "schema": SCHEMA,
         "network": {"name": network.name, "fingerprint": fingerprint(network.model)},
@@ -183,7 +184,7 @@ def fit_or_load(
         own.record["asked"] = asked
         assert own.statistics is not None
         about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
-        one = closed_form_lens(network, own.statistics, "shared", about)
+        one = closed_form_lens(network, own.statistics, SHARED.name, about)
         contents = dict(zip(names, (own.content(), one.content()), strict=True))
         kept.complete(contents, clusters_of(data, asked))
     return own, one

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.clusters import Order, Progress, keyed_order, load_batch, silent
+from ..data.clusters import Order, Progress, clusters_of, keyed_order, load_batch, silent
 from ..data.dataset import Data, as_data
 from ..errors import ItinfError
 from ..networks.check import require_readout
@@ -81,22 +81,12 @@ class _ProbeStudy:
             raise ItinfError(f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s.")
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
         self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
-        self.order = keyed_order(data, self._clusters(), settings.seed, self._calibration())
+        self.order = keyed_order(data, clusters_of(data, settings.units), settings.seed, self._calibration())
         if len(self._share("observed").indices) == 0:
             raise ItinfError(
                 f"shard {settings.shard} has nothing: {len(self.order.indices):,} clusters make "
                 f"{-(-len(self.order.indices) // settings.group)} groups of {settings.group}. Use fewer shards."
             )
-
-    def _clusters(self) -> int | None:
-        length = self.data[0][1].numel() if len(self.data) else 1
-        units, total = self.settings.units, len(self.data) * length
-        if units is None:
-            return None
-        if not 0 < units <= total:
-            what = f"{units:,} {self.network.unit}s asked for, but {self.data.name} has {total:,}"
-            raise ItinfError(f"{what}. Ask for at most {total:,}.")
-        return -(-units // length)
 
     def _calibration(self) -> int:
         if self.settings.calibration is not None:

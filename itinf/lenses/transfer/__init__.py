@@ -1,1 +1,1 @@
-"""Lenses read at other depths than the ones they were fitted at."""
+"""Transfer: states read by lenses that were fitted at other depths."""

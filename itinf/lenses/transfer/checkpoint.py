@@ -17,7 +17,7 @@ from .matrix import TransferMatrix
 def matrix_file(matrix: TransferMatrix) -> bytes:
     """The content of a safetensors file from which ``resume`` goes on without the difference of a bit."""
     arrays = {name: torch.from_numpy(values.copy()) for name, values in matrix.sums.arrays().items()}
-    header = {"columns": matrix.sums.names, "cells": [read.name for read in matrix.reads]}
+    header = {"columns": matrix.sums.names, "cells": [read.name for read in matrix.cells]}
     state = {"marginals": matrix.marginals, "betas": matrix.betas}
     tensors = {name: value.detach().cpu().contiguous() for name, value in (arrays | state).items()}
     return save(tensors, metadata={"itinf": json.dumps(header)})

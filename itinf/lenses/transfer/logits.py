@@ -1,4 +1,4 @@
-"""Many lenses at one state, read in one product: logits of every read of a batch, some units at a time."""
+"""Logits of all (translator, state) cells of a batch, some units at a time."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from ...networks.trace import Trace
 from .cells import Cell
 from .temperature import exp_
 
-ROWS = 640
+HEAD_ROWS = 640
 """Vectors that go through the head at once: with fewer, the product is slower."""
-CELLS = 2**22, 2**25
-"""Logits that exist at once, at least and at most; the same of what a neck and a pool have to read."""
-LEAST = 128
+LOGITS = 2**22, 2**25
+"""Logits that exist at once, at least and at most; also the numbers that go into a neck and a pool at once."""
+TRANSLATOR_ROWS = 128
 """Vectors that go through a translator at once, about: fewer take as long."""
-SLAB = 2**18
+PIECE = 2**18
 """Logits that are worked on at once, at most: few enough to stay in a cache."""
 
 
 @dataclass(frozen=True)
 class CellLogits:
-    """What all reads of one state say of some units.
+    """Logits of all cells of one state for some units.
 
     Attributes:
-        units: which of the units asked for, R of them.
-        reads: numbers of the M reads; those that are judged come first.
-        logits: (M, R, classes), gone when the next ones are asked for.
-        final: (R, classes) log-probabilities, the network's own end; ``goal``: its probabilities;
+        units: which of the requested units, R of them.
+        cells: indices of the M cells; those scored in full come first.
+        logits: (M, R, classes); valid until the next ones are taken.
+        final: (R, classes) log-probabilities of the network's own readout; ``goal``: its probabilities;
             ``answer``: (R,) its top-1.
     """
 
     units: slice
-    reads: list[int]
+    cells: list[int]
     logits: Tensor
     final: Tensor
     goal: Tensor
     answer: Tensor
 
-    def slabs(self) -> Iterator[tuple[slice, slice]]:
-        """Slices of reads and of units that part the logits into pieces of about ``SLAB``; one on an accelerator."""
-        reads, units, classes = self.logits.shape
-        most = SLAB if self.logits.device.type == "cpu" else self.logits.numel()
-        tall = min(units, max(1, most // classes))
-        deep = max(1, most // (classes * units))
-        for first in range(0, reads, deep):
-            for start in range(0, units, tall):
-                yield slice(first, min(first + deep, reads)), slice(start, min(start + tall, units))
+    def pieces(self) -> Iterator[tuple[slice, slice]]:
+        """Slices of cells and of units that split the logits into pieces of about ``PIECE``; one on an accelerator."""
+        cells, units, classes = self.logits.shape
+        most = PIECE if self.logits.device.type == "cpu" else self.logits.numel()
+        rows = min(units, max(1, most // classes))
+        depth = max(1, most // (classes * units))
+        for first in range(0, cells, depth):
+            for start in range(0, units, rows):
+                yield slice(first, min(first + depth, cells)), slice(start, min(start + rows, units))
 
 
 @torch.no_grad()
 def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], units: Tensor) -> Iterator[CellLogits]:
-    """Every read of a batch, grouped by the state that is read.
+    """Logits of every cell, grouped by the state that is read.
 
     Args:
         trace: of the batch.
         sites: of the lens.
-        cells: what to read, and through which translator.
+        cells: which states to read, and through which translators.
         units: (K,) int64, which units of the batch to read.
 
     Raises:
@@ -72,48 +72,49 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
     network = trace.network
     last = vectors(network, trace.states[-1])
     order = sorted(range(len(cells)), key=lambda k: (cells[k].at, not cells[k].scored_in_full))
-    at = {k: list(some) for k, some in groupby(order, key=lambda k: cells[k].at)}
-    states = {k: vectors(network, trace.state(sites[k].id)) for k in at}
-    for k, state in states.items():
-        require_finite(network, sites[k].name, state)
+    by_state = {at: list(members) for at, members in groupby(order, key=lambda k: cells[k].at)}
+    states = {at: vectors(network, trace.state(sites[at].id)) for at in by_state}
+    for at, state in states.items():
+        require_finite(network, sites[at].name, state)
     maps = {
-        t: t if t.weight.device == last.device else deepcopy(t).to(last.device) for t in {r.translator for r in cells}
+        t: t if t.weight.device == last.device else deepcopy(t).to(last.device)
+        for t in {cell.translator for cell in cells}
     }
-    through = replace(network, head=_Same(network.head)) if type(network.head) is nn.Linear else network
-    classes, most = logits(network, last[:1]).shape[1], max(map(len, at.values()))
+    reading = replace(network, head=_SameMemory(network.head)) if type(network.head) is nn.Linear else network
+    classes, most = logits(network, last[:1]).shape[1], max(map(len, by_state.values()))
     positions = max(state[0].numel() // state.shape[-1] for state in states.values())
-    low, high = (cells // (most * max(classes, positions * last.shape[-1])) for cells in CELLS)
-    size = max(1, min(max(low, ROWS // most), high))
-    for part, tiles in _parts(len(units), size, max(1, LEAST // (size * positions))):
-        here = units[part]
-        final = logits(network, last[here]).log_softmax(1)
+    low, high = (count // (most * max(classes, positions * last.shape[-1])) for count in LOGITS)
+    size = max(1, min(max(low, HEAD_ROWS // most), high))
+    for part, tiles in _parts(len(units), size, max(1, TRANSLATOR_ROWS // (size * positions))):
+        rows = units[part]
+        final = logits(network, last[rows]).log_softmax(1)
         goal, answer = exp_(final.clone()), final.argmax(1)
-        for k, some in at.items():
-            x = states[k][here]
-            moved = torch.stack([maps[cells[number].translator](x) for number in some])
+        for at, members in by_state.items():
+            x = states[at][rows]
+            translated = torch.stack([maps[cells[k].translator](x) for k in members])
             for tile in tiles:
-                z = logits(through, moved[:, tile].flatten(0, 1)).reshape(len(some), -1, classes)
+                z = logits(reading, translated[:, tile].flatten(0, 1)).reshape(len(members), -1, classes)
                 whole = slice(part.start + tile.start, part.start + tile.stop)
-                yield CellLogits(whole, some, z, final[tile], goal[tile], answer[tile])
+                yield CellLogits(whole, members, z, final[tile], goal[tile], answer[tile])
 
 
 def _parts(total: int, size: int, several: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Slices of units that go through the translators together, and in each of them those that are read together."""
+    """Slices of units that go through the translators together, each with its slices that go through the head together."""
     for start in range(0, total, size * several):
         count = min(size * several, total - start)
         yield slice(start, start + count), [slice(k, min(k + size, count)) for k in range(0, count, size)]
 
 
-class _Same:
-    """A linear head that puts its logits into the same memory every time: new memory slows the product by a fifth."""
+class _SameMemory:
+    """A linear head that writes its logits into the same memory every time: new memory slows the product by a fifth."""
 
     def __init__(self, head: nn.Linear) -> None:
-        self.head, self.room = head, torch.empty(0)
+        self.head, self.memory = head, torch.empty(0)
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """(R, D) -> (R, classes)."""
         size = len(vectors) * self.head.out_features
-        if self.room.numel() < size:
-            self.room = vectors.new_empty(size)
-        out = torch.mm(vectors, self.head.weight.T, out=self.room[:size].view(len(vectors), -1))
+        if self.memory.numel() < size:
+            self.memory = vectors.new_empty(size)
+        out = torch.mm(vectors, self.head.weight.T, out=self.memory[:size].view(len(vectors), -1))
         return out if self.head.bias is None else out.add_(self.head.bias)

@@ -1,4 +1,4 @@
-"""Channels of one state matched to those of another without labels, where nothing else gives them a common order."""
+"""Matches the channels of one state to those of another, without labels, where no skip gives them a common order."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ..affine import AffineMap
 from ..moments import Moments
-from ..shared import AffineMap
 
 
 def matched(products: Tensor, first: Moments, second: Moments) -> AffineMap:
-    """From the channels of one state to those of another that vary with them most alike.
+    """The map from one state to another that pairs each channel with the one that varies most like it.
 
-    The assignment has the largest sum of correlations (Hungarian algorithm); then each channel is
-    given the mean and scale of its partner. Constant channels become their partner's mean.
+    The pairs have the largest sum of correlations (Hungarian algorithm). Each channel is then scaled and shifted to
+    the mean and scale of its partner; a constant channel gives its partner's mean.
 
     Args:
         products: (D, D) sum over units of first × second.
-        first: moments of the state whose channels are wanted; ``second``: of the one that is read.
+        first: moments of the state whose channels the map gives; ``second``: of the state that it reads.
 
     Returns:
         W (D, D) and b (D,) float64, from the second state to the first one's channels.
     """
-    (mean, scale), (there, other) = _standard(first), _standard(second)
-    covariance = products / first.n - torch.outer(mean, there)
-    sizes = torch.outer(scale, other)
-    correlation = torch.where(sizes > 0, covariance / sizes.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    _, partner = linear_sum_assignment(correlation.numpy(), maximize=True)
-    chosen = torch.from_numpy(partner)
-    factor = torch.where(other[chosen] > 0, scale / other[chosen].clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    (mean1, scale1), (mean2, scale2) = _mean_and_scale(first), _mean_and_scale(second)
+    covariance = products / first.n - torch.outer(mean1, mean2)
+    scales = torch.outer(scale1, scale2)
+    correlation = torch.where(scales > 0, covariance / scales.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    _, columns = linear_sum_assignment(correlation.numpy(), maximize=True)
+    partner = torch.from_numpy(columns)
+    factor = torch.where(scale2[partner] > 0, scale1 / scale2[partner].clamp_min(torch.finfo(torch.float64).tiny), 0.0)
     matrix = torch.zeros_like(covariance)
-    matrix[torch.arange(len(chosen)), chosen] = factor
-    return matrix, mean - matrix @ there
+    matrix[torch.arange(len(partner)), partner] = factor
+    return matrix, mean1 - matrix @ mean2
 
 
-def _standard(moments: Moments) -> tuple[Tensor, Tensor]:
+def _mean_and_scale(moments: Moments) -> tuple[Tensor, Tensor]:
     return moments.mean, moments.covariance.diagonal().clamp_min(0).sqrt()

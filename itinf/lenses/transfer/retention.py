@@ -1,4 +1,4 @@
-"""What a transferred lens retains of what the state's own lens tells."""
+"""Retention: how much of what a state's own lens tells another lens tells there."""
 
 from __future__ import annotations
 
@@ -14,70 +14,71 @@ from .scores import TARGETS
 READABLE_SHARE = 0.05
 """A state whose own lens tells less than this share of what the last one's tells has no retention."""
 
-
-NOTHING = "what the last state tells of it is nothing, or not known to within half of it"
-
-
-TOO_LITTLE = "its own lens tells less than 5 % of what the last state's tells"
+NOTHING = "undefined: the last state predicts nothing reliably"
+TOO_LITTLE = "own lens tells under 5 % of what the last state's tells"
+UNSURE = "own lens too uncertain"
 
 
-UNSURE = "what its own lens tells is not known to within half of it"
-
-
-def diagonal_cells(grid: TransferMatrix) -> dict[int, Cell]:
-    """Number of the state -> its own lens's read."""
-    return {read.at: read for read in grid.reads if read.diagonal}
+def diagonal_cells(matrix: TransferMatrix) -> dict[int, Cell]:
+    """Index of the state -> the cell of its own lens."""
+    return {cell.at: cell for cell in matrix.cells if cell.diagonal}
 
 
 class Retention:
-    """What reads keep of what each state's own lens tells of one target."""
+    """What cells retain of what each state's own lens tells about one target.
 
-    def __init__(self, grid: TransferMatrix, target: Target) -> None:
-        self.grid, self.target = grid, target
-        own = diagonal_cells(grid)
+    Attributes:
+        matrix, target: the transfer matrix and the target.
+        diagonal: raw -> index of the state -> what its own lens tells, (1 + B,), nats per unit.
+        last: the same of the last state, at its best temperature.
+        missing: raw -> index of the state -> why it has no retention, "" where it has one.
+    """
+
+    def __init__(self, matrix: TransferMatrix, target: Target) -> None:
+        self.matrix, self.target = matrix, target
+        own_cells = diagonal_cells(matrix)
         self.diagonal = {
-            raw: {at: grid.readable(read, target, raw) for at, read in own.items()} for raw in (False, True)
+            raw: {at: matrix.readable(cell, target, raw) for at, cell in own_cells.items()} for raw in (False, True)
         }
-        self.last = self.diagonal[False][max(own)]
-        something = _surely(self.last, grid.clusters)
+        self.last = self.diagonal[False][max(own_cells)]
+        last_is_known = _well_known(self.last, matrix.clusters)
         self.missing = {
-            raw: {at: self._why(x, something) for at, x in own.items()} for raw, own in self.diagonal.items()
+            raw: {at: self._why_missing(readable, last_is_known) for at, readable in by_state.items()}
+            for raw, by_state in self.diagonal.items()
         }
 
-    def _why(self, told: Array, something: bool) -> str:
-        """Why a state has no retention; "" where it has."""
-        if not something:
+    def _why_missing(self, readable: Array, last_is_known: bool) -> str:
+        if not last_is_known:
             return NOTHING
-        if told[0] < READABLE_SHARE * self.last[0]:
+        if readable[0] < READABLE_SHARE * self.last[0]:
             return TOO_LITTLE
-        return "" if _surely(told, self.grid.clusters) else UNSURE
+        return "" if _well_known(readable, self.matrix.clusters) else UNSURE
 
-    def of(self, read: Cell, raw: bool = False) -> tuple[Array | None, str]:
+    def of(self, cell: Cell, raw: bool = False) -> tuple[Array | None, str]:
         """Estimate (1 + B,) of the retention, or None and why there is none."""
-        below = self.diagonal[raw][read.at]
-        if why := self.missing[raw][read.at]:
+        own = self.diagonal[raw][cell.at]
+        if why := self.missing[raw][cell.at]:
             return None, why
-        return ratio(below if read.diagonal else self.grid.readable(read, self.target, raw), below), ""
+        return ratio(own if cell.diagonal else self.matrix.readable(cell, self.target, raw), own), ""
 
 
-def precise_enough(grid: TransferMatrix, precision: float) -> bool:
-    """Whether more units would change little: no interval is wider than ± ``precision``, and no state's own lens is
-    known too badly for a retention that more units could give it."""
-    kept = [Retention(grid, target) for target in TARGETS]
-    if any(UNSURE in one.missing[False].values() for one in kept):
+def precise_enough(matrix: TransferMatrix, precision: float) -> bool:
+    """Whether to stop: no retention's interval is wider than ± ``precision``, and more units would add no retention."""
+    retentions = [Retention(matrix, target) for target in TARGETS]
+    if any(UNSURE in retention.missing[False].values() for retention in retentions):
         return False
-    if all(one.last[0] > 0 and NOTHING in one.missing[False].values() for one in kept):
+    if all(retention.last[0] > 0 and NOTHING in retention.missing[False].values() for retention in retentions):
         return False
-    return widest_half_width(grid) <= precision
+    return widest_half_width(matrix) <= precision
 
 
-def widest_half_width(grid: TransferMatrix) -> float:
-    """Half-width of the widest interval of a retention, which more units make narrower; NaN for too few clusters."""
-    found = []
+def widest_half_width(matrix: TransferMatrix) -> float:
+    """Half-width of the widest interval of a retention, diagonal ones left out; NaN for too few clusters."""
+    estimates = []
     for target in TARGETS:
-        kept = Retention(grid, target)
-        found += [x for read in grid.reads if not read.diagonal and (x := kept.of(read)[0]) is not None]
-    lo, hi = interval(max(found, key=_spread), grid.clusters) if found else (0.0, 0.0)
+        retention = Retention(matrix, target)
+        estimates += [x for cell in matrix.cells if not cell.diagonal and (x := retention.of(cell)[0]) is not None]
+    lo, hi = interval(max(estimates, key=_spread), matrix.clusters) if estimates else (0.0, 0.0)
     return (hi - lo) / 2
 
 
@@ -86,7 +87,10 @@ def _spread(estimate: Array) -> float:
     return float(finite.std()) if len(finite) else 0.0
 
 
-def _surely(told: Array, clusters: int) -> bool:
-    """Above half of itself with its interval, or a ratio to it could be anything; with too few clusters, above zero."""
-    lo, _ = interval(told, clusters)
-    return bool(told[0] > 0 and not lo <= told[0] / 2)
+def _well_known(readable: Array, clusters: int) -> bool:
+    """Whether the interval lies above half the estimate: a ratio to anything less certain could be anything.
+
+    With too few clusters for an interval, the estimate has to be above zero.
+    """
+    lo, _ = interval(readable, clusters)
+    return bool(readable[0] > 0 and not lo <= readable[0] / 2)

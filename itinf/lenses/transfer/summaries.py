@@ -1,4 +1,4 @@
-"""A grid in a few numbers: retention and penalty by distance, one way and the other, and of one lens for all depths."""
+"""The transfer matrix in a few numbers: means by distance and direction, and those of the shared lens."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ COLUMNS = (
     "hi",
     "cells",
 )
-Of = Callable[[Cell], Array | None]
+Estimate = Callable[[Cell], Array | None]
 
 
-def summaries(about: About, grid: TransferMatrix) -> pd.DataFrame:
+def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     """Means over cells of the transfer matrix, each with its interval over clusters.
 
     Returns:
@@ -44,50 +44,61 @@ def summaries(about: About, grid: TransferMatrix) -> pd.DataFrame:
         have both), or "one lens" (the shared lens, left out, over all states). ``distance`` in states,
         0 for every distance; ``share``: the same in relative depth, its mean over the cells.
     """
-    own, rows = diagonal_cells(grid), []
+    own_cells, rows = diagonal_cells(matrix), []
 
-    def penalty(read: Cell) -> Array:
-        return (grid.mean(read, "loss") - grid.mean(own[read.at], "loss")) / math.log(2)
+    def penalty(cell: Cell) -> Array:
+        return (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) / math.log(2)
 
-    measures: list[tuple[str, str, Of]] = [("transfer_penalty", "label", penalty)]
-    measures += [("retention", target, _kept(Retention(grid, target))) for target in TARGETS]
-    for measure, target, of in measures:
-        said: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
-        for form in dict.fromkeys(read.form for read in grid.reads):
-            moved = [read for read in grid.reads if read.off_diagonal and read.form == form]
-            cells = {(r.fitted_at, r.at): found for r in moved if (found := of(r)) is not None}
-            about_form = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": -1} if moved else {}
-            rows += [said | about_form | row for row in _by_distance(grid, cells)]
-        for null, seed in dict.fromkeys((r.null, r.seed) for r in grid.reads if r.lens == LEFT_OUT):
-            reads = [r for r in grid.reads if (r.lens, r.null, r.seed) == (LEFT_OUT, null, seed)]
-            some = [found for r in reads if (found := of(r)) is not None]
-            about_lens = {"lens": LEFT_OUT, "form": "", "null": null, "null_seed": seed, "distance": 0, "share": 0.0}
-            rows += [said | about_lens | {"direction": "one lens"} | _mean(grid, some)] if some else []
+    measures: list[tuple[str, str, Estimate]] = [("transfer_penalty", "label", penalty)]
+    measures += [("retention", target, _retention(Retention(matrix, target))) for target in TARGETS]
+    for measure, target, estimate in measures:
+        common: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
+        rows += [common | row for row in _of_moved(matrix, estimate)]
+        rows += [common | row for row in _of_left_out(matrix, estimate)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _kept(retention: Retention) -> Of:
-    return lambda read: retention.of(read)[0]
+def _retention(retention: Retention) -> Estimate:
+    return lambda cell: retention.of(cell)[0]
 
 
-def _by_distance(grid: TransferMatrix, cells: dict[tuple[int, int], Array]) -> Iterator[dict[str, object]]:
-    """Of every distance: direction, distance, share, and what ``_mean`` says of the cells (fitted at, read at)."""
-    depth = [place.depth for place in grid.sites]
-    for distance in (0, *sorted({abs(j - i) for i, j in cells})) if cells else ():
-        here = {(i, j): x for (i, j), x in cells.items() if distance in (0, abs(j - i))}
-        share = float(np.mean([abs(depth[j] - depth[i]) for i, j in here]))
+def _of_moved(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:
+    """Means over translators of other states, for each form."""
+    for form in dict.fromkeys(cell.form for cell in matrix.cells):
+        moved = [cell for cell in matrix.cells if cell.off_diagonal and cell.form == form]
+        values = {(c.fitted_at, c.at): value for c in moved if (value := estimate(c)) is not None}
+        lens = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": -1} if moved else {}
+        yield from (lens | row for row in _by_distance(matrix, values))
+
+
+def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:
+    """Means over all states of the shared lens, left out, and of its nulls."""
+    for null, seed in dict.fromkeys((cell.null, cell.seed) for cell in matrix.cells if cell.lens == LEFT_OUT):
+        cells = [cell for cell in matrix.cells if (cell.lens, cell.null, cell.seed) == (LEFT_OUT, null, seed)]
+        values = [value for cell in cells if (value := estimate(cell)) is not None]
+        lens = {"lens": LEFT_OUT, "form": "", "null": null, "null_seed": seed, "distance": 0, "share": 0.0}
+        if values:
+            yield lens | {"direction": "one lens"} | _mean(matrix, values)
+
+
+def _by_distance(matrix: TransferMatrix, values: dict[tuple[int, int], Array]) -> Iterator[dict[str, object]]:
+    """For every distance and direction: both, the share of depth, and the ``_mean`` of values (fitted at, read at)."""
+    depth = [site.depth for site in matrix.sites]
+    for distance in (0, *sorted({abs(j - i) for i, j in values})) if values else ():
+        within = {(i, j): x for (i, j), x in values.items() if distance in (0, abs(j - i))}
+        share = float(np.mean([abs(depth[j] - depth[i]) for i, j in within]))
         directions = {
-            "both": list(here.values()),
-            "forward": [x for (i, j), x in here.items() if i < j],
-            "backward": [x for (i, j), x in here.items() if i > j],
-            "forward − backward": [x - here[j, i] for (i, j), x in here.items() if i < j and (j, i) in here],
+            "both": list(within.values()),
+            "forward": [x for (i, j), x in within.items() if i < j],
+            "backward": [x for (i, j), x in within.items() if i > j],
+            "forward − backward": [x - within[j, i] for (i, j), x in within.items() if i < j and (j, i) in within],
         }
-        for direction, some in directions.items():
-            if some:
-                yield {"direction": direction, "distance": distance, "share": share} | _mean(grid, some)
+        for direction, chosen in directions.items():
+            if chosen:
+                yield {"direction": direction, "distance": distance, "share": share} | _mean(matrix, chosen)
 
 
-def _mean(grid: TransferMatrix, cells: list[Array]) -> dict[str, object]:
-    estimate = np.mean(cells, axis=0)
-    lo, hi = interval(estimate, grid.clusters)
-    return {"mean": float(estimate[0]), "lo": lo, "hi": hi, "cells": len(cells)}
+def _mean(matrix: TransferMatrix, values: list[Array]) -> dict[str, object]:
+    estimate = np.mean(values, axis=0)
+    lo, hi = interval(estimate, matrix.clusters)
+    return {"mean": float(estimate[0]), "lo": lo, "hi": hi, "cells": len(values)}

@@ -1,4 +1,4 @@
-"""From a grid of reads to the tidy table: lens quality by depth, transfer, and what one lens retains."""
+"""The tidy table of a transfer matrix: quality of each lens by depth, transfer penalties and retention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .scores import TARGETS
 
 
 class About(Protocol):
-    """What rows say of a network."""
+    """What every row needs to know about a network."""
 
     @property
     def name(self) -> str: ...
@@ -30,86 +30,87 @@ class About(Protocol):
     def unit(self) -> str: ...
 
 
-def transfer_table(about: About, grid: TransferMatrix) -> pd.DataFrame:
+def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     """One row per number, in the columns of every results table; losses in bits per unit.
 
     ``index`` numbers the states (0 before the first block), ``fitted_at`` the state a lens was fitted
     at, "" for lenses fitted at many. Targets: "label", and "model", the network's final distribution.
     """
-    own = diagonal_cells(grid)
-    kept = {target: Retention(grid, target) for target in TARGETS}
-    rows = [_row(about, grid, own[max(own)], "prediction_depth", grid.per_unit(grid.column("prediction depth")))]
+    own_cells = diagonal_cells(matrix)
+    retentions = {target: Retention(matrix, target) for target in TARGETS}
+    depth = matrix.per_unit(matrix.column("prediction depth"))
+    rows = [_row(about, matrix, own_cells[max(own_cells)], "prediction_depth", depth)]
     bits = 1 / math.log(2)
-    for read in grid.reads:
-        if read.scored_in_full:
-            rows += [_row(about, grid, read, *one) for one in _quality(grid, read)]
-            rows.append(_marginal(about, grid, read))
-        penalty = (grid.mean(read, "loss") - grid.mean(own[read.at], "loss")) * bits
-        rows.append(_row(about, grid, read, "transfer_penalty", penalty))
-        rows.append(_row(about, grid, read, "transfer_kl", grid.mean(read, "from_own") * bits, "model"))
+    for cell in matrix.cells:
+        if cell.scored_in_full:
+            rows += [_row(about, matrix, cell, *quality) for quality in _quality(matrix, cell)]
+            rows.append(_marginal(about, matrix, cell))
+        penalty = (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) * bits
+        rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
+        rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
         for target in TARGETS:
-            rows.append(_row(about, grid, read, "readable", grid.readable(read, target) * bits, target))
+            rows.append(_row(about, matrix, cell, "readable", matrix.readable(cell, target) * bits, target))
             for measure, raw in (("retention", False), ("raw_retention", True)):
-                found, why = kept[target].of(read, raw)
-                rows.append(_row(about, grid, read, measure, found, target, "ratio", why))
+                estimate, why = retentions[target].of(cell, raw)
+                rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _quality(grid: TransferMatrix, read: Cell) -> Iterator[tuple[str, Array, Target]]:
+def _quality(matrix: TransferMatrix, cell: Cell) -> Iterator[tuple[str, Array, Target]]:
     bits = 1 / math.log(2)
-    yield "lens_loss", grid.mean(read, "loss") * bits, "label"
-    yield "lens_kl", grid.mean(read, "to_final") * bits, "model"
-    yield "lens_entropy", grid.mean(read, "entropy") * bits, "model"
-    yield "lens_agreement", grid.mean(read, "agrees"), "answer"
-    yield "lens_accuracy", grid.mean(read, "right"), "label"
-    yield "lens_calibration_error", grid.calibration_error(read), "label"
+    yield "lens_loss", matrix.mean(cell, "loss") * bits, "label"
+    yield "lens_kl", matrix.mean(cell, "to_final") * bits, "model"
+    yield "lens_entropy", matrix.mean(cell, "entropy") * bits, "model"
+    yield "lens_agreement", matrix.mean(cell, "agrees"), "answer"
+    yield "lens_accuracy", matrix.mean(cell, "right"), "label"
+    yield "lens_calibration_error", matrix.calibration_error(cell), "label"
 
 
-def _marginal(about: About, grid: TransferMatrix, read: Cell) -> dict[str, Any]:
+def _marginal(about: About, matrix: TransferMatrix, cell: Cell) -> dict[str, Any]:
     bits = 1 / math.log(2)
-    bias, half = (bits * x for x in grid.marginal_bias(read))
-    row = _row(about, grid, read, "lens_marginal_bias", np.full(2, bias), "model")
-    half = half if grid.clusters >= MIN_CLUSTERS else math.nan
+    bias, half = (bits * x for x in matrix.marginal_bias(cell))
+    row = _row(about, matrix, cell, "lens_marginal_bias", np.full(2, bias), "model")
+    half = half if matrix.clusters >= MIN_CLUSTERS else math.nan
     return row | {"lo": row["mean"] - half, "hi": row["mean"] + half}
 
 
 def _row(
     about: About,
-    grid: TransferMatrix,
-    read: Cell,
+    matrix: TransferMatrix,
+    cell: Cell,
     measure: str,
     estimate: Array | None,
     target: str = "label",
     statistic: str = "mean",
     reason: str = "",
 ) -> dict[str, Any]:
-    place = grid.sites[read.at]
-    lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, grid.clusters)
+    site = matrix.sites[cell.at]
+    lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, matrix.clusters)
     return dict.fromkeys(COLUMNS, "") | {
         "schema": SCHEMA,
         "model": about.name,
         "modality": about.modality,
-        "block": place.name,
-        "index": read.at,
-        "depth": place.depth,
-        "segment": place.segment,
-        "lens": read.lens,
-        "fitted_at": "" if read.fitted_at < 0 else str(read.fitted_at),
+        "block": site.name,
+        "index": cell.at,
+        "depth": site.depth,
+        "segment": site.segment,
+        "lens": cell.lens,
+        "fitted_at": "" if cell.fitted_at < 0 else str(cell.fitted_at),
         "measure": measure,
         "statistic": statistic,
-        "form": read.form,
+        "form": cell.form,
         "target": target,
         "subset": "all",
-        "null": read.null,
-        "null_seed": read.seed,
+        "null": cell.null,
+        "null_seed": cell.seed,
         "unit": about.unit,
         "mean": math.nan if estimate is None else float(estimate[0]),
         "lo": lo,
         "hi": hi,
         "band_lo": math.nan,
         "band_hi": math.nan,
-        "n_units": grid.units,
+        "n_units": matrix.units,
         "n_missing": 0,
-        "n_clusters": grid.clusters,
+        "n_clusters": matrix.clusters,
         "reason": reason,
     }

@@ -1,4 +1,4 @@
-"""How much a reading tells once its confidence is set right: losses of π^{1−β} · q^β, renormalised, π the prior."""
+"""Losses of a lens at its best temperature: of π^{1−β} · q^β, renormalised, where q is the lens and π the prior."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 BETAS = (0.0, *(2.0**k for k in range(-7, 6)))
-"""β of π^{1−β} · q^β: 0 is the prior alone, 1 the reading as it is."""
-FINE = 501
-"""Points at which the losses between these are looked for the lowest; about 2 % apart."""
+"""β of π^{1−β} · q^β: 0 is the prior alone, 1 the lens unchanged."""
+GRID = 501
+"""Values of β, about 2 % apart, among which the one with the lowest interpolated loss is taken."""
 TINY = 1e-18
+"""Smaller powers are set to 0: products of numbers that underflow are slow."""
 LOWEST = -70.0
-"""Logarithms below it count as it beside others near 0: exp is a hundred times slower where it underflows."""
+"""Smaller logarithms are raised to it: exp is a hundred times slower where it underflows."""
 
 
 def exp_(logs: Tensor) -> Tensor:
-    """Of logarithms up to about 0, in place."""
+    """exp in place, of logarithms up to about 0; those below ``LOWEST`` count as ``LOWEST``."""
     return logs.clamp_min_(LOWEST).exp_()
 
 
@@ -25,49 +26,49 @@ def tempered_losses(logits: Tensor, prior: Tensor, at_target: Tensor, prior_at_t
     """Cross-entropy of π^{1−β} · q^β, renormalised, for every β of ``BETAS``.
 
     Args:
-        logits: (M, R, classes), of q, which M readings give for R units.
+        logits: (M, R, classes), of q, for M cells and R units.
         prior: (classes,) log π, none −∞.
-        at_target: (M, R) the logits' mean under the target; ``prior_at_target``: (R,) that of log π.
+        at_target: (M, R) mean of the logits under the target; ``prior_at_target``: (R,) that of log π.
 
     Returns:
         (len(BETAS), M, R) float64, nats.
     """
     log_prior = prior.to(logits)
-    share = log_prior.exp()
+    prior_share = log_prior.exp()
     excess = logits - log_prior
     top = excess.amax(-1, keepdim=True)
     power = exp_(excess.sub_(top).mul_(BETAS[1]))
-    below = at_target.double() - prior_at_target.double() - top[..., 0].double()  # ≤ 0
+    target_excess = at_target.double() - prior_at_target.double() - top[..., 0].double()  # ≤ 0
     losses = torch.zeros(len(BETAS), *at_target.shape, dtype=torch.float64, device=logits.device)
-    for place, beta in enumerate(BETAS[1:], 1):  # β doubles: a square instead of an exponential
-        losses[place] = (power @ share).double().log() - beta * below
-        torch.threshold_(power.square_(), TINY, 0.0)  # products of numbers that underflow are slow, too
+    for row, beta in enumerate(BETAS[1:], 1):  # β doubles each time: take a square instead of an exponential
+        losses[row] = (power @ prior_share).double().log() - beta * target_excess
+        torch.threshold_(power.square_(), TINY, 0.0)
     return losses - prior_at_target.double()
 
 
 def mixing(prior: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 − β) · log π, (M, 1, classes), and β, (M, 1, 1), of M readings; for ``tempered_total``."""
+    """(1 − β) · log π, (M, 1, classes), and β, (M, 1, 1), of M cells; for ``tempered_total``."""
     beta = betas[:, None, None]
     return (1 - beta) * prior, beta
 
 
-def tempered_total(logits: Tensor, shift: Tensor, scale: Tensor, room: Tensor | None = None) -> Tensor:
-    """log Σ π^{1−β} · exp(logits)^β over classes, at one β for each reading.
+def tempered_total(logits: Tensor, shift: Tensor, scale: Tensor, buffer: Tensor | None = None) -> Tensor:
+    """log Σ π^{1−β} · exp(logits)^β over classes, at one β for each cell.
 
     Args:
         logits: (M, R, classes); ``shift``, ``scale``: see ``mixing``.
-        room: of the shape of the logits, to be written over.
+        buffer: memory of the logits' shape to work in; it is overwritten.
 
     Returns:
         (M, R).
     """
-    mixed = torch.addcmul(shift, logits, scale, out=room)
+    mixed = torch.addcmul(shift, logits, scale, out=buffer)
     top = mixed.amax(-1, keepdim=True)
     return exp_(mixed.sub_(top)).sum(-1).log_().add_(top[..., 0])
 
 
 def best_betas(losses: Tensor) -> Tensor:
-    """The β that errs least: the lowest point of a cubic spline, between the neighbours of the best of ``BETAS``.
+    """The β with the smallest loss: the lowest point of a cubic spline, between the neighbours of the best of ``BETAS``.
 
     Args:
         losses: (len(BETAS), M), sums over the same units.
@@ -77,8 +78,8 @@ def best_betas(losses: Tensor) -> Tensor:
     """
     values = losses.cpu().numpy()
     nodes = np.arcsinh(np.array(BETAS) / BETAS[1])  # linear up to the first octave, logarithmic beyond
-    fine = np.linspace(0, nodes[-1], FINE)[:, None]
+    grid = np.linspace(0, nodes[-1], GRID)[:, None]
     best = values.argmin(0)
-    near = (fine >= nodes[np.maximum(best - 1, 0)]) & (fine <= nodes[np.minimum(best + 1, len(nodes) - 1)])
-    lowest = np.where(near, CubicSpline(nodes, values)(fine[:, 0]), np.inf).argmin(0)
-    return torch.from_numpy(BETAS[1] * np.sinh(fine[lowest, 0]))
+    near = (grid >= nodes[np.maximum(best - 1, 0)]) & (grid <= nodes[np.minimum(best + 1, len(nodes) - 1)])
+    lowest = np.where(near, CubicSpline(nodes, values)(grid[:, 0]), np.inf).argmin(0)
+    return torch.from_numpy(BETAS[1] * np.sinh(grid[lowest, 0]))

@@ -1,4 +1,4 @@
-"""Lenses judged and transferred on a data set, until the asked precision is reached; a folder that says so."""
+"""Scores lenses at every state, their own and others, until retention is as precise as asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...data.clusters import Order, Progress, clusters_of, keyed_order, load_batch, silent
+from ...data.clusters import (
+    Order,
+    Progress,
+    batches,
+    clusters_of,
+    groups,
+    keyed_order,
+    silent,
+    units_per_cluster,
+)
 from ...data.dataset import Batch, Data, as_data
 from ...errors import ItinfError, TooFewError
 from ...networks.network import Network
@@ -17,6 +26,7 @@ from ...results.sums import SUMS
 from ...results.table import MEASURES, SCHEMA
 from ...results.transfer_result import SUMMARIES, TransferResult
 from ...settings import DEFAULTS, Settings
+from ..kinds import either, lens_kind, lens_kinds
 from ..lens import Lens
 from .cells import Cell, cells_of
 from .checkpoint import load_betas, matrix_file, resume
@@ -26,9 +36,9 @@ from .summaries import summaries
 from .table import transfer_table
 
 CHECK = {"image": 64, "token": 16}
-"""Clusters between two looks at the precision."""
+"""Clusters between two checks of the precision."""
 PILOT_UNITS = 512
-"""Units on which temperatures are chosen and nothing is scored, at most a quarter of all."""
+"""Units, at most a quarter of all, that choose temperatures and are not scored."""
 
 VERSIONS = ("lens.itinf", "lens.torch")
 """A transfer may go on under other versions than its lens was fitted with."""
@@ -45,32 +55,49 @@ def transfer(
     progress: Progress = silent,
     **changes: Any,
 ) -> TransferResult:
-    """Reads every state of a segment by every translator of it, and judges what is read.
+    """Reads every state of a segment with every translator of that segment, and scores it.
 
-    The cost is depth² unembeddings per unit; so it stops by itself once no retention's 95 % interval
-    is wider than ± ``settings.precision``.
+    The cost is depth² unembeddings per unit, so it stops once every retention is known to ± ``settings.precision``.
 
     Args:
         network: the network.
-        lens: an affine or tuned lens of it.
+        lens: a lens of it with a map for each state, such as an affine or tuned one.
         data: anything ``itinf.probe`` takes; other data than the lens was fitted on.
-        rotations: seeds of the rotated-depth null.
-        out: results folder; the same transfer there is resumed or read, another one refused.
+        rotations: how many seeds of the rotated null.
+        out: results folder. The same transfer there is resumed or read; another one is refused.
         settings: how much is read at most (``units``), how precisely (``precision``), and where.
         progress: called with ("transfer", clusters done, clusters in all).
         **changes: settings by name, in place of those of ``settings``.
 
     Raises:
-        ItinfError: a shared or logit lens, a lens of another readout, or a folder that holds something else.
+        ItinfError: a lens with one map for many states or of another readout, or a folder that holds something else.
     """
     settings = settings.changed(changes)
     source = as_data(data, network.unit)
     _require(network, lens)
-    order, pilot = _orders(source, clusters_of(source, settings.units), settings.seed)
-    identity: dict[str, Any] = {
+    order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
+    identity = _identity(network, lens, source, rotations, settings)
+    under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
+    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder:
+        if (done := _finished(folder)) is not None:
+            return done
+        matrix = _begun(
+            folder, network, lens, cells_of(lens, rotations), batches(source, pilot, settings.batch), settings
+        )
+        stopped = _score(folder, network, matrix, source, order, settings, progress)
+        result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
+        reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
+        folder.complete(result.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
+        result.manifest = folder.record
+    return result
+
+
+def _identity(network: Network, lens: Lens, data: Data, rotations: int, settings: Settings) -> dict[str, Any]:
+    """What makes a transfer the one it is, for its manifest."""
+    return {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
-        "data": {"name": source.name, "note": source.note, "unit": source.unit},
+        "data": {"name": data.name, "note": data.note, "unit": data.unit},
         "settings": {
             "units": settings.units,
             "precision": settings.precision,
@@ -80,35 +107,29 @@ def transfer(
         },
         "lens": {"kind": lens.kind, **lens.record},
     }
-    under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
-    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder:
-        if (done := _finished(folder)) is not None:
-            return done
-        matrix = _begun(
-            folder,
-            network,
-            lens,
-            cells_of(lens, rotations),
-            _batches(source, pilot, settings.batch),
-            settings.seed,
-            settings.replicates,
-        )
-        stopped = matrix.clusters > 0 and precise_enough(matrix, settings.precision)
-        for slab in _slabs(order.part(slice(matrix.clusters, None)), CHECK[network.unit]):
-            if stopped:
-                break
-            for some in _batches(
-                source, slab, settings.batch
-            ):  # within a slab of fixed size: no batch decides where it stops
-                matrix.add(network, some)
-            progress("transfer", matrix.clusters, len(order.indices))
-            stopped = precise_enough(matrix, settings.precision)
-            folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
-        made = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
-        reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
-        folder.complete(made.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
-        made.manifest = folder.record
-    return made
+
+
+def _score(
+    folder: ResultsFolder,
+    network: Network,
+    matrix: TransferMatrix,
+    data: Data,
+    order: Order,
+    settings: Settings,
+    progress: Progress,
+) -> bool:
+    """Adds clusters to the matrix until it is precise enough; returns whether it is."""
+    if matrix.clusters and precise_enough(matrix, settings.precision):
+        return True
+    rest = order.part(slice(matrix.clusters, None))
+    for piece in groups(len(rest), CHECK[network.unit]):  # of a fixed size: --batch must not decide where it stops
+        for batch in batches(data, rest.part(piece), settings.batch):
+            matrix.add(network, batch)
+        progress("transfer", matrix.clusters, len(order))
+        if precise_enough(matrix, settings.precision):
+            return True
+        folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
+    return False
 
 
 def _finished(folder: ResultsFolder) -> TransferResult | None:
@@ -128,10 +149,10 @@ def _begun(
     lens: Lens,
     cells: list[Cell],
     pilot: Iterator[Batch],
-    seed: int,
-    replicates: int,
+    settings: Settings,
 ) -> TransferMatrix:
     """A matrix that holds what an interrupted transfer has left."""
+    seed, replicates = settings.seed, settings.replicates
     path = None if folder.path is None or folder.state != "resume" else folder.path / SUMS
     if path is not None and path.exists():
         try:
@@ -147,33 +168,25 @@ def _begun(
 
 
 def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
-    """The clusters that are scored, and those before them that only choose temperatures."""
+    """The clusters that are scored, and the pilot clusters before them, which only choose temperatures."""
     order = keyed_order(data, clusters, seed)
-    length = data[0][1].numel()
-    pilot = min(-(-PILOT_UNITS // length), clusters // 4)
+    pilot = min(-(-PILOT_UNITS // units_per_cluster(data)), clusters // 4)
     if not 0 < pilot < clusters:
         raise TooFewError(
-            f"{clusters} clusters of {data.name} cannot be parted into some that set the lenses' confidence and some "
-            "that are scored. Give at least 4 clusters, and better 100."
+            f"{clusters} clusters of {data.name} are too few: some must choose the lenses' temperatures, and others are "
+            "scored. Give at least 4 clusters, better 100."
         )
     return order.part(slice(pilot, None)), order.part(slice(pilot))
 
 
-def _slabs(order: Order, size: int) -> Iterator[Order]:
-    for start in range(0, len(order.indices), size):
-        yield order.part(slice(start, start + size))
-
-
-def _batches(data: Data, order: Order, size: int) -> Iterator[Batch]:
-    for slab in _slabs(order, size):
-        yield load_batch(data, slab.indices, slab.keys)
-
-
 def _require(network: Network, lens: Lens) -> None:
-    if lens.kind not in ("affine", "tuned"):
-        raise ItinfError(f"A {lens.kind} lens has one map for many states; transfer takes an affine or tuned lens.")
-    if (given := lens.record.get("readout")) != (wanted := readout_fingerprint(network)):
+    if not lens_kind(lens.kind).transfers:
         raise ItinfError(
-            f"This lens was fitted on another readout (fingerprint {given}) than that of {network.name} ({wanted}). "
+            f"A {lens.kind} lens has one map for many states; transfer needs one for each state. Fit a lens of kind "
+            f"{either(kind for kind in lens_kinds() if kind.transfers)}."
+        )
+    if (fitted := lens.record.get("readout")) != (expected := readout_fingerprint(network)):
+        raise ItinfError(
+            f"This lens was fitted on another readout (fingerprint {fitted}) than that of {network.name} ({expected}). "
             "Fit one on this network."
         )

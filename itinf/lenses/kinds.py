@@ -1,0 +1,147 @@
+"""The kinds of lens: what each is, how it is fitted, and whether it can be transferred.
+
+Another kind joins by an entry point of the group ``itinf.lens_kinds`` that names a ``LensKind``, or for one session by
+``register_lens_kind``. Nothing here loads torch before a lens is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ItinfError, nearest
+
+if TYPE_CHECKING:
+    from ..networks.network import Network
+    from .fit_statistics import FitStatistics
+    from .lens import Lens
+    from .translator import Translator
+
+Translators = Callable[["Network", "FitStatistics"], Sequence["Translator | None"]]
+"""(network, statistics) -> one translator for each site; None where there can be none."""
+Tuning = Callable[..., "Lens"]
+"""Called like ``itinf.lenses.tuned.tune``: (network, data, start, recipe, clusters=, batch=, seed=, progress=) -> lens."""
+
+GROUP = "itinf.lens_kinds"
+"""The entry points through which other packages add kinds."""
+DEFAULT = "affine"
+
+
+@dataclass(frozen=True)
+class LensKind:
+    """One kind of lens.
+
+    Attributes:
+        name: what ``fit``, files, tables and the command line call it.
+        summary: what it is, in one line.
+        translators: makes the translators from the network and the statistics of one pass over the data.
+        tune: improves these translators with more passes; None where they are the lens already.
+        shared: whether one map serves many states; otherwise each state has a map of its own.
+    """
+
+    name: str
+    summary: str
+    translators: Translators
+    tune: Tuning | None = None
+    shared: bool = False
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether ``FitStatistics`` are all that the lens is made from."""
+        return self.tune is None
+
+    @property
+    def transfers(self) -> bool:
+        """Whether ``itinf.transfer`` takes it: there must be a map of each state's own to read other states with."""
+        return not self.shared
+
+
+def _logit(network: Network, statistics: FitStatistics) -> list[Translator | None]:
+    from .translator import Translator
+
+    width = statistics.sites[-1].width
+    return [Translator.identity(width) if site.width == width else None for site in statistics.sites]
+
+
+def _affine(network: Network, statistics: FitStatistics) -> list[Translator]:
+    from .affine import affine_maps
+    from .translator import Translator
+
+    return [Translator.of(*affine_map) for affine_map in affine_maps(network, statistics)]
+
+
+def _shared(network: Network, statistics: FitStatistics) -> list[Translator]:
+    from .shared import shared_maps
+    from .translator import Translator
+
+    return [Translator.of(*affine_map) for affine_map in shared_maps(statistics, leave_out=False)]
+
+
+def _tune(*args: Any, **options: Any) -> Lens:
+    from .tuned import tune
+
+    return tune(*args, **options)
+
+
+AFFINE = LensKind("affine", "least squares from each state to the last one", _affine)
+TUNED = LensKind("tuned", "the affine lens, trained further towards the network's final distribution", _affine, _tune)
+SHARED = LensKind("shared", "one map for all states of a segment", _shared, shared=True)
+LOGIT = LensKind("logit", "the network's own readout, without a translator", _logit, shared=True)
+BUILT_IN = (AFFINE, TUNED, SHARED, LOGIT)
+
+_session: dict[str, LensKind] = {}
+
+
+def register_lens_kind(kind: LensKind) -> LensKind:
+    """Adds a kind of lens for this session; one registered before under the same name is replaced.
+
+    Raises:
+        ItinfError: the name of a built-in kind.
+    """
+    if kind.name in {built_in.name for built_in in BUILT_IN}:
+        raise ItinfError(f"{kind.name!r} is a built-in kind of lens. Give the new kind another name.")
+    _session[kind.name] = kind
+    return kind
+
+
+def lens_kind_names() -> list[str]:
+    """Names of all kinds: built-in, of this session, of installed packages (which are not imported for it)."""
+    added = [*_session, *(point.name for point in entry_points(group=GROUP))]
+    return list(dict.fromkeys([*(kind.name for kind in BUILT_IN), *added]))
+
+
+def lens_kind(name: str) -> LensKind:
+    """The kind of that name.
+
+    Raises:
+        ItinfError: there is none (says which are near), or an entry point that does not name a kind of that name.
+    """
+    for kind in (*BUILT_IN, *_session.values()):
+        if kind.name == name:
+            return kind
+    for point in entry_points(group=GROUP, name=str(name)):
+        return _opened(point)
+    raise ItinfError(f"There is no lens of kind {name!r}. {nearest(str(name), lens_kind_names())}")
+
+
+def lens_kinds() -> list[LensKind]:
+    """All kinds; imports the packages that add some."""
+    return [lens_kind(name) for name in lens_kind_names()]
+
+
+def either(kinds: Iterable[LensKind]) -> str:
+    """The names of some kinds, as in "affine, tuned or shared"."""
+    names = [kind.name for kind in kinds]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def _opened(point: EntryPoint) -> LensKind:
+    kind = point.load()
+    if not isinstance(kind, LensKind) or kind.name != point.name:
+        raise ItinfError(
+            f"The entry point {point.name!r} of {GROUP} is {point.value}, {kind!r}; "
+            f"expected an itinf.LensKind with the name {point.name!r}."
+        )
+    return kind

@@ -1,0 +1,116 @@
+"""A study from its file to its page: every network measured, tables, figures and page in one folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ItinfError
+from ..files import folder_name
+from ..results.circumstances import circumstances
+from ..results.comparison import NETWORKS, TRANSFER, Comparison
+from ..results.folder import ResultsFolder
+from ..results.report import draw_report, write_tables
+from ..results.table import SCHEMA
+from .compare import StudyProgress, measure_networks
+from .lens_study import LENSES
+from .study_file import Study, read_study, study_toml
+
+STUDY = "study.toml"
+
+
+def _unseen(network: str, stage: str, done: int, total: int) -> None:
+    """Progress that nobody is shown."""
+
+
+def run_study(
+    study: Study | str | Path,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    progress: StudyProgress = _unseen,
+    **changes: Any,
+) -> Comparison:
+    """Measures every network of a study and writes tables, figures and a page; ``itinf compare`` as a function.
+
+    Args:
+        study: a study, or the path of its TOML file.
+        out: results folder. The same study there is resumed or read; another study is refused.
+        jobs: networks measured at a time, each in a process of its own.
+        progress: called with a network's name (or "report"), a stage, steps done, and steps in all.
+        **changes: settings, ``targets`` or ``lens`` in place of the study's, for every network.
+
+    Returns:
+        The comparison: ``.table``, ``.plot()``, ``.difference()``; the page is ``report.html`` in the folder.
+
+    Raises:
+        ItinfError: any mistake in the study, or a folder that holds something else or is in use.
+    """
+    plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
+    with _comparison_folder(plan, Path(out)) as folder:
+        comparison = measure_networks(plan, folder, jobs, progress)
+        if folder.writes:
+            _save(comparison, plan, folder)
+            shown = _unseen if folder.manifest["complete"] else progress
+            shown("report", "figures and page", 0, 1)
+            draw_report(comparison, folder)
+            shown("report", "figures and page", 1, 1)
+        _complete(comparison, folder)
+    return comparison
+
+
+@contextmanager
+def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
+    """Keeps the folder of a comparison; each network's own folders are kept while it is measured.
+
+    Raises:
+        ItinfError: two names that are one folder's, or a folder that holds something else or is in use.
+    """
+    names = [network.title for network in study.networks]
+    if len({folder_name(name) for name in names}) < len(names):
+        raise ItinfError(
+            f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
+        )
+    identity = {"schema": SCHEMA, "study": _identity(study)}
+    under = circumstances(study.settings.device, study.settings.batch)
+    parts = NETWORKS, LENSES, TRANSFER
+    with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
+        yield kept
+
+
+def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
+    """Writes a comparison's tables and study file, where they are missing, damaged or of other numbers."""
+    folder.made_of(_entries(both))
+    if not folder.sound(STUDY):
+        folder.add(STUDY, study_toml(study).encode())
+    write_tables(both, folder)
+
+
+def _complete(both: Comparison, folder: ResultsFolder) -> None:
+    """Writes that everything is there, after everything else."""
+    if not folder.manifest["complete"]:
+        manifests = [*(run.manifest for run in both.runs), *(moved.manifest for moved in both.transfers)]
+        sittings = [manifest["history"] for manifest in manifests]
+        done = sum(entries[-1]["clusters"][1] for entries in sittings if entries)
+        folder.complete({}, done, **_entries(both))
+
+
+def _identity(study: Study) -> dict[str, Any]:
+    """The study, less what no number depends on."""
+    entries = tomllib.loads(study_toml(study))
+    entries.pop("batch", None)
+    tables = [{k: v for k, v in table.items() if k != "batch"} for table in entries.pop("network")]
+    titles = [network.title for network in study.networks]
+    return {**entries, "networks": dict(zip(titles, tables, strict=True))}
+
+
+def _entries(both: Comparison) -> dict[str, Any]:
+    """What a comparison's manifest says of what it is made of."""
+    return {
+        "networks": {run.name: run.manifest for run in both.runs},
+        "transfers": [moved.manifest for moved in both.transfers],
+        "notes": both.notes,
+    }
