@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import itinf
-from itinf.results.manifest import MEASURES
 from itinf.results.row import Row, row_of
 from itinf.results.schema import DTYPES, SCHEMA, SUMMARY_DTYPES, results_table, summaries_table, upgrade
+from itinf.results.table import MEASURES
 from itinf.results.transfer_result import SUMMARIES
 
 OLD = Path(__file__).parent / "data" / "schema1"
