@@ -11,6 +11,7 @@ import torch
 
 import itinf
 import oracles
+from itinf import registry
 from itinf.results import estimators
 from itinf.statistics.nulls import next_cluster, same_target
 from test_lens_steps import lens_of
@@ -75,7 +76,7 @@ class Pooled(itinf.Probe):
 @itinf.register(group="figures")
 def pooled(table):
     rows = table[table["measure"] == "pooled_cosine"]
-    return rows.pivot_table("mean", index="depth", columns=["update", "null"]).plot().figure
+    return None if rows.empty else rows.pivot_table("mean", index="depth", columns=["update", "null"]).plot().figure
 '''
 KINDS = pytest.mark.parametrize("kind", ["image", "token"])
 
@@ -137,6 +138,19 @@ def test_it_resumes_loads_and_merges(own, kind, tmp_path, monkeypatch):
     shards = [probed(network, data, shard=(i, 2), out=tmp_path / f"{i}", **probes) for i in range(2)]
     agree(itinf.merge(shards), whole)
     agree(itinf.merge([itinf.ProbeResult.load(tmp_path / f"{i}") for i in range(2)]), whole)
+
+
+def test_its_figure_appears_on_the_page(own, tmp_path, monkeypatch):
+    monkeypatch.setitem(registry._session, "figures", dict(registry._session["figures"]))
+    itinf.register(lambda table: table.no_such_column, "cracked", group="figures")
+    network, data = opened("token", 16)
+    out = tmp_path / "run"
+    probed(network, data, probes=[*itinf.default_probes(), own.Pooled()], out=out)
+    page = itinf.report(out).read_text(encoding="utf-8")
+    assert "<h3>pooled</h3>" in page and (out / "figures" / "pooled.png").is_file()
+    assert "The figure &#39;cracked&#39; could not be drawn (AttributeError" in page
+    probed(network, data, out=tmp_path / "without")
+    assert "<h3>pooled</h3>" not in itinf.report(tmp_path / "without").read_text(encoding="utf-8")
 
 
 def test_a_file_with_an_unknown_estimator_says_what_to_import(own, tmp_path, monkeypatch):

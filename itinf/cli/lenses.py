@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ..data.clusters import Progress
     from ..data.dataset import Data
     from ..networks.network import Network
-    from ..results.folder import ResultsFolder
     from ..results.transfer_result import TransferResult
 
 FitUnits = Annotated[
@@ -140,22 +139,9 @@ def transfer(
         else:
             settings, fitting = _data_to_fit(opened, fit_data or data, source, settings, length)
             study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
-            with study.kept() as folder:
-                results = study.transfers(progress)
-                made_of: dict[str, Any] = {"networks": {}, "transfers": [one.manifest for one in results]}
-                folder.made_of(made_of)
-                _draw(results, folder)
-                if not folder.manifest["complete"]:
-                    folder.complete({}, sum(one.manifest["clusters"] for one in results), **made_of)
+            results = study.run(progress)
     if first_process():
         _print_results(results, out_)
-
-
-def _draw(results: list[TransferResult], folder: ResultsFolder) -> None:
-    from ..results.comparison import Comparison
-
-    if first_process():
-        draw_report(Comparison([], results), folder, page=False)
 
 
 def _of_file(
@@ -164,11 +150,13 @@ def _of_file(
     """The transfer of a lens in a file."""
     from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer
+    from ..results.comparison import Comparison
     from ..results.folder import ResultsFolder
 
     result = transfer(network, Lens.load(lens, network), data, out=path, settings=settings, progress=progress)
     with ResultsFolder.open(path, None) as folder:
-        _draw([result], folder)
+        if folder.writes:
+            draw_report(Comparison([], [result]), folder, page=False)
     return result
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
 WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
 """Figures without a choice of target."""
+BUILT_IN = (*FIGURES, *LENS_FIGURES, "overview", "prediction")
+"""Figures that have their own place; any other that is registered is added to the end of the page."""
 
 
 def report(folder: str | Path) -> Path:
@@ -81,14 +85,19 @@ def draw_report(
     Returns:
         the names of the files that were made.
     """
-    made = []
+    aim = {"target": _target(result)}
+    added, remarks = _added_figures(result)
+    draws: dict[str, Callable[[], Any]] = {name: partial(added.get, name) for name in added}
     for kind in _kinds(result):
+        draws[kind] = partial(result.plot, kind, **({} if kind in WITHOUT_TARGET else aim))
+    made: list[str] = []
+    for kind, draw in draws.items():
         name = f"figures/{kind}.png"
         if again or not folder.sound(name):
-            folder.add(name, _picture(result, kind))
+            folder.add(name, _png(draw()))
             made.append(name)
     if page and (again or not folder.sound(REPORT)):
-        folder.add(REPORT, _page(result).encode())
+        folder.add(REPORT, _page(result, added, remarks).encode())
         made.append(REPORT)
     return made
 
@@ -101,28 +110,46 @@ def _kinds(result: Any) -> tuple[str, ...]:
     return (*FIGURES, *LENS_FIGURES, "prediction") if result.runs else LENS_FIGURES
 
 
-def _picture(result: ProbeResult | Comparison, kind: str) -> bytes:
+def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], list[str]]:
+    """Figures that a session or another package has registered, less those with nothing to draw; and what failed."""
+    figures, remarks = {}, []
+    for name in registry.names("figures"):
+        if name in BUILT_IN:
+            continue
+        try:
+            figure = result.plot(name)
+        except Exception as error:  # somebody else's code: it must not cost the results their page
+            remarks.append(f"The figure {name!r} could not be drawn ({type(error).__name__}: {error}).")
+            continue
+        if figure is not None:
+            figures[name] = figure
+    return figures, remarks
+
+
+def _png(figure: Any) -> bytes:
     picture = io.BytesIO()
-    aim = {} if kind in WITHOUT_TARGET else {"target": _target(result)}
-    result.plot(kind, **aim).savefig(picture, format="png", dpi=120)
+    figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()
 
 
-def _page(both: Any) -> str:
-    manifests, notes = [run.manifest for run in both.runs], [run.notes for run in both.runs]
-    trained = [moved.manifest for moved in both.transfers if "observed" in set(moved.table["null"])]
+def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
+    from .comparison import Comparison
+
+    comparison = result if isinstance(result, Comparison) else Comparison([result])
     return registry.page("report")(
-        both.table,
-        manifests,
-        notes,
-        _target(both),
-        summaries=both.summaries,
-        transfers=trained,
-        remarks=both.notes,
+        comparison.table,
+        [run.manifest for run in comparison.runs],
+        [run.notes for run in comparison.runs],
+        _target(comparison),
+        summaries=comparison.summaries,
+        transfers=[one.manifest for one in comparison.transfers if "observed" in set(one.table["null"])],
+        remarks=comparison.notes,
+        added=added,
+        failed=remarks,
     )
 
 
 def _target(result: ProbeResult | Comparison) -> str:
     """The target shown: the label, or what else there is."""
     known = set(result.table.loc[result.table["measure"] == "alignment", "target"])
-    return "label" if "label" in known else min(known)
+    return "label" if "label" in known or not known else min(known)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
@@ -21,9 +22,10 @@ from ..networks.trace import trace
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
 from ..results.circumstances import circumstances
-from ..results.comparison import TRAINED, TRANSFER
+from ..results.comparison import TRAINED, TRANSFER, Comparison
 from ..results.folder import ResultsFolder
 from ..results.manifest import MANIFEST, damages, read_manifest
+from ..results.report import draw_report
 from ..results.schema import SCHEMA
 from ..results.table import MEASURES
 from ..results.transfer_result import SUMMARIES, TransferResult
@@ -69,13 +71,24 @@ class LensStudy:
             found.append(self._moved(other, f"untrained-{seed}", progress).as_null("untrained", seed))
         return found
 
-    @contextmanager
-    def kept(self) -> Iterator[ResultsFolder]:
-        """Keeps a folder that holds the transfers alone, without a comparison.
+    def run(self, progress: Progress) -> list[TransferResult]:
+        """The transfers and their figures, in a folder that holds nothing else; otherwise as ``transfers``.
 
         Raises:
-            ItinfError: it holds something else, or another process is writing to it.
+            ItinfError: the folder holds something else, or another process is writing to it.
         """
+        with self._kept() as folder:
+            results = self.transfers(progress)
+            entries: dict[str, Any] = {"networks": {}, "transfers": [result.manifest for result in results]}
+            folder.made_of(entries)
+            if folder.writes:
+                draw_report(Comparison([], results), folder, page=False)
+            if not folder.manifest["complete"]:
+                folder.complete({}, sum(result.manifest["clusters"] for result in results), **entries)
+        return results
+
+    @contextmanager
+    def _kept(self) -> Iterator[ResultsFolder]:
         identity = {
             "schema": SCHEMA,
             "network": {"name": self.network.name, "fingerprint": fingerprint(self.network.model)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,10 @@ def page(
     summaries: pd.DataFrame | None = None,
     transfers: Sequence[dict[str, Any]] = (),
     remarks: Sequence[str] = (),
+    added: Mapping[str, Figure] | None = None,
+    failed: Sequence[str] = (),
 ) -> str:
-    """The page of one or several results.
+    """The page of one or several results, or of transfers alone.
 
     Args:
         table: their joint table, with the rows of transfers of their lenses where there are some.
@@ -77,6 +79,8 @@ def page(
         summaries: of the transfers.
         transfers: the manifests of the transfers of trained networks.
         remarks: why a network has no lenses.
+        added: figures that do not come with itinf, by name.
+        failed: why such a figure could not be drawn.
 
     Returns:
         HTML, complete in itself; every name in it is escaped.
@@ -86,17 +90,19 @@ def page(
         _section(table[table["model"] == m["network"]["name"]], m, note, target)
         for m, note in zip(manifests, notes, strict=True)
     ]
-    together = _picture(
-        comparison(table, target=target), "descent share and efficiency of all networks against relative depth"
-    )
+    alt = "descent share and efficiency of all networks against relative depth"
+    together = _picture(comparison(table, target=target), alt) if sections else None
     return environment.get_template("report.html").render(
-        headlines=headlines(table, target),
+        names=list(dict.fromkeys(table["model"])),
+        headlines=headlines(table, target) if sections else [],
         together=together,
         lens_section=_lens_section(
             table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
         ),
         sections=sections,
-        version=manifests[0]["history"][-1]["circumstances"]["itinf"],
+        added={name: _picture(figure, name) for name, figure in (added or {}).items()},
+        failed=failed,
+        version=[*manifests, *transfers][0]["history"][-1]["circumstances"]["itinf"],
     )
 
 
