@@ -18,9 +18,9 @@ from itinf.probes.batch import ProbeBatch
 from itinf.probes.block import BlockProducts
 from itinf.probes.calibration import Calibration, calibrate
 from itinf.probes.gradients import GradientName, Key
-from itinf.probes.paths import block_steps
 from itinf.probes.prediction_space import Step, prediction_steps
 from itinf.probes.readouts import Readout, read
+from itinf.probes.steps import block_steps
 from itinf.results.estimators import Median
 from itinf.results.recorder import Recorder
 from itinf.results.row import Row

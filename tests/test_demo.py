@@ -17,8 +17,8 @@ import vision.train
 from itinf.cli import app
 from itinf.data.clusters import silent
 from itinf.registry import specimen
-from itinf.studies import compare, study, study_file
-from itinf.studies.study_file import SPECIMENS, specimens_study
+from itinf.studies import compare, demo, study, study_file
+from itinf.studies.demo import SPECIMENS, specimens_study
 from itinf.training.specimen import read_card
 
 MEGABYTES = 12
@@ -106,7 +106,7 @@ def small(monkeypatch):
     # too few for the widest state of Inception
     networks = [replace(network, units=40, fit_units=160) for network in default.networks[:-1]]
     few = replace(default, networks=[*networks, replace(default.networks[-1], units=512, fit_units=512, length=32)])
-    monkeypatch.setattr(study_file, "specimens_study", lambda: few)
+    monkeypatch.setattr(demo, "specimens_study", lambda: few)
     return few
 
 
@@ -133,7 +133,7 @@ def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, capsys):
     """Ctrl-C in the third network, then again: what one run without it would have found."""
-    monkeypatch.setattr(study_file, "specimens_study", lambda: replace(small, lens="none"))
+    monkeypatch.setattr(demo, "specimens_study", lambda: replace(small, lens="none"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     monkeypatch.setattr(study, "draw_report", lambda *_: None)
     assert run(monkeypatch, "compare", "--out", whole) == 0

@@ -87,14 +87,14 @@ def test_probes_read_through_a_lens(command, text, tmp_path):
 
 
 def test_the_package_folder(command, text, tmp_path):
-    code, printed = command("fit", *text, "--units", 1024, "--package", "--out", tmp_path / "lens")
+    code, printed = command("fit", *text, "--units", 1024, "--format", "tuned-lens", "--out", tmp_path / "lens")
     assert code == 0 and {path.name for path in (tmp_path / "lens").iterdir()} == {"config.json", "params.pt"}, printed
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["fit", "--out", "lens.pt"], "kept in a .safetensors file"),
+        (["fit", "--out", "lens.pt"], "a name that ends in .safetensors"),
         (["fit", "--out", "lens.safetensors", "--kind", "tunned"], "no lens of kind 'tunned'. Did you mean tuned"),
         (["fit", "--out", "lens.safetensors", "--units", 16], "it takes at least 18"),
         (["transfer", "--lens", "none.safetensors"], "There is no lens file 'none.safetensors'"),

@@ -37,7 +37,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def lens(network, data):
-    return fit(network, data, "affine", inside=True)
+    return fit(network, data, "affine", parts=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lens_comes_back_bit_for_bit(network, data, tmp_path, kind):
-    lens = fit(network, data, kind, inside=True, recipe=Recipe(1, 64) if kind == "tuned" else None)
+    lens = fit(network, data, kind, parts=True, recipe=Recipe(1, 64) if kind == "tuned" else None)
     lens.save(tmp_path / "lens.safetensors")
     back = Lens.load(tmp_path / "lens.safetensors", network)
     assert_same(lens, back)

@@ -19,9 +19,9 @@ from itinf.lenses.translator import Translator
 from itinf.networks.states import sites
 from itinf.networks.trace import Trace
 from itinf.networks.weights import readout_fingerprint
-from itinf.probes.paths import block_steps, merged_steps
 from itinf.probes.prediction_space import Step, gain_and_movement, prediction_steps
 from itinf.probes.readouts import read
+from itinf.probes.steps import block_steps, merged_steps
 from itinf.statistics.nulls import neighbours, same_target
 from measured import steps
 from oracles import normal
@@ -33,9 +33,9 @@ NETWORKS = ["cifar-resnet20", "cifar-preresnet20", "googlenet", "gpt2"]
 FIELDS = ["gain", "movement", "known"]
 
 
-def lens_of(network: Network, seen: Trace, kind: str = "affine", inside: bool = False) -> Lens:
+def lens_of(network: Network, seen: Trace, kind: str = "affine", parts: bool = False) -> Lens:
     """Random translators, or identities where the width allows."""
-    found = sites(seen, inside)
+    found = sites(seen, parts)
     width = found[-1].width
 
     def translator(place: int) -> Translator | None:
@@ -232,7 +232,7 @@ def test_rows_through_a_lens_stand_beside_those_of_the_own_readout(kind):
     network, data = (resnet(), images(24)) if kind == "image" else (gpt2(), tokens(24))
     inputs = torch.stack([data[i][0] for i in range(2)])
     seen = trace(network, oracles.batch(inputs, torch.stack([torch.as_tensor(data[i][1]) for i in range(2)])))
-    logit, affine = lens_of(network, seen, "logit", inside=True), lens_of(network, seen)
+    logit, affine = lens_of(network, seen, "logit", parts=True), lens_of(network, seen)
     plain = [Alignment(), Gain(), Prediction()]
     lensed = [p for l in (logit, affine) for p in (Alignment(lens=l), Gain(lens=l), Prediction(lens=l))]
     alone, both = (probed(network, data, probes=p) for p in (plain, [*plain, *lensed]))
@@ -307,7 +307,7 @@ def test_splits_are_by_what_the_lens_says_before_the_block():
 def test_the_readout_gradient_through_a_lens(name, target):
     network, batch = shipped(name)
     seen = trace(network, batch, ["label", "answer"])
-    lens = lens_of(network, seen, inside=True)
+    lens = lens_of(network, seen, parts=True)
     found = read(seen, [target], lens=lens)
     assert found.keys() == {p.id for p in lens.sites}
     known = seen.known.flatten()

@@ -131,7 +131,7 @@ def test_gpt2_also_inside_its_blocks():
     check = by_hand(batch, reference.states, last, reference.final)
     check(fit_statistics(network, [batch]))
     inside = [x for pair in zip(reference.states, middles, strict=False) for x in pair] + [last]
-    found = fit_statistics(network, [batch], inside=True)
+    found = fit_statistics(network, [batch], parts=True)
     by_hand(batch, inside, last, reference.final)(found)
     assert [p.name for p in found.sites][:3] == ["before transformer.h.0", "transformer.h.0.mlp", "transformer.h.0"]
     assert [p.depth for p in found.sites] == pytest.approx([k / 6 for k in range(7)])
@@ -200,7 +200,7 @@ def test_inception_with_its_bridges():
 def test_collections_of_other_states_do_not_add():
     network, batch = shipped("gpt2")
     with pytest.raises(ItinfError, match="different states"):
-        fit_statistics(network, [batch]) + fit_statistics(network, [batch], inside=True)
+        fit_statistics(network, [batch]) + fit_statistics(network, [batch], parts=True)
 
 
 def test_no_data_says_so():

@@ -181,7 +181,7 @@ def test_a_file_with_an_unknown_estimator_says_what_to_import(own, tmp_path, mon
 def test_it_reads_through_a_lens(own, kind):
     network, data = opened(kind)
     trace = itinf.trace(network, oracles.batch(data.inputs[:2], data.targets[:2]))
-    logit, affine = lens_of(network, trace, "logit", inside=True), lens_of(network, trace)
+    logit, affine = lens_of(network, trace, "logit", parts=True), lens_of(network, trace)
     probes = [
         own.Pooled(gradients=("readout",)),
         *(own.Pooled(gradients=("readout",), lens=x) for x in (logit, affine)),

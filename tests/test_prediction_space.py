@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import oracles
 from itinf import IGNORED, trace
 from itinf.networks.trace import Trace
-from itinf.probes.paths import merged_steps
 from itinf.probes.prediction_space import gain_and_movement
+from itinf.probes.steps import merged_steps
 from itinf.statistics.bootstrap import poisson_weights
 from itinf.statistics.nulls import neighbours, same_target
 from measured import steps

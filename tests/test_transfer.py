@@ -70,7 +70,7 @@ class Case:
     def __init__(self, kind):
         self.network = OPENED[kind]().to("cpu", torch.float64)
         make = images if self.network.unit == "image" else tokens
-        self.lens = fit(self.network, answered(self.network, make(160, seed=1)), inside=True)
+        self.lens = fit(self.network, answered(self.network, make(160, seed=1)), parts=True)
         self.cells = cells_of(self.lens, rotations=2)
         draw = torch.rand(2, len(self.cells), generator=generator(3), dtype=torch.float64)
         own = torch.tensor([read.diagonal for read in self.cells])

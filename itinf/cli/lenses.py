@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..networks.network import Network
     from ..results.transfer_result import TransferResult
 
+FORMATS = ("safetensors", "tuned-lens")
 FitUnits = Annotated[
     int | None, typer.Option(help="Images or tokens to fit on; by default enough for the widest state.")
 ]
@@ -47,17 +48,17 @@ TRANSFER_KINDS = f"Of the lens that is fitted: {either(kind for kind in BUILT_IN
 def fit(
     network: str,
     data: Source,
-    out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --package.")],
+    out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --format tuned-lens.")],
     kind: Annotated[str, typer.Option(help=FIT_KINDS)] = DEFAULT,
     weights: Weights = "random",
     units: FitUnits = None,
     batch: Batch = DEFAULTS.batch,
     option: Option = None,
     length: Length = None,
-    inside: Annotated[bool, typer.Option("--inside", help="Add the states that parts of blocks read.")] = False,
-    package: Annotated[
-        bool, typer.Option("--package", help="Write a folder for the public tuned-lens package.")
-    ] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Add the states that parts of blocks read.")] = False,
+    format_: Annotated[
+        str, typer.Option("--format", help="safetensors, or tuned-lens: a folder for that package.")
+    ] = "safetensors",
     device: Device = DEFAULTS.device,
     dtype: Dtype = DEFAULTS.dtype,
     seed: Seed = DEFAULTS.seed,
@@ -69,18 +70,22 @@ def fit(
     from ..studies.fitting_data import training_split
     from ..studies.lens_study import default_fit_units
 
+    if format_ not in FORMATS:
+        raise ItinfError(f"--format {format_!r}: expected {' or '.join(FORMATS)}.")
     if out_.exists():
         raise ItinfError(f"{out_} exists. Choose another --out.")
-    if not package and out_.suffix != ".safetensors":
-        raise ItinfError(f"--out {str(out_)!r}: a lens is kept in a .safetensors file, or with --package in a folder.")
+    if format_ == "safetensors" and out_.suffix != ".safetensors":
+        raise ItinfError(
+            f"--out {str(out_)!r}: expected a name that ends in .safetensors, or --format tuned-lens for a folder."
+        )
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
     if units is None:
         clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
         units = clusters * units_per_cluster(source)
     with interruptible(), progress_bars(opened.name) as progress:
-        lens = fit_lens(opened, source, kind, units=units, inside=inside, batch=batch, seed=seed, progress=progress)
-    if package:
+        lens = fit_lens(opened, source, kind, units=units, parts=parts, batch=batch, seed=seed, progress=progress)
+    if format_ == "tuned-lens":
         write_tuned_lens_folder(lens, out_, opened)
     else:
         lens.save(out_)

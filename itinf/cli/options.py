@@ -90,7 +90,8 @@ def study_from_words(words: list[str], data: list[str], weights: list[str]) -> S
     Raises:
         ItinfError: data or weights beside a study that has its own.
     """
-    from ..studies.study_file import Study, read_study, specimens_study
+    from ..studies.demo import specimens_study
+    from ..studies.study_file import Study, read_study
 
     if words and not (len(words) == 1 and words[0].endswith(".toml")):
         return Study(networks_from_words(words, data, weights))

@@ -131,7 +131,7 @@ def demo(
     jobs: Annotated[int | None, typer.Option(min=1, help="Networks at a time; by default one per core.")] = None,
 ) -> None:
     """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
-    from ..studies.study_file import specimens_study
+    from ..studies.demo import specimens_study
 
     _compare(specimens_study().changed(device="cpu"), out_, jobs or os.cpu_count() or 1)
 

@@ -28,7 +28,7 @@ def fit(
     kind: str = DEFAULT,
     *,
     units: int | None = None,
-    inside: bool = False,
+    parts: bool = False,
     batch: int = 64,
     seed: int = 0,
     recipe: Any = None,
@@ -41,7 +41,7 @@ def fit(
         data: anything ``itinf.probe`` takes; use other data than those the lens will be judged on.
         kind: a name of ``itinf.lenses.kinds``: "affine", "tuned", "shared", "logit", or one that was added.
         units: images or tokens, tokens in whole sequences; None for all.
-        inside: add the states that parts of a block read.
+        parts: add the states that parts of a block read.
         batch: clusters per forward pass; the lens does not depend on it.
         seed: of the choice of clusters.
         recipe: how a tuned lens is trained, an ``itinf.lenses.tuned.Recipe``; None for the usual one.
@@ -60,7 +60,7 @@ def fit(
     source = as_data(data, network.unit)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
-    statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), inside)
+    statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
     about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
     lens = _lens(network, statistics, chosen, about)
     if chosen.tune is None:

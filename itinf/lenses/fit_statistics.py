@@ -60,7 +60,7 @@ class FitStatistics:
         )
 
 
-def fit_statistics(network: Network, batches: Iterable[Batch], inside: bool = False) -> FitStatistics:
+def fit_statistics(network: Network, batches: Iterable[Batch], parts: bool = False) -> FitStatistics:
     """Runs data through a network and keeps sums only.
 
     Units without a target are left out. Where a neck stands between state and pool, every position counts as
@@ -69,7 +69,7 @@ def fit_statistics(network: Network, batches: Iterable[Batch], inside: bool = Fa
     Args:
         network: the network.
         batches: of whole clusters; a cluster's key decides whether it is fitted on or held out.
-        inside: see ``itinf.networks.states.sites``.
+        parts: see ``itinf.networks.states.sites``.
 
     Raises:
         ItinfError: no batch, or a state with numbers that are not finite (named).
@@ -78,7 +78,7 @@ def fit_statistics(network: Network, batches: Iterable[Batch], inside: bool = Fa
     for batch in batches:
         batch_trace = trace(network, batch, gradients=False)
         if total is None:
-            total = _empty(batch_trace, inside)
+            total = _empty(batch_trace, parts)
         _add(batch_trace, total)
     if total is None:
         raise ItinfError("There are no data to fit a lens on.")
@@ -90,8 +90,8 @@ def is_held_out(keys: np.ndarray) -> np.ndarray:
     return (keys >> np.uint64(8)) % np.uint64(HELD_OUT) == 0
 
 
-def _empty(batch_trace: Trace, inside: bool) -> FitStatistics:
-    network, all_sites = batch_trace.network, sites(batch_trace, inside)
+def _empty(batch_trace: Trace, parts: bool) -> FitStatistics:
+    network, all_sites = batch_trace.network, sites(batch_trace, parts)
     classes, width = classes_of(network, network.per_prediction(batch_trace.states[-1])), all_sites[-1].width
     fitted, held_out = ([Moments.none(site.width, width) for site in all_sites] for _ in range(2))
     targets, final = (torch.zeros(*shape, dtype=torch.float64) for shape in ((2, classes), (classes,)))

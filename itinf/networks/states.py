@@ -29,12 +29,12 @@ class Site:
     depth: float
 
 
-def sites(trace: Trace, inside: bool = False) -> list[Site]:
+def sites(trace: Trace, parts: bool = False) -> list[Site]:
     """The sites of a network that a lens reads, in order of depth.
 
     Args:
         trace: any trace of the network.
-        inside: add the states that parts of a block read, such as the one between attention and MLP.
+        parts: add the states that parts of a block read, such as the one between attention and MLP.
     """
     total, numbers = len(trace.network.blocks), segments(trace)
     order: list[tuple[float, SiteId, str]] = []
@@ -43,7 +43,7 @@ def sites(trace: Trace, inside: bool = False) -> list[Site]:
         before, after = trace.before[number], trace.after[number]
         if before not in named:
             order.append((number / total, before, f"before {block.name}"))
-        for part in block.parts if inside else ():
+        for part in block.parts if parts else ():
             site = part_input(trace, number, part)
             if isinstance(site, tuple):
                 order.append(((number + 0.5) / total, site, f"{block.name}.{part}"))

@@ -17,9 +17,9 @@ from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR_OF_BOTH, OTHER_W
 from ..results.recorder import Recorder, row_and_column
 from ..results.row import Row
 from .batch import ProbeBatch
-from .paths import StepSpan, block_steps, merged_steps
 from .prediction_space import Step, prediction_steps
 from .probe import NullChoice, Probe
+from .steps import StepSpan, block_steps, merged_steps
 
 MEASURES = (("efficiency", "ratio"), ("prediction_gain", "mean"), ("prediction_movement", "mean"))
 """With their statistics."""

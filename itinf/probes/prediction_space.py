@@ -15,7 +15,7 @@ from torch import Tensor
 from ..lenses.translator import Translator, translated_logits
 from ..networks.readout import classes_of
 from ..networks.trace import SiteId, Target, Trace
-from .paths import StepSpan, follow_each_other
+from .steps import StepSpan, follow_each_other
 
 CELLS = 2**17
 """Logits of one depth that exist at once, about, in float64: so few that those of a step stay in a cache."""

@@ -10,12 +10,8 @@ from typing import Any
 import tomli_w
 
 from ..errors import ItinfError, nearest
-from ..registry import specimen
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 
-SPECIMENS = ("resnet", "resnet-isotropic", "plain-isotropic", "inception", "gpt2")
-"""What is compared where no network is named: three residual networks, two without skips; images and language."""
-SPECIMENS_UNTRAINED = 3
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
 """Settings that a network may have of its own."""
 NOT_IN_FILES = ("shard", "device")
@@ -83,13 +79,6 @@ class Study:
         """The study's settings with the network's own in their place."""
         own = {name: getattr(network, name) for name in OF_ONE_NETWORK}
         return replace(self.settings, **{name: value for name, value in own.items() if value is not None})
-
-
-def specimens_study() -> Study:
-    """The embedded default: every specimen on its own data."""
-    chosen = [specimen(name) for name in SPECIMENS]
-    networks = [StudyNetwork(s.name, s.data, weights="specimen", units=s.units) for s in chosen]
-    return Study(networks).changed(untrained=SPECIMENS_UNTRAINED)
 
 
 def read_study(path: Path) -> Study:

@@ -93,7 +93,7 @@ def page(
     alt = "descent share and efficiency of all networks against relative depth"
     together = _picture(comparison(table, target=target), alt) if sections else None
     return environment.get_template("report.html").render(
-        names=list(dict.fromkeys(table["model"])),
+        names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=headlines(table, target) if sections else [],
         together=together,
         lens_section=_lens_section(

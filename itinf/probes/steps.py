@@ -1,4 +1,4 @@
-"""Paths through depth: which blocks are taken as one step."""
+"""Which blocks are taken as one step through depth."""
 
 from __future__ import annotations
 
