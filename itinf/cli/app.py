@@ -46,7 +46,8 @@ def list_() -> None:
         out.print(table)
         out.print()
     out.print(
-        "Families accept any size in the name: cifar-resnet164. Set options with itinf probe NETWORK --option KEY=VALUE."
+        "Families accept any size in the name: cifar-resnet164. "
+        "Set options of a network with itinf probe NETWORK --option KEY=VALUE."
     )
     out.print(
         f"Specimens, trained networks that come with itinf (--weights specimen): {', '.join(names('specimens'))}."

@@ -107,7 +107,7 @@ def transfer(
     units: Annotated[
         int | None,
         typer.Option(
-            help="Largest number of images or tokens to read; by default all, or half if there is no other data to fit on."
+            help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
         ),
     ] = None,
     precision: Precision = DEFAULTS.precision,

@@ -20,7 +20,7 @@ def train(
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
 ) -> None:
-    """Train a specimen by its recipe and score it on held-out data. An interrupted training in the folder is resumed."""
+    """Train a specimen by its recipe and score it on held-out data. An interrupted training is resumed."""
     from ..registry import specimen as find
     from ..training.specimen import trained
 

@@ -190,7 +190,7 @@ class _Readings:
         return self._states[state]
 
     def partner(self, null: str, partner: Tensor, state: int) -> Tensor:
-        """(R, classes) logits of the partners of the units; for a unit without a partner, those of an arbitrary unit."""
+        """(R, classes) logits of the partners of the units; arbitrary for a unit without a partner."""
         if (null, state) not in self._partners:
             rows = partner[self.part].clamp_min(0)
             self._partners[null, state] = self._logits(state, rows, self.through[state])

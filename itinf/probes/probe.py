@@ -31,8 +31,9 @@ NullChoice = str | Null | Partners
 
 @dataclass(frozen=True, repr=False)
 class Probe:
-    """Measures every block. To write your own probe, derive from this class and define ``measure_block`` or ``measure_batch``.
+    """Measures every block.
 
+    To write your own probe, derive from this class and define ``measure_block`` or ``measure_batch``.
     A probe is a frozen dataclass whose fields are its settings. Each of the following can be a field or a plain
     attribute of the class:
 
@@ -46,7 +47,8 @@ class Probe:
     Attributes:
         lens: a lens that reads the states; None for the network's own readout.
         name: name of the lens in the table; by default its kind.
-        measure, statistic: columns of the row that says why a lens reads nothing; by default the class's name and "mean".
+        measure, statistic: columns of the row that says why a lens reads nothing; by default the name of the class
+            and "mean".
         own_nulls: names of nulls without partners that the probe computes itself.
     """
 

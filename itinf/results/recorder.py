@@ -140,7 +140,7 @@ class Recorder:
     def per_partner(self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], partner: Tensor) -> None:
         """Adds a row with any estimator, from numbers of every unit with its partner's vector.
 
-        Each number is added to the cluster of the unit and to the cluster of the partner; ``Sums.pair_mean`` needs both.
+        Each number is added to the cluster of the unit and to that of the partner; ``Sums.pair_mean`` needs both.
 
         Args:
             row: the row, with its ``null``; kind: its estimator, with ``counts_twice``.

@@ -17,7 +17,7 @@ from ..errors import ItinfError, nearest
 TRIES = 8
 """How many following units with the same target are tried, to find one of another cluster."""
 Partners = Callable[[NDArray[np.int64], NDArray[np.uint64]], NDArray[np.int64]]
-"""(targets (n, P), cluster keys (n,)) of a group -> (n·P,) row of each unit's partner in the group, −1 for no partner."""
+"""(targets (n, P), cluster keys (n,)) of a group -> (n·P,) row in the group of each unit's partner, −1 for none."""
 
 
 @dataclass(frozen=True)

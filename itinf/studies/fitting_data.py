@@ -57,8 +57,9 @@ def fitting_data(source: str, network: Network, measured: Data, clusters: int, s
     rest = UnmeasuredClusters(measured, clusters, seed)
     if len(rest) < max(1, clusters // 4):
         raise TooFewError(
-            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and {clusters:,} "
-            f"are measured: {len(rest):,} are left to fit a lens on. Measure fewer, or give other data to fit on."
+            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and "
+            f"{clusters:,} are measured: {len(rest):,} are left to fit a lens on. "
+            "Measure fewer, or give other data to fit on."
         )
     return rest
 

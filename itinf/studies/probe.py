@@ -1,4 +1,4 @@
-"""Probing one network on one data set: the settings fix the numbers; a run can be resumed and can use many processes."""
+"""Probing one network on one data set. Settings fix the numbers; a run can be resumed and can use many processes."""
 
 from __future__ import annotations
 

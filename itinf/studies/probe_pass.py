@@ -93,7 +93,8 @@ class ProbePass:
             name, lens = probe.lens_name, probe.lens
             if lenses.setdefault(name, lens) is not lens:
                 raise ItinfError(
-                    f"Two lenses are called {name!r} in the table. Give one a name: {type(probe).__name__}(lens=…, name=…)."
+                    f"Two lenses are called {name!r} in the table. Give one a name: "
+                    f"{type(probe).__name__}(lens=…, name=…)."
                 )
             readout = readout or readout_fingerprint(network)
             if (fingerprint := lens.record.get("readout")) == readout:
