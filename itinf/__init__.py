@@ -1,6 +1,6 @@
 """itinf: is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.
 
-Names are loaded when first used, so that the command line can answer without loading torch.
+Names are loaded when they are first used, so that the command line can print its help without loading torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises, and the nearest valid names for it."""
+"""The exceptions for mistakes of the user, and the sentence that suggests valid names."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Iterable
 
 
 class ItinfError(ValueError):
-    """A mistake the user can mend: says what was given, what was expected, and what to do.
+    """A mistake that the user can correct. The message says what was given, what was expected, and what to do.
 
     The command line prints its message without a traceback and exits with code 2.
     """
 
 
 class NoSplitError(ItinfError):
-    """The data have no split of that name, though they may have others."""
+    """The data set has no split with this name."""
 
 
 class UnknownEstimatorError(ItinfError):
-    """Results hold an estimator that no imported module defines; they are sound, and must not be made again."""
+    """Results use an estimator that no imported module defines. The results are not damaged: do not measure again."""
 
 
 class TooFewError(ItinfError):
-    """There are too few data for what was asked, which a study may do without."""
+    """There are too few data to fit a lens, or to measure its transfer. A study can go on without lenses."""
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:
     """The sentence that ends a message about an unknown name.
 
     Args:
-        given: the name as the user wrote it.
-        valid: every name that would have been accepted.
+        given: the name that the user wrote.
+        valid: all valid names.
 
     Returns:
-        "Did you mean …?" where something is close, else the list of valid names.
+        "Did you mean …?" if valid names are close to the given name, else the list of valid names.
     """
     names = sorted(valid)
     close = difflib.get_close_matches(given, names, n=3, cutoff=0.6)

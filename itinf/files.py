@@ -1,4 +1,4 @@
-"""Files that a reader sees old or new and never half of one; what is in them, and what differs."""
+"""Atomic writing of files, checks of their content, and the difference of two records."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 PART = ".part"
-"""Ends the hidden name under which a file is written before it takes its place."""
+"""Ending of the hidden name under which a file is written before it is renamed."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file in one step; an interruption leaves what was there before."""
+    """Writes a file atomically; after an interruption, the old file is still there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
@@ -30,54 +30,54 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """``write_bytes`` for UTF-8 text."""
+    """Writes UTF-8 text, like ``write_bytes``."""
     write_bytes(path, content.encode())
 
 
 def sweep(folder: Path) -> None:
-    """Takes away what a process left that was killed while it wrote; only for who keeps the folder."""
+    """Deletes unfinished files of a process that was killed while it wrote. The caller must have locked the folder."""
     for path in folder.glob(f".*{PART}"):
         path.unlink(missing_ok=True)
 
 
 def digest(content: bytes) -> dict[str, Any]:
-    """What tells a file's content from any other: its size in bytes and a hash."""
+    """Size in bytes and hash of a file's content."""
     return {"size": len(content), "blake2b": hashlib.blake2b(content, digest_size=16).hexdigest()}
 
 
 def damage(path: Path, listed: Mapping[str, Any]) -> str:
-    """What is wrong with a file of which ``digest`` is known, in words; "" where nothing is."""
+    """A phrase that says what is wrong with a file whose ``digest`` is ``listed``; "" if nothing is wrong."""
     try:
-        found = digest(path.read_bytes())
+        read = digest(path.read_bytes())
     except FileNotFoundError:
         return "is not there"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    if found["size"] != listed["size"]:
-        return f"has {found['size']:,} bytes, and {listed['size']:,} were written"
-    return "" if found == listed else "has another content than was written"
+    if read["size"] != listed["size"]:
+        return f"has {read['size']:,} bytes, and {listed['size']:,} were written"
+    return "" if read == listed else "has been changed since it was written"
 
 
 def difference(here: Mapping[str, Any], there: Mapping[str, Any], ignored: Collection[str] = ()) -> str | None:
-    """The first entry of ``here`` that ``there`` has otherwise, in words; None where all of them agree.
+    """A phrase about the first entry of ``here`` that differs in ``there``; None if all entries agree.
 
     Args:
-        here: what was asked for, JSON-ready; mappings in it are compared entry by entry.
-        there: what is on record; entries that ``here`` does not have are no difference.
+        here: the entries asked for, JSON-ready; mappings in it are compared entry by entry.
+        there: the recorded entries; further entries at the top level are no difference.
         ignored: entries that may differ, written "outer.inner".
     """
-    for key, wanted in here.items():
-        found = there.get(key)
-        if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+    for key, asked in here.items():
+        recorded = there.get(key)
+        if isinstance(asked, Mapping) and isinstance(recorded, Mapping):
             inner = [name.removeprefix(f"{key}.") for name in ignored if name.startswith(f"{key}.")]
-            both = {name: wanted.get(name) for name in sorted(wanted.keys() | found.keys())}
-            if (why := difference(both, found, inner)) is not None:
+            whole = {name: asked.get(name) for name in sorted(asked.keys() | recorded.keys())}
+            if (why := difference(whole, recorded, inner)) is not None:
                 return f"{key}.{why}"
-        elif key not in ignored and wanted != found:
-            return f"{key} is {wanted!r} here and {found!r} there"
+        elif key not in ignored and asked != recorded:
+            return f"{key} is {asked!r} here and {recorded!r} there"
     return None
 
 
 def folder_name(name: str) -> str:
-    """A network's name as the name of a folder."""
+    """The name of a network, changed so that it can be the name of a folder."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") or "network"

@@ -1,4 +1,4 @@
-"""A folder kept by one process at a time, by a lock of the operating system that ends with the process."""
+"""The lock of a results folder: only one process at a time can write; the lock ends with the process."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pathlib import Path
 from .errors import ItinfError
 
 LOCK = ".lock"
-"""The hidden file that is locked; it says who keeps the folder, and goes when the folder is given back."""
+"""The hidden file that is locked. It names the process that holds the lock; it is deleted when the lock is released."""
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-_FAR = 1 << 30  # Windows hides locked bytes from readers: lock one that no text reaches
+_FAR = 1 << 30  # Windows hides locked bytes from readers: lock a byte far behind the text
 
 
 @contextmanager
 def kept(folder: Path) -> Iterator[None]:
-    """Keeps a folder for this process; makes it where there is none, and takes it away again if it stays empty.
+    """Locks a folder for this process. Makes the folder if it does not exist, and removes it again if it stays empty.
 
     Raises:
-        ItinfError: somebody else keeps it, be it a process or a thread of this one: who, and since when.
-        OSError: it cannot be written.
+        ItinfError: another process, or another thread of this one, has locked it; the message names the process.
+        OSError: the folder cannot be written.
     """
     made: list[Path] = []
     handle = _taken(folder, made)
@@ -43,18 +43,18 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def _taken(folder: Path, made: list[Path]) -> int:
-    """A handle of the locked file; ``made`` gets the folders that were made for it, the innermost first."""
+    """Locks the file and returns its handle; adds the folders that it had to make to ``made``, the innermost first."""
     while True:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         made += [path for path in missing if path not in made]
         try:
             handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # whoever made the folder has just taken it away
+        except FileNotFoundError:  # another process has just removed the folder
             continue
         try:
             _lock(handle, folder)
-            if _same_file(handle, folder / LOCK):  # else it was given back between opening and locking
+            if _same_file(handle, folder / LOCK):  # if not, it was deleted between opening and locking
                 _sign(handle)
                 return handle
         except BaseException:
@@ -68,11 +68,15 @@ def _lock(handle: int, folder: Path) -> None:
         _lock_of_the_system(handle)
     except OSError as error:
         if error.errno in _TAKEN:
-            raise ItinfError(f"{folder} is in use: {_keeper(folder)}. Wait for it, or choose another --out.") from None
+            raise ItinfError(
+                f"{folder} is in use: {_keeper(folder)}. Wait until it has finished, or choose another --out."
+            ) from None
         if error.errno not in _NO_LOCKS:
             raise
         logging.getLogger("itinf").warning(
-            "The file system of %s has no locks (%s): let one process at a time write there.", folder, error.strerror
+            "The file system of %s has no locks (%s): make sure that only one process at a time writes there.",
+            folder,
+            error.strerror,
         )
 
 
@@ -107,23 +111,23 @@ def _sign(handle: int) -> None:
 
 
 def _keeper(folder: Path) -> str:
-    """Who keeps a folder, in words."""
+    """A phrase that names the process that has locked a folder."""
     for _ in range(20):
         try:
-            who = json.loads((folder / LOCK).read_text(encoding="utf-8"))
-            return f"process {who['pid']} on {who['host']} has been writing to it since {who['since']}"
-        except (OSError, ValueError, KeyError):  # it is just being signed
+            holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+            return f"process {holder['pid']} on {holder['host']} has been writing to it since {holder['since']}"
+        except (OSError, ValueError, KeyError):  # the file is being written at this moment
             time.sleep(0.01)
     return "another process is writing to it"
 
 
 def _give_back(folder: Path, handle: int) -> None:
-    if sys.platform == "win32":  # where an open file cannot be taken away
+    if sys.platform == "win32":  # an open file cannot be deleted there
         os.close(handle)
         with suppress(OSError):
             (folder / LOCK).unlink()
         return
     with suppress(OSError):
         if _same_file(handle, folder / LOCK):
-            (folder / LOCK).unlink()  # while it is locked: who opens it now finds that it is another file
+            (folder / LOCK).unlink()  # still locked: a process that opens it now notices that the file is gone
     os.close(handle)

@@ -1,4 +1,4 @@
-"""Finding networks and data sets by name, through entry points; nothing is imported until opened."""
+"""The registry: finds networks, data sets and more by name, from entry points; imports them only when opened."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
     from .training.specimen import Specimen
 
 GROUPS = ("networks", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds")
-"""What a session can add to, each the entry point group ``itinf.GROUP``."""
+"""Groups that a session can add to; the entry point group of each is ``itinf.GROUP``."""
 _session: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
 
 
 def register(added: Any = None, name: str | None = None, *, group: str = "networks") -> Any:
-    """Adds a network, or something of another group, for this session; usable as a decorator.
+    """Registers a network, or an object of another group, for this session; also works as a decorator.
 
     Args:
-        added: of "networks" a function ``name(weights=None, **options) -> Network``; of "datasets" a function
-            ``(argument, network, **options) -> Data``; of "figures" a function from a results table to a matplotlib
-            Figure; of "probes" a class derived from ``itinf.Probe``; of "nulls" an ``itinf.Null`` or a function that
-            finds partners; of "lens_kinds" an ``itinf.LensKind``. Without it a decorator comes back: ``@itinf.register(group="figures")``.
-        name: what to call it; its own name by default.
+        added: the object. For "networks" a function ``name(weights=None, **options) -> Network``; for "datasets" a
+            function ``(argument, network, **options) -> Data``; for "figures" a function from a results table to a
+            matplotlib Figure; for "probes" a class derived from ``itinf.Probe``; for "nulls" an ``itinf.Null`` or a
+            function that finds partners; for "lens_kinds" an ``itinf.LensKind``. Without it, a decorator is
+            returned: ``@itinf.register(group="figures")``.
+        name: name in the registry; by default the name of the object.
         group: one of ``GROUPS``.
 
     Returns:
-        What was given.
+        The object.
 
     Raises:
-        ItinfError: an unknown group, or a thing without a name.
+        ItinfError: there is no such group, or the object has no name.
     """
     if group not in GROUPS:
         raise ItinfError(f"There is no group {group!r} to register in. {nearest(group, GROUPS)}")
@@ -49,22 +50,22 @@ def register(added: Any = None, name: str | None = None, *, group: str = "networ
         return lambda later: register(later, name, group=group)
     called = name or getattr(added, "__name__", None) or getattr(added, "name", None)
     if not isinstance(called, str):
-        raise ItinfError(f"{added!r} has no name of its own. Give one: itinf.register(…, name=…, group={group!r}).")
+        raise ItinfError(f"{added!r} has no name. Give one: itinf.register(…, name=…, group={group!r}).")
     _session[group][called] = added
     return added
 
 
 def names(group: str) -> dict[str, str]:
-    """Registered name -> "module:attribute" for one of ``GROUPS``, or ``"pages"``."""
-    found = {point.name: point.value for point in entry_points(group=f"itinf.{group}")}
+    """Registered name -> "module:attribute", for one of ``GROUPS`` or ``"pages"``."""
+    registered = {point.name: point.value for point in entry_points(group=f"itinf.{group}")}
     for name, added in _session.get(group, {}).items():
         attribute = getattr(added, "__qualname__", type(added).__qualname__)
-        found[name] = f"{added.__module__}:{attribute}"
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+        registered[name] = f"{added.__module__}:{attribute}"
+    return dict(sorted(registered.items(), key=lambda item: _natural(item[0])))
 
 
 def describe(value: str) -> str:
-    """First line of the docstring of "module:attribute", read without importing the module."""
+    """The first line of the docstring of "module:attribute"; the module is not imported."""
     module, _, attribute = value.partition(":")
     spec = importlib.util.find_spec(module) if module not in sys.modules else sys.modules[module].__spec__
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
@@ -79,12 +80,12 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
     """Opens a registered network.
 
     Args:
-        name: as printed by ``itinf list``. A family takes any size: ``cifar-resnet164``.
+        name: a name that ``itinf list`` prints. A family accepts any size in the name: ``cifar-resnet164``.
         weights: ``random[:SEED]``, a file or folder, a hub id, or ``pretrained``; None is random.
-        **options: passed to the network's own function.
+        **options: passed to the function of the network.
 
     Raises:
-        ItinfError: unknown name (with the nearest), or what the network's function refuses.
+        ItinfError: there is no such network, or its function refuses the arguments.
     """
     known = names("networks")
     entry = name
@@ -98,25 +99,25 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
         inspect.signature(function).bind(weights=weights, **options)
     except TypeError as error:
         takes = [p for p in inspect.signature(function).parameters if p != "weights"]
-        raise ItinfError(f"{name}: {error}. Its options: {', '.join(takes) or 'none'}.") from None
+        raise ItinfError(f"{name}: {error}. The options of {name} are: {', '.join(takes) or 'none'}.") from None
     return function(weights=weights, **options).named(name)
 
 
 def dataset(source: str, network: Network, **options: Any) -> Data:
-    """Opens ``NAME[:ARGUMENT]``, such as ``images:FOLDER``, for a network.
+    """Opens a data set ``NAME[:ARGUMENT]``, such as ``images:FOLDER``, for a network.
 
     Raises:
-        ItinfError: unknown name (with the nearest), or what the data set's function refuses.
+        ItinfError: there is no such data set, or its function refuses the arguments.
     """
     function, argument = _dataset_function(source)
     return function(argument or None, network, **options)
 
 
 def dataset_options(source: str) -> list[str]:
-    """Names of the options that a data set's function takes, such as split, seed and length.
+    """Names of the options of a data set, such as split, seed and length.
 
     Raises:
-        ItinfError: unknown name (with the nearest).
+        ItinfError: there is no such data set.
     """
     function, _ = _dataset_function(source)
     return list(inspect.signature(function).parameters)[2:]
@@ -131,10 +132,10 @@ def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:
 
 
 def specimen(name: str) -> Specimen:
-    """A registered specimen.
+    """Opens a registered specimen.
 
     Raises:
-        ItinfError: unknown name, with the nearest.
+        ItinfError: there is no such specimen.
     """
     known = names("specimens")
     if name not in known:
@@ -143,7 +144,11 @@ def specimen(name: str) -> Specimen:
 
 
 def figure(name: str) -> Callable[..., Any]:
-    """Opens a registered figure: a function from a results table to a matplotlib Figure."""
+    """Opens a registered figure: a function from a results table to a matplotlib Figure.
+
+    Raises:
+        ItinfError: there is no such figure.
+    """
     known = names("figures")
     if name not in known:
         raise ItinfError(f"There is no figure {name!r}. {_help('figures', name, known)}")
@@ -151,10 +156,10 @@ def figure(name: str) -> Callable[..., Any]:
 
 
 def probe(name: str) -> Callable[[], Any]:
-    """Opens a registered probe: a class that makes one with its defaults.
+    """Opens a registered probe: a class that can be called without arguments.
 
     Raises:
-        ItinfError: unknown name, with the nearest.
+        ItinfError: there is no such probe.
     """
     known = names("probes")
     if name not in known:
@@ -163,7 +168,11 @@ def probe(name: str) -> Callable[[], Any]:
 
 
 def page(name: str) -> Callable[..., str]:
-    """Opens a registered page: a function from results to the text of an HTML file."""
+    """Opens a registered page: a function from results to the text of an HTML file.
+
+    Raises:
+        ItinfError: there is no such page.
+    """
     known = names("pages")
     if name not in known:
         raise ItinfError(f"There is no page {name!r}. {_help('pages', name, known)}")
@@ -171,7 +180,7 @@ def page(name: str) -> Callable[..., str]:
 
 
 def opened(group: str, name: str) -> Any:
-    """What is registered under a known name."""
+    """The object that is registered under a known name."""
     if name in _session.get(group, {}):
         return _session[group][name]
     (point,) = {p.value: p for p in entry_points(group=f"itinf.{group}", name=name)}.values()
@@ -189,8 +198,8 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def draw(kind: str, table: pd.DataFrame, summaries: pd.DataFrame, options: dict[str, Any]) -> Any:
-    """A registered figure of a table, and of its summaries where the figure takes them."""
-    made = figure(kind)
-    if "summaries" in inspect.signature(made).parameters:
+    """Draws a registered figure from a table, and from the summaries if the figure has a parameter for them."""
+    function = figure(kind)
+    if "summaries" in inspect.signature(function).parameters:
         options = {"summaries": summaries} | options
-    return made(table, **options)
+    return function(table, **options)

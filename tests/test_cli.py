@@ -252,7 +252,7 @@ def test_ctrl_c_leaves_nothing_broken(
     save_always(monkeypatch)
     monkeypatch.setattr(probe_pass.ProbePass, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
-    assert code == console.INTERRUPTED and "goes on from the last save" in printed
+    assert code == console.INTERRUPTED and "resume at the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0
     assert command(*small[:-1], tmp_path / "whole", "--batch", 8)[0] == 0
     resumed, whole = (itinf.ProbeResult.load(tmp_path / name).table for name in ("out", "whole"))

@@ -35,7 +35,7 @@ def test_the_first_difference_is_named(here, there, words):
         (b"whole", ""),
         (None, "is not there"),
         (b"who", "has 3 bytes, and 5 were written"),
-        (b"whale", "has another content"),
+        (b"whale", "has been changed"),
     ],
 )
 def test_damage_is_named(content, words, tmp_path):

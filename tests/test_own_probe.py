@@ -282,8 +282,8 @@ def pairing(targets, keys):
      (lambda: itinf.Alignment(gradients="output"), r"gradients is 'output'; expected a sequence of names, such as \('output',\)"),
      (lambda: itinf.Alignment(gradients=("outputs",)), "no 'outputs' among the gradients. Did you mean output"),
      (lambda: itinf.Gain(targets=("labels",)), "no 'labels' among the targets. Did you mean label"),
-     (lambda: itinf.Alignment, r"The probe Alignment is given as a class; write Alignment\(\)"),
-     (lambda: torch.nn.Identity(), "is no probe. Expected one of itinf's"),
+     (lambda: itinf.Alignment, r"The probe Alignment was given as a class; expected an object. Write Alignment\(\)"),
+     (lambda: torch.nn.Identity(), "is no probe. Expected a probe of itinf"),
      (lambda: itinf.Alignment(nulls=(broken,)), rf"'broken' gave float64 of shape \(3,\) for a group of {GROUP * 6} units"),
      (lambda: itinf.Alignment(nulls=(beyond,)), rf"partners from {GROUP * 6} to {GROUP * 6} in a group of {GROUP * 6} units")],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: puts the parts together and prints."""
+"""The command line: the app with all commands, and its entry point."""
 
 from __future__ import annotations
 
@@ -33,31 +33,36 @@ app = typer.Typer(
 
 @app.command("list")
 def list_() -> None:
-    """Networks, data sets and kinds of lens that can be named."""
+    """List the names of networks, data sets and kinds of lens."""
     from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
     listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
     listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
     for group, descriptions in listed.items():
-        table = Table("name", "what", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        table = Table("name", "description", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for name, description in descriptions.items():
             table.add_row(name, escape(description))
         out.print(table)
         out.print()
-    out.print("A family takes any size: cifar-resnet164. Options: itinf probe NETWORK --option KEY=VALUE.")
-    out.print(f"Specimens, trained and shipped (--weights specimen): {', '.join(names('specimens'))}.")
+    out.print(
+        "Families accept any size in the name: cifar-resnet164. "
+        "Set options of a network with itinf probe NETWORK --option KEY=VALUE."
+    )
+    out.print(
+        f"Specimens, trained networks that come with itinf (--weights specimen): {', '.join(names('specimens'))}."
+    )
 
 
 @app.command()
 def check(
     network: str,
     weights: Weights = "random",
-    data: Annotated[str | None, typer.Option(help="Check on real units; made-up ones otherwise.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data to check on; without it, made-up units are used.")] = None,
     option: Option = None,
     length: Length = None,
 ) -> None:
-    """Prove a network's description: readout, branches, gradients, gauge."""
+    """Check that a network is described correctly: readout, branches, gradients, gauge."""
     from ..data.clusters import load_batch
     from ..networks.check import check as prove
 
@@ -77,8 +82,8 @@ for command in (probe, compare, demo, report, fit, transfer, train, evaluate, me
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message and exit code 2."""
-    # before torch loads: idle threads that spin slow whatever else runs many times over
+    """Entry point: a mistake of the user prints one message and exits with code 2."""
+    # set before torch loads: idle threads that spin make everything else many times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()

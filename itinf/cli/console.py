@@ -1,4 +1,4 @@
-"""What the command line says: progress bars, tables, pictures."""
+"""Output of the command line: progress bars and tables."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ INTERRUPTED = 130
 
 @contextmanager
 def progress_bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars, one per stage, from the first process alone."""
-    with progress_board(lambda name, stage: f"{name}: {stage}") as told:
-        yield partial(told, title)
+    """Progress bars of one network, one bar for each stage; only the first process shows them."""
+    with progress_board(lambda name, stage: f"{name}: {stage}") as show:
+        yield partial(show, title)
 
 
 @contextmanager
 def progress_board(
     line: Callable[[str, str], str] = lambda name, stage: name,
 ) -> Iterator[Callable[[str, str, int, int], None]]:
-    """Progress bars of several networks, one line for each, which names the stage it is at.
+    """Progress bars of several networks: one line for each network, with its current stage.
 
     Args:
-        line: name of a network, stage -> what has a line of its own.
+        line: function (name of a network, stage) -> key; every key has its own line.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -51,32 +51,32 @@ def progress_board(
     with Progress(*columns, console=err, disable=not first_process()) as bars:
         tasks: dict[str, Any] = {}
 
-        def told(name: str, stage: str, done: int, total: int) -> None:
-            key, said = line(name, stage), escape(f"{name}: {stage}")
+        def show(name: str, stage: str, done: int, total: int) -> None:
+            key, description = line(name, stage), escape(f"{name}: {stage}")
             if key not in tasks:
-                tasks[key] = bars.add_task(said, total=total)
-            bars.update(tasks[key], description=said, completed=done, total=total)
+                tasks[key] = bars.add_task(description, total=total)
+            bars.update(tasks[key], description=description, completed=done, total=total)
 
-        yield told
+        yield show
 
 
 def first_process() -> bool:
-    """Whether this process is the one that writes and prints; under torchrun there are others."""
+    """Whether this process writes and prints; under torchrun only the first process does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C ends the command with a word instead of a traceback."""
+    """On Ctrl-C, ends the command with a message instead of a traceback."""
     try:
         yield
     except KeyboardInterrupt:
-        err.print("Interrupted. The same command goes on from the last save.", markup=False)
+        err.print("Interrupted. Run the same command again to resume at the last save.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
 
 
 def print_blocks(run: ProbeResult) -> None:
-    """The headline: raw alignment of every block with its interval."""
+    """Prints the raw alignment of every block with its interval."""
     rows = run.table
     rows = rows[
         (rows.null == "observed") & (rows.statistic == "mean") & (rows.subset == "all") & (rows.target == "label")
@@ -84,8 +84,8 @@ def print_blocks(run: ProbeResult) -> None:
     rows = rows[(rows.measure == "alignment") & (rows.form == "raw") & (rows.unit != "sequence")]
     table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
-    for (_, block, update, part), some in rows.groupby(["block_index", "block", "update", "part"], sort=False):
-        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in some.itertuples() if not r.reason}
+    for (_, block, update, part), of_update in rows.groupby(["block_index", "block", "update", "part"], sort=False):
+        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in of_update.itertuples() if not r.reason}
         if cells:
             table.add_row(
                 escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))
@@ -94,7 +94,7 @@ def print_blocks(run: ProbeResult) -> None:
 
 
 def print_scores(specimen: str, scores: Sequence[Score]) -> None:
-    """What a specimen reaches on held-out data, and what it has to."""
+    """Prints the scores of a specimen on held-out data, and the bounds that they have to reach."""
     table = Table(specimen, "", "bound", "", box=None, padding=(0, 2, 0, 0))
     for score in scores:
         bound = "" if score.bound is None else f"{'≥' if score.better == 'higher' else '<'} {score.bound:.3f}"
@@ -104,11 +104,12 @@ def print_scores(specimen: str, scores: Sequence[Score]) -> None:
 
 
 def print_summaries(summaries: pd.DataFrame) -> None:
-    """What is kept of the label: by lenses moved, and by one lens fitted without the depth it reads."""
+    """Prints mean retentions: of lenses read at other depths, and of a shared lens at depths it was not fitted on."""
     rows = summaries[(summaries["measure"] == "retention") & (summaries["distance"] == 0)]
-    table = Table("network", "lens", "", "of", "retention", box=None, padding=(0, 2, 0, 0))
+    table = Table("network", "lens", "", "target", "retention", box=None, padding=(0, 2, 0, 0))
     for r in rows[rows["direction"].isin(["both", "one lens"])].itertuples():
         null = "" if r.null == "observed" else f"null: {r.null} {r.null_seed}"
-        how = " ".join(filter(None, (r.form, null)))
-        table.add_row(escape(r.model), r.lens, how, r.target, f"{r.mean:.3f} ± {r.mean - r.lo:.3f} over {r.cells}")
+        form = " ".join(filter(None, (r.form, null)))
+        retention = f"{r.mean:.3f} ± {r.mean - r.lo:.3f} over {r.cells} cells"
+        table.add_row(escape(r.model), r.lens, form, r.target, retention)
     out.print(table)

@@ -1,4 +1,4 @@
-"""``itinf fit`` and ``itinf transfer``."""
+"""The commands ``itinf fit`` and ``itinf transfer``."""
 
 from __future__ import annotations
 
@@ -39,31 +39,35 @@ if TYPE_CHECKING:
 
 FORMATS = ("safetensors", "tuned-lens")
 FitUnits = Annotated[
-    int | None, typer.Option(help="Images or tokens to fit on; by default enough for the widest state.")
+    int | None, typer.Option(help="Number of images or tokens to fit on; by default enough for the widest state.")
 ]
-FIT_KINDS = f"{either(BUILT_IN)}, or one that another package adds, see itinf list."
-TRANSFER_KINDS = f"Of the lens that is fitted: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
+FIT_KINDS = f"Kind of lens: {either(BUILT_IN)}, or a kind that another package adds, see itinf list."
+TRANSFER_KINDS = f"Kind of lens to fit: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
 
 
 def fit(
     network: str,
     data: Source,
-    out_: Annotated[Path, typer.Option("--out", help="NAME.safetensors, or a folder for --format tuned-lens.")],
+    out_: Annotated[
+        Path, typer.Option("--out", help="File NAME.safetensors to write, or with --format tuned-lens a folder.")
+    ],
     kind: Annotated[str, typer.Option(help=FIT_KINDS)] = DEFAULT,
     weights: Weights = "random",
     units: FitUnits = None,
     batch: Batch = DEFAULTS.batch,
     option: Option = None,
     length: Length = None,
-    parts: Annotated[bool, typer.Option("--parts", help="Add the states that parts of blocks read.")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also fit lenses for the states inside blocks that parts read.")
+    ] = False,
     format_: Annotated[
-        str, typer.Option("--format", help="safetensors, or tuned-lens: a folder for that package.")
+        str, typer.Option("--format", help="safetensors, or tuned-lens: a folder that the public package can read.")
     ] = "safetensors",
     device: Device = DEFAULTS.device,
     dtype: Dtype = DEFAULTS.dtype,
     seed: Seed = DEFAULTS.seed,
 ) -> None:
-    """Fit a lens for every state and save it; where the data have splits, on the training split."""
+    """Fit a lens for every state and save it. Data with splits are fitted on the training split."""
     from ..data.clusters import clusters_of, units_per_cluster
     from ..lenses.fit import fit as fit_lens
     from ..lenses.tuned_lens_format import write_tuned_lens_folder
@@ -73,10 +77,11 @@ def fit(
     if format_ not in FORMATS:
         raise ItinfError(f"--format {format_!r}: expected {' or '.join(FORMATS)}.")
     if out_.exists():
-        raise ItinfError(f"{out_} exists. Choose another --out.")
+        raise ItinfError(f"{out_} exists, and itinf fit does not overwrite it. Choose another --out.")
     if format_ == "safetensors" and out_.suffix != ".safetensors":
         raise ItinfError(
-            f"--out {str(out_)!r}: expected a name that ends in .safetensors, or --format tuned-lens for a folder."
+            f"--out {str(out_)!r}: expected a name that ends in .safetensors, or --format tuned-lens for a folder. "
+            f"Write --out {out_}.safetensors, or add --format tuned-lens."
         )
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
@@ -96,16 +101,18 @@ def transfer(
     network: str,
     data: Source,
     weights: Weights = "random",
-    lens: Annotated[Path | None, typer.Option(help="File of itinf fit; without one, a lens is fitted.")] = None,
+    lens: Annotated[
+        Path | None, typer.Option(help="Lens file written by itinf fit; without it, a lens is fitted.")
+    ] = None,
     kind: Annotated[str, typer.Option(help=TRANSFER_KINDS)] = DEFAULT,
     fit_data: Annotated[
-        str | None, typer.Option(help="Data to fit it on; by default the training split of --data.")
+        str | None, typer.Option(help="Data to fit the lens on; by default the training split of --data.")
     ] = None,
     fit_units: FitUnits = None,
     units: Annotated[
         int | None,
         typer.Option(
-            help="Images or tokens to read, at most; by default all, or half where the other half is needed to fit on."
+            help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
         ),
     ] = None,
     precision: Precision = DEFAULTS.precision,
@@ -120,7 +127,7 @@ def transfer(
     replicates: Replicates = DEFAULTS.replicates,
     untrained: Untrained = DEFAULTS.untrained,
 ) -> None:
-    """Read every state with the lens of every other state, and with one lens for all: what transfers?"""
+    """Measure how lenses transfer: read every state with the lens of every other state, and with one shared lens."""
     from ..registry import dataset
     from ..studies.lens_study import LensStudy
 
@@ -152,7 +159,7 @@ def transfer(
 def _of_file(
     network: Network, lens: Path, data: Data, path: Path, progress: Progress, settings: Settings
 ) -> TransferResult:
-    """The transfer of a lens in a file."""
+    """The transfer of a lens that was saved in a file."""
     from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer
     from ..results.comparison import Comparison
@@ -168,7 +175,7 @@ def _of_file(
 def _data_to_fit(
     network: Network, source: str, measured: Data, settings: Settings, length: int | None
 ) -> tuple[Settings, Data]:
-    """How much to read, and the data to fit a lens on; without a training split, half of the data for each."""
+    """Settings with the units to read, and the data to fit on. Without a training split, both get half of the data."""
     from ..data.clusters import clusters_of, units_per_cluster
     from ..studies.fitting_data import fitting_data, training_split
 

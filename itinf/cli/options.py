@@ -1,4 +1,4 @@
-"""Words on the command line, and what they become: networks, places, settings."""
+"""Options of the command line, and functions that turn words into networks, data and studies."""
 
 from __future__ import annotations
 
@@ -17,49 +17,65 @@ if TYPE_CHECKING:
     from ..studies.study_file import Study, StudyNetwork
 
 Weights = Annotated[
-    str, typer.Option(help="specimen, random[:SEED], a weight file, a folder, a hub id, or pretrained.")
+    str, typer.Option(help="Weights: specimen, random[:SEED], a weight file, a folder, a hub id, or pretrained.")
 ]
-Source = Annotated[str, typer.Option("--data", help="images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")]
-Option = Annotated[list[str] | None, typer.Option("--option", "-O", help="KEY=VALUE for the network, repeatable.")]
-Units = Annotated[int, typer.Option(help="Images or tokens to measure.")]
-Batch = Annotated[int, typer.Option(help="Images or sequences per forward pass; results do not depend on it.")]
+Source = Annotated[
+    str, typer.Option("--data", help="Data: images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")
+]
+Option = Annotated[
+    list[str] | None, typer.Option("--option", "-O", help="Option KEY=VALUE of the network; repeatable.")
+]
+Units = Annotated[int, typer.Option(help="Number of images or tokens to measure.")]
+Batch = Annotated[int, typer.Option(help="Images or sequences per forward pass; does not change results.")]
 Length = Annotated[int | None, typer.Option(help="Tokens per sequence.")]
-StudyUnits = Annotated[int | None, typer.Option(help="For every network; by default the study's own.")]
-StudyBatch = Annotated[int | None, typer.Option(help="For every network; results do not depend on it.")]
-StudySeed = Annotated[int | None, typer.Option(help="By default the study's own.")]
-StudyUntrained = Annotated[int | None, typer.Option(help="By default the study's own.")]
-StudyDevice = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default what there is.")]
-StudyDtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16; by default the study's own.")]
+StudyUnits = Annotated[
+    int | None, typer.Option(help="Images or tokens to measure for every network; by default as in the study.")
+]
+StudyBatch = Annotated[int | None, typer.Option(help="Images or sequences per forward pass; does not change results.")]
+StudySeed = Annotated[
+    int | None,
+    typer.Option(help="Seed of the choice of clusters, their order and the bootstrap; by default as in the study."),
+]
+StudyUntrained = Annotated[
+    int | None,
+    typer.Option(help="Number of untrained copies to measure beside each network; by default as in the study."),
+]
+StudyDevice = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default a CUDA GPU if there is one.")
+]
+StudyDtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16; by default as in the study.")]
 StudyLens = Annotated[
     str | None,
     typer.Option(
-        help=f"{either(kind for kind in BUILT_IN if kind.transfers)}, an added kind, or none; "
-        f"by default {DEFAULT} where data are left to fit on."
+        help=f"Kind of lens: {either(kind for kind in BUILT_IN if kind.transfers)}, an added kind, or none; "
+        f"by default {DEFAULT} for networks with enough data to fit on."
     ),
 ]
 Precision = Annotated[float, typer.Option(help="Stop when every retention is known to ± this.")]
 StudyPrecision = Annotated[
-    float | None, typer.Option(help="Stop when every retention is known to ± this; by default the study's own.")
+    float | None, typer.Option(help="Stop when every retention is known to ± this; by default as in the study.")
 ]
-Jobs = Annotated[int, typer.Option(min=1, help="Networks measured at a time, each in a process of its own.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what there is.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of networks measured at a time, each in its own process.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; auto takes a CUDA GPU if there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
-Seed = Annotated[int, typer.Option(help="Of the choice of clusters, their order and the bootstrap.")]
-Group = Annotated[int, typer.Option(help="Clusters within which the nulls find their pairs.")]
-Replicates = Annotated[int, typer.Option(help="Bootstrap replicates.")]
-Untrained = Annotated[int, typer.Option(help="Random initialisations to measure beside the network.")]
-Target = Annotated[list[str] | None, typer.Option(help="label, answer or model, repeatable; label by default.")]
+Seed = Annotated[int, typer.Option(help="Seed of the choice of clusters, their order and the bootstrap.")]
+Group = Annotated[int, typer.Option(help="Clusters per group; nulls pair units within a group.")]
+Replicates = Annotated[int, typer.Option(help="Number of bootstrap replicates.")]
+Untrained = Annotated[int, typer.Option(help="Number of untrained copies to measure beside the network.")]
+Target = Annotated[
+    list[str] | None, typer.Option(help="Target of the loss: label, answer or model; repeatable; by default label.")
+]
 RESULTS = Path("results")
-Out = Annotated[Path, typer.Option("--out", help="Results folder; the same study there is resumed.")]
+Out = Annotated[Path, typer.Option("--out", help="Results folder; if it holds the same study, the study is resumed.")]
 
 
 def options(given: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` words as keyword arguments; values are JSON where they parse, else text."""
+    """``KEY=VALUE`` words as keyword arguments; a value is read as JSON if possible, else as text."""
     options: dict[str, Any] = {}
     for item in given or []:
         key, equals, value = item.partition("=")
         if not equals:
-            raise ItinfError(f"--option {item!r}: expected KEY=VALUE, e.g. depth=110.")
+            raise ItinfError(f"--option {item!r} has no value: expected KEY=VALUE. Write e.g. --option depth=110.")
         try:
             options[key.replace("-", "_")] = json.loads(value.lower() if value.lower() in ("true", "false") else value)
         except json.JSONDecodeError:
@@ -73,22 +89,22 @@ def parse_shard(given: str | None) -> tuple[int, int] | None:
         return None
     first, _, total = given.partition("/")
     if not (first.isdigit() and total.isdigit() and 1 <= int(first) <= int(total)):
-        raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N, e.g. 1/2.")
+        raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N. Write e.g. --shard 1/2.")
     return int(first) - 1, int(total)
 
 
 def opened_network(name: str, weights: str | None, option: list[str] | None) -> Network:
-    """The network that the words name."""
+    """Opens the network with this name, weights and options."""
     from ..registry import network
 
     return network(name, weights, **options(option))
 
 
 def study_from_words(words: list[str], data: list[str], weights: list[str]) -> Study:
-    """The comparison that is asked for: a study file, networks in a row, or with no words the specimens.
+    """The study to compare: from a study file, or from names of networks; without words, the study of the specimens.
 
     Raises:
-        ItinfError: data or weights beside a study that has its own.
+        ItinfError: data or weights are given, but the study already has them.
     """
     from ..studies.demo import specimens_study
     from ..studies.study_file import Study, read_study
@@ -96,31 +112,36 @@ def study_from_words(words: list[str], data: list[str], weights: list[str]) -> S
     if words and not (len(words) == 1 and words[0].endswith(".toml")):
         return Study(networks_from_words(words, data, weights))
     if data or weights:
-        whose = words[0] if words else "the comparison of the specimens"
-        raise ItinfError(f"--data and --weights were given, but {whose} has its own. Leave them out, or name networks.")
+        study = words[0] if words else "the study of the specimens"
+        raise ItinfError(
+            f"--data or --weights was given, but {study} already has both. Leave them out, or name networks."
+        )
     return read_study(Path(words[0])) if words else specimens_study()
 
 
 def networks_from_words(names: list[str], data: list[str], weights: list[str]) -> list[StudyNetwork]:
-    """Networks named in a row, each with its data and weights: one given for all, or one for each."""
+    """The networks with these names. Data and weights are given once for all networks, or once for each network."""
     from ..studies.study_file import StudyNetwork
 
-    def one(given: list[str], place: int, what: str) -> str | None:
-        if len(given) not in (0, 1, len(names)):
-            raise ItinfError(f"{len(given)} times {what} for {len(names)} networks: give one for all, or one for each.")
-        return None if not given else given[0] if len(given) == 1 else given[place]
+    def value_of(values: list[str], place: int, option: str) -> str | None:
+        if len(values) not in (0, 1, len(names)):
+            raise ItinfError(
+                f"{option} was given {len(values)} times for {len(names)} networks. Give it once for all networks, or "
+                "once for each network."
+            )
+        return None if not values else values[0] if len(values) == 1 else values[place]
 
     chosen = []
     for place, name in enumerate(names):
-        source = one(data, place, "--data")
+        source = value_of(data, place, "--data")
         if source is None:
-            raise ItinfError(f"--data is missing: what should {name} be measured on? E.g. --data images:FOLDER.")
-        chosen.append(StudyNetwork(name, source, weights=one(weights, place, "--weights") or "random"))
+            raise ItinfError(f"--data is missing: {name} needs data to be measured on. Add e.g. --data images:FOLDER.")
+        chosen.append(StudyNetwork(name, source, weights=value_of(weights, place, "--weights") or "random"))
     return chosen
 
 
 def opened_data(source: str, network: Network, seed: int, length: int | None) -> Data:
-    """The data set that the words name."""
+    """Opens the data set ``NAME[:ARGUMENT]``."""
     from ..registry import dataset
 
     return dataset(source, network, seed=seed, length=length)

@@ -1,4 +1,4 @@
-"""``itinf train`` and ``evaluate``."""
+"""The commands ``itinf train`` and ``itinf evaluate``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from .console import interruptible, out, print_scores, progress_bars
 
 def train(
     specimen: str,
-    out_: Annotated[Path | None, typer.Option("--out", help="Folder; by default trained/SPECIMEN.")] = None,
-    split: Annotated[str, typer.Option(help="What it is trained on: train; glyphs also train-without-cm.")] = "train",
-    seed: Annotated[int, typer.Option(help="Of initialisation and data.")] = 0,
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="Folder for weights and card; by default trained/SPECIMEN.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Split of the data to train on: train, or for glyphs also train-without-cm.")
+    ] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
 ) -> None:
-    """Train a specimen by its recipe, resuming what the folder holds, and score it on held-out data."""
+    """Train a specimen by its recipe and score it on held-out data. An interrupted training is resumed."""
     from ..registry import specimen as find
     from ..training.specimen import trained
 
@@ -30,9 +34,11 @@ def train(
 
 def evaluate(
     specimen: str,
-    weights: Annotated[Path | None, typer.Option(help="Folder of itinf train; by default the one shipped.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder written by itinf train; by default the weights that come with itinf.")
+    ] = None,
 ) -> None:
-    """Score a specimen on data held out from its training, beside what it has to reach."""
+    """Score a specimen on data held out from its training, and print the bounds that it has to reach."""
     from ..registry import specimen as find
     from ..training.specimen import read_card
 

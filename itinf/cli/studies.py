@@ -1,4 +1,4 @@
-"""``itinf probe``, ``compare``, ``demo`` and ``merge``."""
+"""The commands ``itinf probe``, ``compare``, ``demo``, ``merge`` and ``report``."""
 
 from __future__ import annotations
 
@@ -64,8 +64,12 @@ def probe(
     group: Group = DEFAULTS.group,
     replicates: Replicates = DEFAULTS.replicates,
     untrained: Untrained = DEFAULTS.untrained,
-    lens: Annotated[Path | None, typer.Option(help="Also read through this file of itinf fit.")] = None,
-    shard: Annotated[str | None, typer.Option(help="I/N: measure only the I-th of N parts, to be merged.")] = None,
+    lens: Annotated[
+        Path | None, typer.Option(help="Lens file written by itinf fit; states are also read through it.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: measure only part I of N; itinf merge joins the parts.")
+    ] = None,
 ) -> None:
     """Measure how each block's update aligns with the negative loss gradient."""
     from ..lenses.lens import Lens
@@ -96,10 +100,11 @@ def probe(
 
 def compare(
     study: Annotated[
-        list[str] | None, typer.Argument(help="STUDY.toml, or NETWORK …; none for the specimens.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="STUDY.toml, or names of networks; without it, the specimens.", show_default=False),
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="One for all networks, or one for each in turn.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Once for all networks, or once for each in order.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="Once for all networks, or once for each in order.")] = None,
     units: StudyUnits = None,
     batch: StudyBatch = None,
     out_: Out = RESULTS,
@@ -111,8 +116,8 @@ def compare(
     precision: StudyPrecision = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Measure several networks in the same way and lay them side by side; without arguments, the specimens."""
-    given = {
+    """Measure several networks in the same way and compare them; without arguments, the specimens."""
+    changes = {
         "units": units,
         "batch": batch,
         "device": device,
@@ -123,24 +128,28 @@ def compare(
         "precision": precision,
     }
     chosen = study_from_words(study or [], data or [], weights or [])
-    _compare(chosen.changed(**{name: value for name, value in given.items() if value is not None}), out_, jobs)
+    _compare(chosen.changed(**{name: value for name, value in changes.items() if value is not None}), out_, jobs)
 
 
 def demo(
     out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "demo",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Networks at a time; by default one per core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of networks measured at a time; by default one per core.")
+    ] = None,
 ) -> None:
-    """Compare the specimens: ResNets, a plain network, Inception v1 and GPT-2, trained and shipped with itinf."""
+    """Compare the specimens, trained networks that come with itinf: ResNets, a plain network, Inception v1, GPT-2."""
     from ..studies.demo import specimens_study
 
     _compare(specimens_study().changed(device="cpu"), out_, jobs or os.cpu_count() or 1)
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Results folders of one study, measured with --shard.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Results folders of the parts of one study, measured with --shard.")
+    ],
     out_: Annotated[Path, typer.Option("--out", help="Folder for the merged results.")],
 ) -> None:
-    """Add up results of one study over different clusters."""
+    """Merge results of one study that were measured on different clusters."""
     from ..results.folder import ResultsFolder
     from ..results.probe_result import ProbeResult, stages_in
     from ..results.probe_result import merge as add
@@ -154,9 +163,9 @@ def merge(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="What itinf probe, transfer, compare or merge has written.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that itinf probe, transfer, compare or merge has written.")],
 ) -> None:
-    """Make figures and page again from a finished folder, without weights or data."""
+    """Make the figures and the page of a finished folder again, without weights or data."""
     from ..results.report import report as make
 
     with interruptible():

@@ -1,4 +1,4 @@
-"""Probes turn a trace into measurements per block; one file per question."""
+"""Probes: they turn a trace into measurements of every block. Each question has its own file."""
 
 from .alignment import Alignment as Alignment
 from .gain import Gain as Gain

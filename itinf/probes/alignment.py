@@ -1,4 +1,4 @@
-"""Does each block's update point down the loss? Cosines, and the gauge-free numbers beside them."""
+"""The alignment probe: does the update of each block point down the loss? Cosines and gauge-free numbers."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
 @dataclass(frozen=True, repr=False)
 class Alignment(Probe):
-    """cos(update, −gradient) of every block: positive where the block moves down the loss.
+    """cos(update, −gradient) of every block: positive if the block moves down the loss.
 
-    Cosines come from the gradient of each unit's normalised loss, so none is lost to a saturated
-    softmax; those of zero vectors are undefined and counted. Beside the plain mean stand the
-    median and the residual-weighted mean, for the plain mean is owned by units whose loss is
-    already nearly zero. On tokens a sequence-level cosine (``flattened``) stands beside.
+    The gradient is that of each unit's normalised loss, so a saturated softmax does not lose units. The cosine
+    of a zero vector is undefined; such units are counted as missing. The plain mean is dominated by units whose
+    loss is already nearly zero; therefore the table also has the median and the mean weighted by the residual.
+    For tokens it also has the cosine of whole sequences (``flattened``).
 
-    The ``gauge-free`` form is built from dot products alone, of the normalised losses: the share of
-    units with ⟨D, −g⟩ > 0, with both nulls, and the mean of m·⟨D_i, −g_i⟩ / (a_i b_i), where a_i² and b_i² are the mean
-    squares of ⟨D_k, g_i⟩ and ⟨D_i, g_k⟩ over the other clusters k of the group and m² that over all
-    pairs. No change of basis of the state changes either.
+    The ``gauge-free`` form uses only dot products, of the normalised losses. It has two numbers: the share of units
+    with ⟨D, −g⟩ > 0, with both nulls; and the mean of m·⟨D_i, −g_i⟩ / (a_i b_i). Here a_i² is the mean square of
+    ⟨D_k, g_i⟩ and b_i² the mean square of ⟨D_i, g_k⟩ over the other clusters k of the group; m² is the mean square
+    over all pairs. A change of basis of the state changes neither number.
 
     Attributes:
-        gradients: of "input", "output", "readout"; see ``itinf.probes.gradients.gradient``.
-        targets: of "label", "answer" (the network's own top-1), "model" (its final distribution).
-        forms: of "raw", "centred", "gauge-fixed", "gauge-free".
-        nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group),
-            "same-target" (another unit's with the same target), or one's own with partners.
-        lens: what ``readout`` goes through, at every state that it reads and in that state's own
-            layout and width; None for the network's own readout.
-        name: of the lens in the table; by default its kind.
+        gradients: any of "input", "output", "readout"; see ``itinf.probes.gradients.gradient``.
+        targets: any of "label", "answer" (the network's top-1), "model" (the network's final distribution).
+        forms: any of "raw", "centred", "gauge-fixed", "gauge-free".
+        nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group), "same-target"
+            (the gradient of another unit with the same target), or a null of your own that has partners.
+        lens: a lens; the ``readout`` gradient is taken through it at every state that it reads, in the layout and
+            width of that state. None for the network's own readout.
+        name: name of the lens in the table; by default its kind.
 
     Source: Jastrzębski et al. 2018 (``input``, opposite sign); Belrose et al. 2023, appendix C
     (``readout``, opposite sign, flattened).
@@ -75,7 +75,7 @@ class Alignment(Probe):
 
     @property
     def _one_partner(self) -> list[str]:
-        """Nulls in which every unit has one partner; of pairing all pairs are taken."""
+        """Nulls in which every unit has one partner; the pairing null uses all pairs instead."""
         return [name for name in self.partner_nulls if name != "pairing"]
 
     def _absent(self, block: BlockProducts, record: Recorder, combination: Combination, reason: Reason) -> None:
@@ -87,26 +87,26 @@ class Alignment(Probe):
 
 
 class _Measurement:
-    """What the rows of one combination and form share."""
+    """A combination in one form, with the values that its rows share."""
 
     def __init__(self, block: BlockProducts, record: Recorder, combination: Combination, form: str) -> None:
         self.block, self.record, self.combination, self.form = block, record, combination, form
         self.known, self.groups = block.batch.trace.known, block.batch.groups
         c = combination
         tag = f"{c.update}{c.part}|{c.gradient}|{c.target}|{form}|{block.number + 1}"
-        self.tag = f"{c.lens}|{tag}" if c.lens else tag  # of columns that they share
+        self.tag = f"{c.lens}|{tag}" if c.lens else tag  # part of the names of shared columns
 
     def row(self, measure: str, **columns: str) -> Row:
         return self.block.row(measure, self.combination, form=self.form, **columns)
 
     def partner(self, null: str, fits: Tensor) -> tuple[Tensor, Tensor]:
-        """(N·P,): every unit's partner, and the same where both units fit, else −1."""
+        """(N·P,): the partner of every unit; and the same, with −1 unless both units are usable."""
         partner = self.block.batch.partners[null]
         usable = fits.flatten() & (partner >= 0) & fits.flatten()[partner]
         return partner, torch.where(usable, partner, -1)
 
     def partner_count(self, null: str) -> str:
-        """Name of the count of units that have a partner."""
+        """The name of the column that counts units with a partner."""
         return f"partners|{self.tag}" if null == "same-target" else f"partners|{null}|{self.tag}"
 
 
@@ -162,7 +162,7 @@ class _Cosine(_Measurement):
 
 
 class _Sequences:
-    """Cosines of whole sequences, all their tokens' vectors taken as one."""
+    """Cosines of whole sequences: the vectors of all tokens of a sequence are joined into one vector."""
 
     def __init__(self, cosine: _Cosine) -> None:
         self.cosine = cosine
@@ -174,7 +174,7 @@ class _Sequences:
         self.pairs: list[Tensor] = []
 
     def add(self, dots: Tensor, members: slice) -> None:
-        """Dot products (P, n, n) of a group."""
+        """Adds the dot products (P, n, n) of a group."""
         known = self.cosine.known[members].T  # (P, n)
         joint = -(dots * (self.weight[members].T * known).unsqueeze(1) * known.unsqueeze(2)).sum(0)
         norms = _inverse(self.update[members]).unsqueeze(1), _inverse(self.gradient[members]).unsqueeze(0)
@@ -193,7 +193,7 @@ class _Sequences:
 
 
 class _GaugeFreeForm(_Measurement):
-    """What can be said from dot products alone."""
+    """The gauge-free numbers of one combination, from dot products alone."""
 
     def __init__(self, block: BlockProducts, record: Recorder, combination: Combination) -> None:
         super().__init__(block, record, combination, "gauge-free")
@@ -203,7 +203,10 @@ class _GaugeFreeForm(_Measurement):
         self.descends, self.scaled, self.usable = map(torch.cat, zip(*each, strict=True))
 
     def _group(self, group: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, P) of a group: does the update descend, its product scaled, is that defined; all pairs are added up."""
+        """Three (n, P) of a group: whether the update descends, its scaled product, whether that is defined.
+
+        All pairs of the group are added to ``share``, ``ratio`` and ``squares``.
+        """
         known = self.known[self.groups[group]]
         dots = -self.block.raw(self.combination, group)  # (P, n, n)
         both = both_known(known)
@@ -247,13 +250,13 @@ class _GaugeFreeForm(_Measurement):
 
 @dataclass
 class _Pairs:
-    """Per cluster, sums over all pairs of its group, and how many they are."""
+    """For each cluster, the sum over all its pairs in the group, and the number of these pairs."""
 
     sums: list[Tensor] = field(default_factory=list)
     numbers: list[Tensor] = field(default_factory=list)
 
     def add(self, values: Tensor, allowed: Tensor) -> None:
-        """A group's values (P, n, n), and which pairs count."""
+        """Adds the values (P, n, n) of a group; ``allowed`` says which pairs count."""
         self.sums.append(off_diagonal(values, allowed))
         self.numbers.append(off_diagonal(allowed.double(), allowed))
 

@@ -1,4 +1,4 @@
-"""A batch as the probes see it."""
+"""The batch that probes measure: its trace, readouts, calibration, groups and partners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .readouts import Readout
 
 @dataclass(frozen=True)
 class Combination:
-    """An update that meets a gradient; ``lens`` is what a ``readout`` gradient is read through, "" for nothing."""
+    """An update and a gradient to compare; a ``readout`` gradient is taken through ``lens``, "" for no lens."""
 
     update: UpdateName
     part: str
@@ -30,14 +30,14 @@ class Combination:
 
 @dataclass(frozen=True)
 class ProbeBatch:
-    """A batch as the probes see it.
+    """The batch that probes measure.
 
     Attributes:
-        trace, readouts, calibration: as named.
-        groups: slices of clusters within which pairs are made.
-        partners: null -> (N·P,) row of each unit's partner, −1 for none.
-        seed: of the study.
-        lensed: name of a lens -> what it says at every state it reads.
+        trace, readouts, calibration: the trace of the batch, its readouts by state, and the calibration.
+        groups: slices of clusters; pairs are made within a group.
+        partners: null -> (N·P,) row of each unit's partner, −1 for no partner.
+        seed: seed of the study.
+        lensed: name of a lens -> its readout at every state that it reads.
     """
 
     trace: Trace
@@ -50,11 +50,11 @@ class ProbeBatch:
 
     @property
     def network(self) -> Network:
-        """The network that the batch was traced through."""
+        """The network of the trace."""
         return self.trace.network
 
     def readouts_of(self, lens: str) -> dict[SiteId, Readout]:
-        """What a lens says, or the network's own readout for ""."""
+        """The readouts through a lens, or the network's own readouts for ""."""
         return self.lensed[lens] if lens else self.readouts
 
     def row(self, measure: str, block: int, **columns: Any) -> Row:
@@ -63,7 +63,7 @@ class ProbeBatch:
 
 
 def gradient_of(trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination) -> Gradient | Reason:
-    """The gradient of a combination, read from ``readouts`` of its lens; or why there is none."""
+    """The gradient of a combination, or the reason why it does not exist; ``readouts`` are those of its lens."""
     taken = gradient(trace, readouts, block, c.update, c.part, c.gradient, c.target)
     if not c.lens:
         return taken

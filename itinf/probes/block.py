@@ -1,4 +1,4 @@
-"""One block of one batch, as the probes see it: updates, gradients and all their dot products."""
+"""The dot products of one block of a batch: every update with every gradient."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .gradients import Gradient, GradientName, Key, base
 
 
 class BlockProducts:
-    """One block of a batch.
+    """Updates, gradients and dot products of one block of a batch.
 
     Attributes:
-        batch: the batch; ``number``: which block, from 0.
+        batch: the batch; ``number``: number of the block, from 0.
         updates: (update, part) -> (N, P, C, S).
-        gradients: combination -> gradient, (N, P, C, S) under ``directions[gradient.key]``.
-        absent: combination -> why there is no gradient.
+        gradients: combination -> gradient; ``directions[gradient.key]`` is its direction, (N, P, C, S).
+        absent: combination -> why it has no gradient.
     """
 
     def __init__(
@@ -67,28 +67,28 @@ class BlockProducts:
             self.products.append(stacked_products(left, right))
 
     def update_key(self, update: tuple[UpdateName, str]) -> Key:
-        """Key of an update's mean in the calibration."""
+        """The key of the mean of an update in the calibration."""
         return ("vector", self.number, *update)
 
     def row(self, measure: str, combination: Combination | None = None, **columns: Any) -> Row:
-        """A row about this block, and about a combination of update, gradient, target and lens."""
+        """A row about this block, with the update, gradient, target and lens of a combination if one is given."""
         named = {} if combination is None else vars(combination)
         return self.batch.row(measure, self.number, **named | columns)
 
     def own_products(self, combination: Combination) -> Tensor:
-        """(N, P) float64: every update with its own gradient, raw."""
+        """(N, P) float64: raw dot product of each unit's update with the unit's own gradient."""
         tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
         return torch.cat([table.diagonal(dim1=1, dim2=2).T for table in tables])
 
     def raw(self, combination: Combination, group: int) -> Tensor:
-        """(P, n, n) float64: every update of a group with every gradient, signs as they are."""
+        """(P, n, n) float64: raw dot products of every update of a group with every gradient, sign unchanged."""
         n = self._size(group)
         i = list(self.updates).index((combination.update, combination.part)) * n
         j = list(self.directions).index(self.gradients[combination].key) * n
         return self.products[group][:, i : i + n, j : j + n]
 
     def form(self, name: str, combination: Combination) -> Form | Reason:
-        """A form of this combination, or why it is undefined."""
+        """A form of this combination, or the reason why it is undefined."""
         key = (name, combination)
         if key not in self._forms:
             self._forms[key] = self._form(name, combination)
@@ -135,7 +135,7 @@ class BlockProducts:
         return self.batch.calibration.scales[segment]
 
     def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
-        """Per group, the dot products that the gauge-fixed form leaves out, where they are not rank one."""
+        """For each group, the dot products that the gauge-fixed form subtracts; None if simpler terms correct it."""
         update, direction = self.updates[u], self.directions[g]
         if scale is not None and bool((scale == 0).any()):
             dead = (scale == 0).nonzero().flatten()
@@ -147,19 +147,19 @@ class BlockProducts:
         return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in self.batch.groups]
 
     def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:
-        """(N·P,) float64: each update with its partner's gradient, raw; 0 where there is no partner."""
+        """(N·P,) float64: raw dot product of each update with the partner's gradient; 0 without a partner."""
         update = self.updates[combination.update, combination.part]
         direction = self.directions[self.gradients[combination].key]
         n, p = update.shape[:2]
         fits = partner >= 0
-        if p == 1:  # partners are of the same group: already multiplied
+        if p == 1:  # partners are in the same group, whose products are known already
             tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
             return within_groups(tables, partner, self.batch.groups)
         rows, others = update.reshape(n * p, -1), direction.reshape(n * p, -1)[partner.clamp_min(0)]
         return torch.bmm(rows.unsqueeze(1), others.unsqueeze(2)).flatten().double() * fits
 
     def base_norm(self, part: str) -> Tensor:
-        """(N, P) float64 norm of the state that the update, branch or part is added to."""
+        """(N, P) float64: norm of the state that the update, branch or part is added to."""
         network, trace = self.batch.network, self.batch.trace
         where = base(trace, self.number, part)
         if where not in self._base_norms:
@@ -167,14 +167,15 @@ class BlockProducts:
         return self._base_norms[where]
 
     def _squares(self, vector: Tensor) -> Tensor:
-        """(N, P, C) where the gauge weighs channels, else (N, P, 1)."""
+        """Sums of squares: (N, P, C) if the gauge scales channels, else (N, P, 1)."""
         channels = self.batch.network.gauge == "channel-scale"
         return squares(vector) if channels else square_norms(vector).unsqueeze(2)
 
     def correct_before(self, part: str, lens: str = "") -> dict[str, Tensor]:
-        """Subset -> (N, P) bool: was the readout right at the state that the update or part is added to?
+        """Subset -> (N, P) bool: whether the readout is right at the state that the update or part is added to.
 
-        Before the block, for a split by the outcome would select on it. Empty where it cannot be read.
+        The state before the block decides: a split by the state after it would select units by their outcome.
+        Empty if the readout does not fit the state.
         """
         where = base(self.batch.trace, self.number, part)
         readouts = self.batch.readouts_of(lens)
@@ -191,13 +192,14 @@ class BlockProducts:
 def requested(
     block: BlockProducts, gradients: Sequence[GradientName], targets: Sequence[Target], lens: str = ""
 ) -> tuple[list[Combination], dict[Combination, Reason]]:
-    """The combinations a probe asks for: those there are, and why the others are not.
+    """The combinations that a probe asks for: those that exist, and the others with the reason.
 
-    A network without any branch lacks none. ``readout`` is through the lens of that name.
+    If no block of the network has a branch, branches are not reported as missing. The ``readout`` gradient is taken
+    through the lens with the name ``lens``.
     """
     through = {g: lens if g == "readout" else "" for g in gradients}
     why: dict[UpdateName, Reason] = {"update": SHAPE_CHANGES}
-    if any(one.branch is not None for one in block.batch.network.blocks):
+    if any(described.branch is not None for described in block.batch.network.blocks):
         why["branch"] = NO_BRANCH
     missing = [u for u in why if (u, "") not in block.updates]
     absent = {Combination(u, "", g, t, through[g]): why[u] for u in missing for g in gradients for t in targets}
@@ -210,5 +212,5 @@ def requested(
 
 
 def _wide(vectors: Tensor) -> Tensor:
-    """At least float32: a sum of products in half precision is no number to report."""
+    """The vectors in float32 or better: sums of products in half precision are too rough to report."""
     return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors

@@ -1,4 +1,4 @@
-"""Means of updates and gradients, and channel scales of segments: once, from a fixed subset, never from a batch."""
+"""Calibration: means of updates and gradients, and channel scales of segments, from a fixed subset of clusters."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .gradients import Key
 
 @dataclass
 class Calibration:
-    """What the ``centred`` and ``gauge-fixed`` forms subtract and divide by.
+    """The means that the ``centred`` form subtracts, and the scales that the ``gauge-fixed`` form divides by.
 
     Attributes:
         means: key of an update or gradient -> (C, S), mean over units; gradients are those of the
             normalised losses.
         scales: segment -> (C,) float64, standard deviation of each channel over units, positions and
-            all states of the segment; exactly 0 marks a channel to leave out. Empty unless the
+            all states of the segment; a channel with exactly 0 is left out. Empty unless the
             gauge is ``"channel-scale"``.
-        units: how many units they are from.
+        units: number of units measured.
     """
 
     means: dict[Key, Tensor] = field(default_factory=dict)
@@ -35,10 +35,10 @@ class Calibration:
 def calibrate(
     traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
 ) -> Calibration:
-    """Means and scales from traces of the calibration subset.
+    """Means and scales from traces of the calibration clusters.
 
     Args:
-        traces: for each batch its trace, and the updates and gradients by key.
+        traces: for each batch its trace, and its updates and gradients by key.
 
     Raises:
         ItinfError: no unit has a target.
@@ -62,7 +62,9 @@ def calibrate(
                 values = values if bool(known.all()) else values[known].unsqueeze(1)
                 spread.setdefault(segment, ChannelVariance()).add(values)
     if units == 0:
-        raise ItinfError("No unit of the calibration clusters has a target; give more calibration clusters.")
+        raise ItinfError(
+            "No unit of the calibration clusters has a target, but means need one; give more calibration clusters."
+        )
     return Calibration(
         means={key: total / units for key, total in sums.items()},
         scales={segment: moments.deviation() for segment, moments in spread.items()},
@@ -71,14 +73,14 @@ def calibrate(
 
 
 class ChannelVariance:
-    """Variance per channel, merged pairwise (Chan et al. 1983): exactly 0 for a constant channel."""
+    """Variance of every channel, merged pairwise (Chan et al. 1983); exactly 0 for a constant channel."""
 
     def __init__(self) -> None:
         self.count = 0
         self.mean = self.square = torch.zeros(())
 
     def add(self, values: Tensor) -> None:
-        """Adds (N, P, C, S)."""
+        """Adds values (N, P, C, S)."""
         square, mean = torch.var_mean(values.double(), dim=(0, 1, 3), correction=0)
         count = values.numel() // values.shape[2]
         if self.count == 0:

@@ -1,4 +1,4 @@
-"""All dot products of two stacks of vectors, by one matrix product, accumulated in float64."""
+"""All dot products of two stacks of vectors, from one matrix product, added up in float64."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 SPLIT = 16384
-"""Longest run of products summed in the vectors' own precision."""
+"""Largest number of products that are summed in the precision of the vectors."""
 
 
 def stack(tensors: Sequence[Tensor], means: Sequence[Tensor]) -> Tensor:
-    """Canonical tensors and mean vectors as rows.
+    """Canonical tensors and mean vectors, stacked as rows.
 
     Args:
         tensors: each (N, P, C, S).
@@ -43,7 +43,7 @@ def products(left: Tensor, right: Tensor) -> Tensor:
 def stacked_products(
     left: tuple[Sequence[Tensor], Sequence[Tensor]], right: tuple[Sequence[Tensor], Sequence[Tensor]]
 ) -> Tensor:
-    """``products(stack(*left), stack(*right))``, stacked a few channels at a time so that no map is copied whole."""
+    """``products(stack(*left), stack(*right))``; a few channels at a time, so that no feature map is copied whole."""
     channels, positions = left[0][0].shape[2:]
     size = max(1, SPLIT // positions)
     total: Tensor | None = None
@@ -57,7 +57,7 @@ def stacked_products(
 
 
 def squares(tensor: Tensor) -> Tensor:
-    """Sum of squares over the positions that are not units: (N, P, C, S) -> (N, P, C) float64."""
+    """Sums of squares over the last axis: (N, P, C, S) -> (N, P, C) float64."""
     if tensor.shape[3] == 1:
         return tensor.squeeze(3).double().square()
     return torch.linalg.vector_norm(tensor, dim=3).double().square()
@@ -71,12 +71,12 @@ def square_norms(tensor: Tensor) -> Tensor:
 
 
 def both_known(known: Tensor) -> Tensor:
-    """Pairs of units of which both are known: (n, P) -> (P, n, n) bool."""
+    """Whether both units of a pair are known: (n, P) -> (P, n, n) bool."""
     return known.T.unsqueeze(2) & known.T.unsqueeze(1)
 
 
 def off_diagonal(values: Tensor, allowed: Tensor) -> Tensor:
-    """Per cluster, row sum plus column sum over the allowed pairs of different clusters: (P, n, n) -> (n,)."""
-    kept = torch.where(allowed, values, 0.0).sum(0)
-    kept = kept - torch.diag(kept.diagonal())
-    return kept.sum(0) + kept.sum(1)
+    """For each cluster, row sum plus column sum over the allowed pairs of different clusters: (P, n, n) -> (n,)."""
+    pairs = torch.where(allowed, values, 0.0).sum(0)
+    pairs = pairs - torch.diag(pairs.diagonal())
+    return pairs.sum(0) + pairs.sum(1)

@@ -1,7 +1,7 @@
-"""The metric of a cosine: raw, centred, and fixed by the network's declared gauge.
+"""The forms of a cosine: raw, centred, and gauge-fixed.
 
-Every form changes dot products and norms by terms that are known per vector, so one matrix product
-serves all forms; no vector is ever rewritten.
+A form corrects dot products and norms by terms that belong to single vectors. So one matrix product serves all
+forms, and vectors are never rewritten.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ..networks.gauge import Gauge
 
 @dataclass(frozen=True)
 class Form:
-    """One form for one update and one gradient.
+    """One form of one update and one gradient.
 
     Attributes:
         name: "raw", "centred" or "gauge-fixed".
         update2, gradient2: (N, P) float64 squared norms in this form.
-        left, right: (N, P) terms of update and gradient that correct a dot product, or None.
-        constant: with ``left`` and ``right`` added: d − left_i − right_k + constant; None where the
-            correction is a product: d − left_i · right_k.
-        less: per group (P, n, n) dot products to leave out, or None.
+        left, right: (N, P) terms of update and gradient that correct a dot product d, or None.
+        constant: if given, the corrected dot product is d − left_i − right_k + constant; if None, it is
+            d − left_i · right_k.
+        less: for each group (P, n, n) dot products to subtract, or None.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Form:
     less: list[Tensor] | None = None
 
     def pairs(self, raw: Tensor, group: int, members: slice) -> Tensor:
-        """Dot products (P, n, n) of a group in this form, from the raw ones."""
+        """Dot products (P, n, n) of a group in this form, computed from the raw dot products."""
         if self.less is not None:
             return raw - self.less[group]
         if self.left is None or self.right is None:
@@ -44,7 +44,7 @@ class Form:
         return self._adjust(raw, self.left[members].T.unsqueeze(2), self.right[members].T.unsqueeze(1))
 
     def rows(self, raw: Tensor, partner: Tensor, groups: list[slice]) -> Tensor:
-        """Dot products (N·P,) of each update with its partner's gradient, from the raw ones."""
+        """Dot products (N·P,) of each update with the partner's gradient, computed from the raw dot products."""
         if self.less is not None:
             return raw - within_groups(self.less, partner, groups)
         if self.left is None or self.right is None:
@@ -56,7 +56,7 @@ class Form:
 
 
 def within_groups(tables: list[Tensor], partner: Tensor, groups: list[slice]) -> Tensor:
-    """Entries (N,) of per-group tables (1, n, n) at each unit's partner in the same group; 0 without one."""
+    """(N,): the entry of each unit and its partner in the table (1, n, n) of their group; 0 without a partner."""
     chosen = torch.zeros(len(partner), dtype=torch.float64, device=partner.device)
     for table, members in zip(tables, groups, strict=True):
         place = (partner[members] - members.start).clamp_min(0)
@@ -71,12 +71,12 @@ def centred(
     cross: tuple[Tensor, Tensor],
     means: tuple[Tensor, Tensor],
 ) -> Form:
-    """Mean over units removed from both.
+    """The form in which the means over units are subtracted from update and gradient.
 
     Args:
         update2, gradient2: (N, P) raw squared norms.
-        own: (N, P) dot products of update and gradient with their own means.
-        cross: (N, P) dot products of update with the gradient's mean, and the other way round.
+        own: (N, P) dot products of the updates with the mean update, and of the gradients with the mean gradient.
+        cross: (N, P) dot products of the updates with the mean gradient, and of the gradients with the mean update.
         means: the mean update and the mean gradient, (C, S).
     """
     update, gradient = (m.double().flatten() for m in means)
@@ -98,15 +98,15 @@ def gauge_fixed(
     scale: Tensor | None,
     less: list[Tensor] | None,
 ) -> Form:
-    """The form that the network's own gauge cannot change.
+    """The form that the gauge of the network cannot change.
 
     Args:
-        gauge: which.
+        gauge: the gauge of the network.
         updates, gradients: (N, P, C, S).
-        squares: their (N, P, C) sums of squares per channel; (N, P, 1) will do but for ``"channel-scale"``.
+        squares: their sums of squares, (N, P, C) for ``"channel-scale"``, (N, P, C) or (N, P, 1) for other gauges.
         scale: (C,) standard deviation of each channel over the segment, for ``"channel-scale"``.
-        less: per group, dot products to leave out: over channels whose scale is exactly 0, or along the
-            all-ones vector where a unit has several positions; None where there are none.
+        less: for each group, dot products to subtract: those over channels whose scale is exactly 0, or those along
+            the all-ones vector if a unit has several positions; None for nothing.
     """
     update, gradient = squares
     if gauge == "channel-scale":

@@ -1,4 +1,4 @@
-"""How much loss does each block take away: to first order, in fact, and the part the gradient leaves unexplained."""
+"""The gain probe: how much each block lowers the loss, to first order, in fact, and the difference of the two."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from .readouts import read_state
 
 @dataclass(frozen=True, repr=False)
 class Gain(Probe):
-    """⟨update, −gradient⟩ of the loss itself, in nats per unit, and the gain realised by the readout.
+    """⟨update, −gradient⟩ of the loss, in nats per unit, and the realised gain of the readout.
 
-    * ``first_order_gain``, for each gradient: with ``output`` what deleting the block would cost, to
-      first order; with ``readout`` what the block should take off the readout's loss.
-    * ``realised_gain``: ℓ(readout(h_{l−1})) − ℓ(readout(h_l)), where the readout fits both states.
-      It telescopes over depth. With a lens both states are read through that of h_{l−1}, whose
-      gradient ``readout`` then is; so it does not telescope, unlike ``Prediction``'s gain.
-    * ``unexplained_gain``: realised − first-order (``readout``), the curvature of the step.
+    * ``first_order_gain``, for each gradient. With ``output`` it is the cost of deleting the block, to first order;
+      with ``readout`` it is the predicted decrease of the readout's loss over the block.
+    * ``realised_gain``: ℓ(readout(h_{l−1})) − ℓ(readout(h_l)), if the readout fits both states. It telescopes over
+      depth. With a lens, both states are read through the translator of h_{l−1}, because the ``readout`` gradient
+      is taken through it; so this gain does not telescope, unlike the gain of ``Prediction``.
+    * ``unexplained_gain``: realised − first-order (``readout``): the effect of the curvature.
 
     A mean cosine and a mean gain can have opposite signs.
 
     Attributes:
         gradients, targets: as for ``Alignment``; the realised gain is against the label.
-        nulls: "pairing": another cluster's gradient, all pairs of a group; of "same-target" and one's own the
-            partner's gradient.
+        nulls: "pairing" (another cluster's gradient, all pairs of a group), "same-target" (the gradient of another
+            unit with the same target), or a null of your own that has partners.
         lens, name: as for ``Alignment``.
     """
 
@@ -94,7 +94,7 @@ class Gain(Probe):
             record.mean(rows[1], realised - first_order, known, "n|known")
 
     def _taken(self, block: BlockProducts) -> Tensor | Reason:
-        """(N, P): what the block takes off the loss of the readout of its start, in nats; or why there is none."""
+        """(N, P): the decrease of the readout's loss over the block, in nats; or the reason why it is undefined."""
         network, trace = block.batch.network, block.batch.trace
         readouts = block.batch.readouts_of(self.lens_name)
         before, after = trace.before[block.number], trace.after[block.number]

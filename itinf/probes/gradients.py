@@ -1,4 +1,4 @@
-"""Which update meets which gradient: every definition in one place."""
+"""The definitions of the gradients: input, output and readout, for updates, branches and parts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Gradient:
-    """A gradient of every unit's normalised loss.
+    """The gradient of the normalised loss of every unit.
 
     Attributes:
-        key: equal for equal tensors of one trace, so that each is stacked once.
-        direction: in the layout of the state.
+        key: gradients with the same tensor have the same key, so that each tensor is multiplied only once.
+        direction: gradient of the normalised loss, in the layout of the state.
         scale: (N, P) float64; scale · direction is the gradient of the loss.
     """
 
@@ -46,11 +46,11 @@ def gradient(
     which: GradientName,
     target: Target,
 ) -> Gradient | Reason:
-    """The gradient that an update is compared with, or the reason why there is none.
+    """The gradient to compare an update with, or the reason why it does not exist.
 
-    ``input`` is taken at the state the update is added to; ``output`` at the block's ``after``
-    for the update, at the sum itself for a branch or part; ``readout`` at the state the update is
-    added to, through the readout alone.
+    ``input`` is taken at the state that the update is added to. ``output`` is taken at the state after the block
+    for an update, and at the sum for a branch or a part. ``readout`` is taken at the state that the update is added
+    to, through the readout alone.
     """
     before, after = trace.before[block], trace.after[block]
     changes = trace.states[before].shape != trace.states[after].shape
@@ -75,7 +75,7 @@ def gradient(
         return Gradient(("state", after, target), taken.states[after], taken.scale)
     names = list(trace.parts[block])
     if update == "part" and not trace.network.blocks[block].parallel and part != names[0]:
-        # the state inside the block is reached through the sum that the part before is added to
+        # the state before this part is the sum that the previous part is added to
         previous = names[names.index(part) - 1]
         return Gradient(("part", block, previous, target), taken.parts[block][previous], taken.scale)
     return Gradient(("state", before, target), taken.states[before], taken.scale)

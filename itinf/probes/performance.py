@@ -1,4 +1,4 @@
-"""How well does the network do, and what would its readout say at every depth?"""
+"""The performance probe: accuracy and loss of the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .probe import Probe
 
 @dataclass(frozen=True, repr=False)
 class Performance(Probe):
-    """Top-1 accuracy and cross-entropy (nats per unit) of the network, as the last block's rows."""
+    """Top-1 accuracy and cross-entropy (nats per unit) of the network, in rows about the last block."""
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         trace, last = batch.trace, len(batch.network.blocks) - 1

@@ -1,4 +1,4 @@
-"""Blocks in prediction space: gain, movement and efficiency, free of any basis and of the number of classes."""
+"""The prediction probe: gain, movement and efficiency of blocks in prediction space, independent of any basis."""
 
 from __future__ import annotations
 
@@ -22,35 +22,33 @@ from .probe import NullChoice, Probe
 from .steps import StepSpan, block_steps, merged_steps
 
 MEASURES = (("efficiency", "ratio"), ("prediction_gain", "mean"), ("prediction_movement", "mean"))
-"""With their statistics."""
+"""Measures with their statistics."""
 
 
 @dataclass(frozen=True, repr=False)
 class Prediction(Probe):
-    """Gain G, movement K (bits per unit) and efficiency ΣG / (|ΣG| + ΣK) of every block both of whose states are read.
+    """Gain G, movement K (bits per unit) and efficiency ΣG / (|ΣG| + ΣK) of every block whose two states are read.
 
-    Efficiency 0 is movement without gain, about ½ calibrated new evidence, towards 1 descent that
-    knows the target, negative harm. A positive cosine in logit space says nothing: it is implied
-    by movement (``itinf.probes.prediction_space.gain_and_movement``).
+    An efficiency of 0 means movement without gain; about ½ means calibrated new evidence; near 1 means descent that
+    knows the target; a negative one means harm. A positive cosine in logit space says nothing, because every movement
+    implies it (``itinf.probes.prediction_space.gain_and_movement``).
 
-    The network's own readout fits only states of the last one's width; a lens reads the others,
-    too. With a lens the gain is also split into ``block_gain``, what the block does under the lens
-    of its end, and ``lens_change_gain``, the rest, where that lens fits the width of both states.
-    Efficiency depends on how finely depth is cut, so networks are compared with their blocks merged
-    to as many steps: rows of the form "merged to 6" stand at each step's last block, and there with a
-    lens the nulls stand, too.
+    The network's own readout fits only states of the width of the last state; a lens also reads the others. With a
+    lens, the gain is also split into two parts if the translator of the block's end fits the width of both states:
+    ``block_gain`` is the gain under that translator, and ``lens_change_gain`` is the rest. Efficiency depends on the
+    number of steps. So that networks can be compared, their blocks are merged into the same number of steps: rows of
+    the form "merged to 6" are about the last block of each step. With a lens, these rows also have the nulls.
 
     Attributes:
-        targets: "label", or "model" (the network's final distribution; the update is then a summand
-            of its own target, and even a random walk gains).
-        nulls: "pairing", "same-target" or one's own (another unit's increments), "order-shuffled" (the
-            unit's own increments in random depth order).
-        lens: what states are read through; None for the network's own readout, whose rows are
-            ``lens`` "". The shared lens is one for all states of a segment but for each depth's
-            mean and scale, and another in the next segment.
-        name: of the lens in the table; by default its kind.
-        merge: with a lens, blocks are also merged to so many steps, fewer where there are fewer
-            blocks, which the form then says; None for not.
+        targets: "label", or "model" (the network's final distribution; the update is then part of its own target,
+            and even a random walk gains).
+        nulls: "pairing", "same-target" or a null of your own (steps of another unit), "order-shuffled" (steps of the
+            unit itself, in random depth order).
+        lens: a lens that reads the states; None for the network's own readout, whose rows have the ``lens`` "". The
+            shared lens has one map for all states of a segment; only mean and scale differ between depths.
+        name: name of the lens in the table; by default its kind.
+        merge: number of steps into which blocks are also merged if there is a lens; None for no merged steps. With
+            fewer blocks there are fewer steps, and the form says how many.
 
     Raises:
         ItinfError: ``merge`` is less than 1.

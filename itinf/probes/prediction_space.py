@@ -1,4 +1,4 @@
-"""Blocks as steps in prediction space: how far the readout moves, and how much of that is gain."""
+"""Steps in prediction space: movement and gain of the readout over each step of a path."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..networks.trace import SiteId, Target, Trace
 from .steps import StepSpan, follow_each_other
 
 CELLS = 2**17
-"""Logits of one depth that exist at once, about, in float64: so few that those of a step stay in a cache."""
+"""About how many float64 logits of one depth are held at once; few enough for the logits of a step to fit a cache."""
 LEAST = 16
-"""Units read at once, at least: every product streams the whole head."""
+"""Smallest number of units read at once: every matrix product loads the whole head from memory."""
 
 
 @dataclass
@@ -30,10 +30,10 @@ class Step:
     Attributes:
         gain: (N, P) float64, ℓ(z_{l−1}) − ℓ(z_l).
         movement: (N, P) float64, KL(p_{l−1} ‖ p_l) ≥ 0.
-        known: (N, P) bool, units that have a target (and a partner, where the null needs one).
-        block_gain: (N, P) float64, of the gain what the block does under the lens of its end,
-            ℓ(lens_l(h_{l−1})) − ℓ(lens_l(h_l)); the rest is the change of lens. None without a lens,
-            under a null, and where that lens does not fit the width of h_{l−1}.
+        known: (N, P) bool, units that have a target, and a partner if the null needs one.
+        block_gain: (N, P) float64, ℓ(lens_l(h_{l−1})) − ℓ(lens_l(h_l)): the part of the gain under the translator of
+            the block's end; the rest comes from the change of translator. None without a lens, under a null, and if
+            that translator does not fit the width of h_{l−1}.
     """
 
     gain: Tensor
@@ -43,12 +43,12 @@ class Step:
 
     @classmethod
     def empty(cls, units: int, device: torch.device, split: bool) -> Step:
-        """Before anything is known of its units, (N·P,)."""
+        """A step of ``units`` = N·P units, filled with zeros."""
         gain, movement, block_gain = (torch.zeros(units, dtype=torch.float64, device=device) for _ in range(3))
         return cls(gain, movement, torch.zeros(units, dtype=torch.bool, device=device), block_gain if split else None)
 
     def shape(self, known: Tensor) -> None:
-        """From (N·P,) to (N, P), and which of them are known."""
+        """Reshapes from (N·P,) to (N, P), and sets which units are known."""
         self.gain, self.movement, self.known = self.gain.view_as(known), self.movement.view_as(known), known
         self.block_gain = None if self.block_gain is None else self.block_gain.view_as(known)
 
@@ -58,9 +58,9 @@ StepKey = tuple[str, int, Target, str]
 
 
 def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Gain and movement of a step from logits to logits, in nats.
+    """Gain and movement of a step between two logits, in nats.
 
-    Their sum is ⟨z_l − z_{l−1}, t − p_{l−1}⟩ exactly, cross-entropy being convex in the logits.
+    Their sum is exactly ⟨z_l − z_{l−1}, t − p_{l−1}⟩, because cross-entropy is convex in the logits.
 
     Args:
         before, after: (R, classes) float64 logits.
@@ -73,7 +73,7 @@ def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Te
 
 
 class _Logits(NamedTuple):
-    """Logits (R, classes) with their log-partition (R,) and softmax, which every step from here needs."""
+    """Logits (R, classes) with their log-partition (R,) and softmax; every step that starts here needs them."""
 
     logits: Tensor
     log_partition: Tensor
@@ -86,7 +86,7 @@ class _Logits(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """A step of some units from logits to others, given by the change and the log-partition at its end."""
+    """A step of R units: the logits at its start, their change, and the log-partition at its end."""
 
     start: _Logits
     change: Tensor
@@ -115,27 +115,27 @@ def prediction_steps(
     seed: int = 0,
     without_nulls: Collection[str] = (),
 ) -> dict[StepKey, Step]:
-    """Paths through depth, step by step in prediction space; every state is read once for all of them.
+    """All steps of the paths in prediction space; every state is read once for all paths.
 
     Args:
-        trace: of the batch.
-        through: what each state is read through, see ``itinf.lenses.lens.translators_at``.
-        paths: name -> the steps.
+        trace: trace of the batch.
+        through: state -> its translator, see ``itinf.lenses.lens.translators_at``.
+        paths: name of a path -> its steps.
         targets: "label" or "model" (the network's final distribution).
-        partners: null -> (N·P,) row of the unit whose increment is applied instead, −1 for none.
-        shuffled: also the ``order-shuffled`` null, the unit's own increments in random depth order,
-            where the steps of a path follow each other without a bridge.
-        seed: of those orders, one per cluster.
+        partners: null -> (N·P,) row of the unit whose step is applied instead, −1 for no partner.
+        shuffled: True adds the ``order-shuffled`` null, the unit's own steps in random depth order, for paths
+            without bridges between their steps.
+        seed: seed of these orders; every cluster has its own order.
         without_nulls: names of paths without nulls.
 
     Returns:
-        (path, block, target, null) -> step, ``"observed"`` among the nulls.
+        (path, block, target, null) -> step; the null of the observed steps is ``"observed"``.
     """
-    judged = {name: path for name, path in paths.items() if name not in without_nulls}
+    tested = {name: path for name, path in paths.items() if name not in without_nulls}
     orders = {
-        name: _orders(trace, len(path), seed) for name, path in judged.items() if shuffled and follow_each_other(path)
+        name: _orders(trace, len(path), seed) for name, path in tested.items() if shuffled and follow_each_other(path)
     }
-    with_partners = {name: dict(partners or {}) if name in judged else {} for name in paths}
+    with_partners = {name: dict(partners or {}) if name in tested else {} for name in paths}
     steps: dict[StepKey, Step] = {}
     for name, path in paths.items():
         nulls = ["observed", *with_partners[name], *(["order-shuffled"] if name in orders else [])]
@@ -167,14 +167,14 @@ def prediction_steps(
 
 
 def _parts(trace: Trace, rows: Mapping[int, Tensor]) -> Iterator[slice]:
-    """Units in portions whose logits are few enough."""
+    """Slices of units; the logits of a slice are few enough to hold."""
     units = trace.targets.numel()
     size = max(LEAST, CELLS // classes_of(trace.network, rows[len(trace.states) - 1]))
     return (slice(first, first + size) for first in range(0, units, size))
 
 
 class _Readings:
-    """What is read at the states of some units, each state once."""
+    """The logits read at the states of some units; each state is read once."""
 
     def __init__(
         self, trace: Trace, through: Mapping[SiteId, Translator | None], rows: Mapping[int, Tensor], part: slice
@@ -184,24 +184,24 @@ class _Readings:
         self._partners: dict[tuple[str, int], Tensor] = {}
 
     def at(self, state: int) -> _Logits:
-        """Through the state's own translator."""
+        """Logits of a state, read through the translator of that state."""
         if state not in self._states:
             self._states[state] = _Logits.of(self._logits(state, self.part, self.through[state]))
         return self._states[state]
 
     def partner(self, null: str, partner: Tensor, state: int) -> Tensor:
-        """(R, classes) logits of the units' partners; of any unit where there is none."""
+        """(R, classes) logits of the partners of the units; arbitrary for a unit without a partner."""
         if (null, state) not in self._partners:
             rows = partner[self.part].clamp_min(0)
             self._partners[null, state] = self._logits(state, rows, self.through[state])
         return self._partners[null, state]
 
     def same_lens(self, span: StepSpan) -> _Logits:
-        """The start of a step through the translator of its end."""
+        """Logits of the start of a step, read through the translator of its end."""
         return _Logits.of(self._logits(span.start, self.part, self.through[span.end]))
 
     def aim(self, target: Target) -> Tensor:
-        """(R,) labels, or (R, classes) final distribution."""
+        """The target: (R,) labels, or the (R, classes) final distribution."""
         if target != "model":
             return self.trace.targets.flatten()[self.part].clamp_min(0)
         last = self.rows[len(self.trace.states) - 1]
@@ -214,7 +214,7 @@ class _Readings:
 def _moves(
     readings: _Readings, path: Sequence[StepSpan], partners: Mapping[str, Tensor], order: Tensor | None
 ) -> Iterator[tuple[StepSpan, str, _Move]]:
-    """Every step of a path as it is, and under each null."""
+    """Every step of a path, observed and under each null."""
     shuffled = None if order is None else _ordered(readings, path, order)
     for number, span in enumerate(path):
         start = readings.at(span.start)
@@ -229,7 +229,7 @@ def _moves(
 def _split_gain(
     readings: _Readings, span: StepSpan, steps: Mapping[Target, Step], aims: Mapping[Target, Tensor]
 ) -> None:
-    """What the blocks do under the lens of the step's end, where that reads both states."""
+    """Fills ``block_gain``: the gain under the translator of the step's end, if that translator fits both states."""
     if not _same_lens_fits(readings.through, span):
         return
     move = _Move.between(readings.same_lens(span), readings.at(span.end))
@@ -239,15 +239,15 @@ def _split_gain(
 
 
 def _same_lens_fits(through: Mapping[SiteId, Translator | None], span: StepSpan) -> bool:
-    """Whether the translator of a step's end also reads its start."""
+    """Whether the translator of a step's end also fits its start."""
     start, end = through[span.start], through[span.end]
     return start is not None and end is not None and start.weight.shape == end.weight.shape
 
 
 def _orders(trace: Trace, length: int, seed: int) -> Tensor:
-    """(R, length): one random order of the steps per cluster."""
+    """(R, length): a random order of the steps for every cluster."""
     keys = [np.array([seed, k], dtype=np.uint64) for k in trace.keys]
-    # far along the stream, whose beginning is the cluster's bootstrap weights
+    # start far along the stream: its beginning gives the bootstrap weights of the cluster
     drawn = [
         np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], dtype=np.uint64)).random_raw(length) for key in keys
     ]
@@ -256,11 +256,11 @@ def _orders(trace: Trace, length: int, seed: int) -> Tensor:
 
 
 def _ordered(readings: _Readings, path: Sequence[StepSpan], order: Tensor) -> list[_Logits]:
-    """The states of a path whose steps are taken in another order."""
+    """The states of a path when its steps are taken in another order."""
     ends = [(readings.at(span.start), readings.at(span.end)) for span in path]
     moves = torch.stack([end.logits - start.logits for start, end in ends])  # (steps, R, classes)
     units = torch.arange(order.shape[0], device=order.device)
     states = [ends[0][0]]
     for number in range(len(path) - 1):
         states.append(_Logits.of(states[-1].logits + moves[order[:, number], units]))
-    return [*states, ends[-1][1]]  # whatever the order, it ends there
+    return [*states, ends[-1][1]]  # every order ends at the same state

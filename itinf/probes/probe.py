@@ -1,4 +1,4 @@
-"""What every probe has: what it needs of a trace, and how it turns a batch into columns of sums."""
+"""The base class of probes: their settings, and the methods that turn a batch into columns."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ from .block import BlockProducts, requested
 from .gradients import GRADIENTS, GradientName
 
 NullChoice = str | Null | Partners
-"""A null's name, a null of one's own, or the function that finds its partners."""
+"""The name of a null, a null of your own, or a function that finds partners."""
 
 
 @dataclass(frozen=True, repr=False)
 class Probe:
-    """Measures something at every block. A probe of one's own derives from this class and writes what it measures.
+    """Measures every block.
 
-    A frozen dataclass: its fields are its settings. What follows is a field or a plain attribute of the class,
-    whichever a probe needs.
+    To write your own probe, derive from this class and define ``measure_block`` or ``measure_batch``.
+    A probe is a frozen dataclass whose fields are its settings. Each of the following can be a field or a plain
+    attribute of the class:
 
-    * ``gradients``: those it compares updates with; what any probe asks for is taken once.
-    * ``targets``: what losses are taken against, of "label", "answer", "model".
-    * ``nulls``: names, or one's own (``itinf.statistics.nulls``); ``partner_nulls`` names those with partners,
-      which stand in ``batch.partners``.
-    * ``readouts``: True where it needs the readout at every state, its lens's where it has one; by default where
-      it asks for the gradient "readout".
+    * ``gradients``: the gradients that the probe compares updates with. Each gradient is computed once for all probes.
+    * ``targets``: the targets of the losses, any of "label", "answer", "model".
+    * ``nulls``: names, or nulls of your own (``itinf.statistics.nulls``). ``partner_nulls`` are the names of those
+      with partners; ``batch.partners`` holds the partners.
+    * ``readouts``: True if the probe needs the readout at every state, through its lens if it has one. By default
+      this is true for a probe with the gradient "readout".
 
     Attributes:
-        lens: what states are read through; None for the network's own readout.
-        name: of the lens in the table; by default its kind.
-        measure, statistic: of the row that says why a lens reads nothing; by default the class's name, and "mean".
-        own_nulls: names of nulls without partners that it makes itself.
+        lens: a lens that reads the states; None for the network's own readout.
+        name: name of the lens in the table; by default its kind.
+        measure, statistic: columns of the row that says why a lens reads nothing; by default the name of the class
+            and "mean".
+        own_nulls: names of nulls without partners that the probe computes itself.
     """
 
     lens: Lens | None = field(default=None, repr=False, kw_only=True)
@@ -74,13 +76,13 @@ class Probe:
         return "readout" in self.gradients
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
-        """Measures what is not about one block; nothing by default."""
+        """Measures things that are not about a single block; by default nothing."""
 
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
-        """Measures one block; nothing by default."""
+        """Measures one block; by default nothing."""
 
     def requested(self, block: BlockProducts) -> tuple[list[Combination], dict[Combination, Reason]]:
-        """The updates and gradients of a block that it asks for: those there are, and why the others are not."""
+        """The combinations of a block that the probe asks for: those that exist, and the others with the reason."""
         return requested(block, self.gradients, self.targets, self.lens_name)
 
     def __post_init__(self) -> None:
@@ -92,35 +94,35 @@ class Probe:
                 known = ", ".join(("pairing", "same-target", *self.own_nulls))
                 raise ItinfError(
                     f"{kind} does not measure the null {null.name!r}. Expected {known}, "
-                    "or one of your own that finds partners."
+                    "or a null of your own that finds partners."
                 )
 
     @property
     def null_names(self) -> list[str]:
-        """Its nulls as the table calls them."""
+        """The names of its nulls in the table."""
         return [null_of(null).name for null in self.nulls]
 
     @property
     def partner_nulls(self) -> list[str]:
-        """Those of its nulls in which a partner's vector stands in for the unit's own."""
+        """The names of its nulls that replace the vector of a unit by that of a partner."""
         return [null.name for null in map(null_of, self.nulls) if null.partners is not None]
 
     @property
     def lens_name(self) -> str:
-        """What its lens is called in the table: by default its kind, "" for none."""
+        """The name of its lens in the table: by default its kind; "" without a lens."""
         return "" if self.lens is None else self.name or self.lens.kind
 
     def without_nulls(self) -> Self:
-        """The same measures without their nulls, for a network that is a null itself."""
+        """The same probe without nulls, for an untrained network, which is a null itself."""
         return self._with(nulls=()) if self.nulls else self
 
     def without_lens(self) -> Self | None:
-        """What it measures on a network that its lens was not fitted on; None for nothing."""
+        """The part of the probe that needs no lens, for a network that the lens was not fitted on; None if empty."""
         gradients = [g for g in self.gradients if g != "readout"]
         return self._with(lens=None, gradients=gradients) if gradients else None
 
     def missing_rows(self, network: Network) -> list[Row]:
-        """Rows to stand without a value where the lens was fitted on another readout: a row for each block and target."""
+        """Rows without a value, one for each block and target, for a lens that was fitted on another readout."""
         measure = self.measure or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
         gradient = "readout" if self.gradients else ""
         return [
@@ -129,7 +131,7 @@ class Probe:
         ]
 
     def _with(self, **settings: Any) -> Self:
-        """A copy with other settings, be they fields or attributes of the class."""
+        """A copy with other settings: fields or attributes of the class."""
         other = copy.copy(self)
         other.__dict__.pop("description", None)
         for name, value in settings.items():
@@ -138,9 +140,9 @@ class Probe:
 
     @cached_property
     def description(self) -> str:
-        """Its settings in one line, which enter a study's identity: a lens by its kind and its tensors' fingerprint.
+        """Its settings in one line, for the identity of a study; a lens appears as its kind and fingerprint.
 
-        Without a lens the settings that concern one are left out.
+        Without a lens, the settings that only concern a lens are left out.
         """
         shown = [f for f in fields(self) if f.repr and (self.lens is not None or not f.metadata.get("lens"))]
         settings = [f"{f.name}={_in_words(getattr(self, f.name))}" for f in shown]
@@ -162,7 +164,7 @@ def _require_names(kind: str, what: str, given: Sequence[str], known: Sequence[s
 
 
 def _in_words(value: Any) -> str:
-    """A setting's repr; functions and nulls by their names, for the repr of a function changes from run to run."""
+    """The repr of a setting; the name of a function or null, because the repr of a function changes between runs."""
     if isinstance(value, tuple | list):
         words = ", ".join(map(_in_words, value))
         brackets = ("[", "]") if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")

@@ -1,4 +1,4 @@
-"""A readout at every state it fits, the network's own or through a lens: loss, answer, gradient; later blocks skipped."""
+"""Readouts: loss, answer and gradient of every state that the network's readout fits, or that a lens reads."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Readout:
-    """What the readout says at one state.
+    """The readout of one state.
 
     Attributes:
         loss: (N, P) float64, nats, against the label.
-        answer: (N, P) int64 top-1.
+        answer: (N, P) int64, top-1 class.
         gradients: target -> (direction in the state's layout, norm (N, P) float64); the gradient of
             a unit's loss is norm · direction. Empty at the last state, where no block begins.
     """
@@ -45,17 +45,18 @@ def read(
     parts: bool = True,
     lens: Lens | None = None,
 ) -> dict[SiteId, Readout]:
-    """Reads every state the readout fits, in chunks, so that units × classes never exists whole.
+    """Reads every state that the readout fits; in chunks, so that the logits of all units are never held at once.
 
     Args:
-        trace: of the batch.
-        targets: what the gradients are taken against.
-        gradients: also the gradient at every state that a block or part is added to.
-        parts: also read the states inside blocks that parts are added to.
-        lens: read through it every state that it reads; gradients are in the state's own layout and width.
+        trace: trace of the batch.
+        targets: targets of the gradients.
+        gradients: True computes the gradient at every state that a block or part is added to.
+        parts: True also reads the states inside blocks that parts are added to.
+        lens: a lens; it reads every state that it has a translator for. Gradients have the layout and width of the
+            state.
 
     Returns:
-        State -> readout. States the readout does not fit are absent.
+        State -> readout. States that the readout does not fit are left out.
     """
     through = translators_at(trace, lens)
     sites: list[SiteId] = [i for i in through if parts or not isinstance(i, tuple)]
@@ -67,7 +68,7 @@ def read(
     for site in sites:
         aims = targets if gradients and (isinstance(site, tuple) or site in trace.before) else ()
         if lens is None and site == len(trace.states) - 1 and not aims:
-            readouts[site] = Readout(trace.loss, trace.answer)  # the network's own end, read by the trace
+            readouts[site] = Readout(trace.loss, trace.answer)  # the end of the network, which the trace has read
         else:
             readouts[site] = read_state(trace, site, aims, through.get(site))
     return readouts
@@ -76,7 +77,7 @@ def read(
 def read_state(
     trace: Trace, site: SiteId, targets: Sequence[Target] = (), translator: Translator | None = None
 ) -> Readout:
-    """One state read through a translator that fits its width, None for none; gradients for ``targets``."""
+    """Reads one state through a translator of its width (None: without a translator); gradients for ``targets``."""
     network, state = trace.network, trace.state(site)
     rows, last = network.per_prediction(state), network.per_prediction(trace.states[-1])
     label = trace.targets.flatten()

@@ -1,4 +1,4 @@
-"""Which blocks are taken as one step through depth."""
+"""Steps through depth: a step is one block, or several blocks in a row."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..networks.trace import SiteId, Trace
 
 @dataclass(frozen=True)
 class StepSpan:
-    """Blocks in a row that are taken as one step.
+    """Blocks in a row that count as one step.
 
     Attributes:
-        block: the last of them; start, end: places in ``Trace.states``.
+        block: number of the last block; start, end: indices into ``Trace.states``.
     """
 
     block: int
@@ -23,21 +23,20 @@ class StepSpan:
 
 
 def block_steps(trace: Trace, states: Collection[SiteId]) -> list[StepSpan]:
-    """Every block both of whose states are among those that can be read."""
+    """A step for every block whose two states can be read."""
     ends = enumerate(zip(trace.before, trace.after, strict=True))
     return [StepSpan(block, start, end) for block, (start, end) in ends if start in states and end in states]
 
 
 def merged_steps(trace: Trace, states: Collection[SiteId], number: int) -> list[StepSpan]:
-    """The depth between the first and the last readable state in about equal steps, from block end to block end.
+    """Divides the depth between the first and the last readable state into about equal steps of whole blocks.
 
-    Every step begins where the one before ends, so that what happens between two blocks belongs to
-    the later one.
+    Every step begins where the previous step ends, so a change between two blocks belongs to the later step.
 
     Args:
         trace: a trace.
-        states: those that can be read.
-        number: of steps; there are fewer where there are fewer blocks.
+        states: states that can be read.
+        number: number of steps; a network with fewer blocks has fewer steps.
     """
     ends = [trace.before[0], *trace.after]
     readable = [blocks for blocks, state in enumerate(ends) if state in states]
@@ -50,5 +49,5 @@ def merged_steps(trace: Trace, states: Collection[SiteId], number: int) -> list[
 
 
 def follow_each_other(path: Sequence[StepSpan]) -> bool:
-    """Increments can change places only where the steps follow each other without a bridge."""
+    """Whether every step starts at the state where the previous step ends; only then can steps be reordered."""
     return len(path) > 1 and all(a.end == b.start for a, b in pairwise(path))

@@ -1,4 +1,4 @@
-"""How large is each block's update against the state it is added to?"""
+"""The update-norm probe: the size of each block's update relative to the state that it is added to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .probe import Probe
 
 @dataclass(frozen=True, repr=False)
 class UpdateNorm(Probe):
-    """|update| / |state it is added to|, the l2 ratio: mean over units of the ratio, and its median.
+    """|update| / |state that it is added to|, a ratio of l2 norms: its mean and its median over units.
 
-    For an image the norms are over the whole feature map, for a token over its own vector.
+    The norm of an image is taken over the whole feature map, the norm of a token over its vector.
 
     Source: Jastrzębski et al. 2018, section 4.2 (mean of ratios).
     """

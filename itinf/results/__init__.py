@@ -1,1 +1,1 @@
-"""What a study leaves: sums, the tidy table, the results folder, figures and page."""
+"""The results of a study: sums, tables, the results folder, figures and page."""

@@ -1,4 +1,4 @@
-"""Under what circumstances numbers were measured: what may differ between sittings of one study."""
+"""The circumstances of a sitting: machine, versions and settings that may differ within one study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("torch", "numpy", "scipy", "transformers", "torchvision")
 
 
 def circumstances(device: torch.device | str, batch: int) -> dict[str, Any]:
-    """Machine, versions, and the settings that no number depends on."""
+    """Machine, versions, and the settings that change no number."""
     return {
         "batch": batch,
         "device": str(device),

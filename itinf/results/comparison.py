@@ -1,4 +1,4 @@
-"""Several runs side by side: one table, and differences paired over the clusters they share."""
+"""A comparison of several runs: one table, and differences paired over the clusters that two runs share."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Comparison:
     """Runs side by side.
 
     Attributes:
-        runs: the runs, each under a name of its own.
-        transfers: of lenses of the same networks.
-        notes: what was asked for and could not be measured, in words.
+        runs: the runs; no two have the same name.
+        transfers: transfers of the lenses of the same networks.
+        notes: sentences about what could not be measured, and why.
     """
 
     runs: list[ProbeResult]
@@ -44,39 +44,42 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The rows of all runs, then of all transfers; ``depth`` is the axis they share."""
+        """The rows of all runs, then the rows of all transfers; ``depth`` is their common axis."""
         tables = [run.table for run in self.runs] + [one.table for one in self.transfers]
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def summaries(self) -> pd.DataFrame:
-        """Of all transfers, see ``itinf.lenses.transfer.summaries``; without one an empty table."""
+        """The summaries of all transfers, see ``itinf.lenses.transfer.summaries``; empty without transfers."""
         return pd.concat([summaries_table([]), *(one.summaries for one in self.transfers)], ignore_index=True)
 
     def files(self) -> dict[str, bytes]:
-        """The tables that its folder holds."""
-        found = {MEASURES: self.table.to_parquet(index=False)}
-        return found | ({SUMMARIES: self.summaries.to_parquet(index=False)} if self.transfers else {})
+        """The tables of the comparison, as files for its folder."""
+        tables = {MEASURES: self.table.to_parquet(index=False)}
+        return tables | ({SUMMARIES: self.summaries.to_parquet(index=False)} if self.transfers else {})
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
-        """Reads a finished comparison from what its networks' folders hold.
+        """Reads a finished comparison from the folders of its networks.
 
         Raises:
-            ItinfError: it holds no finished comparison, or a network's files are not what was written.
+            ItinfError: the folder holds no finished comparison, or a file of a network is damaged.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
         if manifest is None or not manifest.get("complete") or not isinstance(manifest.get("networks"), dict):
-            raise ItinfError(f"{folder} holds no finished comparison; expected {MANIFEST} and {NETWORKS}/.")
+            raise ItinfError(
+                f"{folder} holds no finished comparison; expected {MANIFEST} and {NETWORKS}/. "
+                "Give a folder that itinf compare has finished."
+            )
         runs = [ProbeResult.load(folder / NETWORKS / folder_name(name)) for name in manifest["networks"]]
         names = [str(moved["network"]["name"]) for moved in manifest.get("transfers", [])]
         transfers = []
         for place, name in enumerate(names):
-            seed = names[:place].count(name) - 1  # the trained network's comes first
+            seed = names[:place].count(name) - 1  # the trained network comes first
             where = folder / TRANSFER / folder_name(name) / (TRAINED if seed < 0 else f"untrained-{seed}")
-            found = TransferResult.load(where)
-            transfers.append(found if seed < 0 else found.as_null("untrained", seed))
+            transfer = TransferResult.load(where)
+            transfers.append(transfer if seed < 0 else transfer.as_null("untrained", seed))
         return cls(runs, transfers, list(manifest.get("notes", [])))
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
@@ -84,21 +87,21 @@ class Comparison:
         return draw(kind, self.table, self.summaries, options)
 
     def difference(self, first: str, second: str, measure: str = "descent_share", **fields: str) -> pd.DataFrame:
-        """One run minus another along relative depth, on the depths of the coarser one.
+        """The first run minus the second along relative depth, at the depths of the run with fewer blocks.
 
-        Between its blocks a curve is interpolated linearly, replicate by replicate. Runs that saw the
-        same clusters are compared paired; their noise cancels as far as they share it.
+        Curves are interpolated linearly between blocks, replicate by replicate. If both runs measured the same
+        clusters, the difference is paired: the noise that the runs share cancels.
 
         Args:
             first, second: names of runs.
-            measure: as in the table.
-            **fields: further columns that pick the curve, e.g. gradient="output", update="update".
+            measure: a measure of the table.
+            **fields: further columns that select the curve, e.g. gradient="output", update="update".
 
         Returns:
             depth, mean, lo, hi, paired.
 
         Raises:
-            ItinfError: an unknown run, or a choice that does not leave one curve.
+            ItinfError: there is no such run, or the choice does not select exactly one curve.
         """
         chosen = [self._run(name) for name in (first, second)]
         curves = [_curve(run, measure, fields) for run in chosen]
@@ -114,7 +117,7 @@ class Comparison:
         rows = []
         for depth, x, y in zip(depths, a, b, strict=True):
             gap = x - y
-            if not paired:  # independent clusters: put the replicates in an order that shares nothing
+            if not paired:  # the runs are independent: shift the replicates of one, so that none is paired
                 gap = np.concatenate([gap[:1], x[1:] - np.roll(y[1:], len(y) // 2)])
             lo, hi = interval(gap, clusters)
             rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
@@ -133,21 +136,21 @@ class Comparison:
 def compare(
     runs: Sequence[ProbeResult], transfers: Sequence[TransferResult] = (), notes: Sequence[str] = ()
 ) -> Comparison:
-    """Puts runs side by side, and transfers of lenses beside them.
+    """A comparison of runs and of transfers of lenses.
 
     Raises:
-        ItinfError: none, or two of one name.
+        ItinfError: there is no run, or two runs have the same name.
     """
     names = [run.name for run in runs]
     if not runs:
-        raise ItinfError("compare needs at least one run.")
+        raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")
     if len(set(names)) < len(names):
         raise ItinfError(f"Two runs share a name ({', '.join(names)}); give networks names with network.named(...).")
     return Comparison(list(runs), list(transfers), list(notes))
 
 
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
-    """Depths (L,) and estimates (L, 1 + B) of the one curve that fits."""
+    """Depths (L,) and estimates (L, 1 + B) of the curve that the fields select."""
     stage = run.stages["observed"]
     columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
     rows: dict[Row, Estimator] = {

@@ -1,7 +1,7 @@
-"""How a row's value is made from summed columns: one class per kind of estimate.
+"""Estimators: each class computes the value of a row from summed columns.
 
-A kind of one's own is a frozen dataclass derived from ``Estimator``. Defining it makes it known; a file of sums
-holds its name, and is read wherever the module that defines it has been imported.
+You can write your own estimator: a frozen dataclass derived from ``Estimator``. Its definition also registers it.
+A file of sums holds the name of the estimator. To read the file, import the module that defines the estimator first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _KNOWN: dict[str, dict[str, type[Estimator]]] = {}
 
 @dataclass(frozen=True)
 class Estimator:
-    """Makes an estimate from columns. Every field is a role and holds the name of the column that plays it.
+    """Computes an estimate from columns. Every field is a role and holds the name of the column in that role.
 
     Attributes:
         n: the column that counts the units.
-        replicated: whether ``estimate`` gives replicates, from which differences get intervals.
-        counts_twice: whether ``n`` counts every pair in both of its clusters.
+        replicated: whether ``estimate`` returns replicates; intervals of differences need them.
+        counts_twice: whether ``n`` counts every pair twice, once in each of its two clusters.
     """
 
     n: str
@@ -51,19 +51,19 @@ class Estimator:
         return asdict(self)
 
     def estimate(self, sums: Sums) -> Array:
-        """(1 + B,): the plain value, then one per replicate."""
+        """(1 + B,): the plain value, then the value of every replicate."""
         raise NotImplementedError(f"{type(self).__name__} has no estimate(self, sums).")
 
     def own_estimate(self, sums: Sums) -> Array | None:
-        """Of a null: the observed estimate over just the units that the null has; None where it has all of them."""
+        """For a null that has only some units: the observed estimate of the same units. None if it has all units."""
         return None
 
     def error(self, sums: Sums, clusters: int) -> Array | None:
-        """Linearised standard errors (1 + B,), from which blocks get a simultaneous band; None for no band."""
+        """Linearised standard errors (1 + B,) for the simultaneous band over blocks; None for no band."""
         return None
 
     def counts(self, sums: Sums) -> tuple[int, int]:
-        """Units (of pairs: pairs) and clusters that the estimate is from."""
+        """How many units (or pairs) and how many clusters the estimate uses."""
         return self._counted(sums, self.n)
 
     def value(self, sums: Sums, histograms: Histograms, clusters: int) -> tuple[float, float, float]:
@@ -80,7 +80,7 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Mean(Estimator):
-    """Mean over units, with what a simultaneous band needs."""
+    """Mean over units, with the columns that a simultaneous band needs."""
 
     sum: str
     sum2: str
@@ -129,7 +129,7 @@ class PairMean(Estimator):
 
 @dataclass(frozen=True)
 class PartnerMean(Estimator):
-    """Mean over units of what a partner gives, beside the observed mean ``own`` of the units that have one."""
+    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units."""
 
     sum: str
     own: str
@@ -158,7 +158,7 @@ class Efficiency(Estimator):
 
 @dataclass(frozen=True)
 class PairEfficiency(Estimator):
-    """Efficiency of a partner's steps, beside the observed one of the units that have a partner."""
+    """Efficiency of the partners' steps, and the observed efficiency of the units that have a partner."""
 
     gain: str
     movement: str
@@ -210,7 +210,7 @@ _KINDS: dict[str, type[Estimator]] = {
     "gauge-free": GaugeFree,
     "gauge-free pairs": GaugeFreePairs,
 }
-"""What estimators were called in files before they were classes; roles were written with spaces."""
+"""Old names of the estimators, for files of older versions. Their roles are written with spaces."""
 
 
 def estimator_json(estimator: Estimator) -> dict[str, Any]:
@@ -220,10 +220,10 @@ def estimator_json(estimator: Estimator) -> dict[str, Any]:
 
 
 def estimator_of(data: dict[str, Any]) -> Estimator:
-    """The inverse of ``estimator_json``; nothing is imported, and no name from a file is looked up elsewhere.
+    """The inverse of ``estimator_json``. It finds known estimators only: no name in a file can import a module.
 
     Raises:
-        UnknownEstimatorError: an estimator that no imported module defines, or that has other columns there.
+        UnknownEstimatorError: no imported module defines the estimator, or the definition has other columns.
     """
     kind = _KINDS[data["kind"]] if "kind" in data else _known(data["estimator"], data["module"])
     columns = {role.replace(" ", "_"): column for role, column in data["columns"].items()}
@@ -240,7 +240,7 @@ def _known(name: str, module: str) -> type[Estimator]:
     known = _KNOWN.get(name, {})
     if module in known:
         return known[module]
-    if len(known) == 1:  # the same file under another name, such as a script and the module it became
+    if len(known) == 1:  # the same file under another module name: it was run as a script, and is now imported
         return next(iter(known.values()))
     where = "the program or notebook that measured them" if module == "__main__" else f"the module {module!r}"
     advice = "Run its definition first" if module == "__main__" else f"Import it first (import {module})"

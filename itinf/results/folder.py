@@ -1,13 +1,13 @@
-"""A results folder: whose it is, how far it is, under what circumstances, and whether its files are what was written.
+"""A results folder: it belongs to one study, can be resumed, and is checked for damaged files.
 
-Every kind of result (a probed network, its lenses, their transfer, a comparison) is kept by this one protocol:
+Every result (a probed network, its lenses, their transfer, a comparison) is stored by the same rules:
 
-1. The folder is locked before anybody looks into it, until the work in it ends.
-2. ``manifest.json`` says which study it is. The same study goes on or is read, another one is refused.
-3. While a study runs, its sums are saved now and then; the manifest is written first.
-4. Each sitting that added clusters has an entry in ``history``, with its circumstances.
-5. The manifest of a complete folder is written last, and lists size and hash of every other file.
-   Who opens the folder learns which of them are damaged, and makes them again.
+1. A process locks the folder before it reads anything, and keeps the lock until its work ends.
+2. ``manifest.json`` describes the study. The same study resumes or reads the folder; another study is refused.
+3. A running study saves its sums from time to time. It writes the manifest before the sums.
+4. Every sitting that added clusters has an entry in ``history``, with its circumstances.
+5. The manifest of a complete folder is written last. It lists the size and hash of every other file.
+   A process that opens the folder finds the damaged files, and makes them again.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ..lock import LOCK, kept
 from .manifest import MANIFEST, damages, read_manifest, record_of
 
 SAVE_SECONDS, SAVE_SHARE = 15.0, 20
-"""How much work an interruption can cost: so many seconds, or so many times what a save takes."""
+"""Time between two saves: at least this many seconds, and at least this many times the duration of a save."""
 _BEGUN = {"complete": False, "seconds": 0.0}
 
 
 class ResultsFolder:
-    """A folder while this process keeps it; made by ``open``.
+    """A results folder that this process has opened with ``open``.
 
     Attributes:
-        path: the folder; None keeps nothing.
+        path: the folder; None stores nothing.
         state: "new", "resume" (begun, not finished) or "complete".
-        manifest: of the study, as it is on record.
-        damaged: listed file -> what is wrong with it, in words.
-        writes: False where the folder is only read.
+        manifest: the recorded manifest of the study.
+        damaged: name of a damaged file -> a phrase that says what is wrong with it.
+        writes: False if the folder is only read.
     """
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
@@ -66,18 +66,18 @@ class ResultsFolder:
         ignored: Collection[str] = (),
         parts: Collection[str] = (),
     ) -> Iterator[ResultsFolder]:
-        """Keeps a folder for a study; under torchrun the first process alone writes.
+        """Opens and locks a folder for a study; under torchrun only the first process writes.
 
         Args:
-            path: the folder; None keeps nothing.
-            identity: what makes the study what it is, JSON-ready; None takes a complete folder as it is.
-            circumstances: of this sitting.
-            what: the folder is of, in messages.
+            path: the folder; None stores nothing.
+            identity: the entries that define the study, JSON-ready; None accepts any complete folder.
+            circumstances: circumstances of this sitting.
+            what: word for the kind of result, used in messages.
             ignored: entries of the identity that may differ, written "outer.inner".
-            parts: files and folders that an older itinf left without a manifest.
+            parts: files and folders that an older itinf wrote without a manifest.
 
         Raises:
-            ItinfError: another process keeps it, it holds something else, or it cannot be written.
+            ItinfError: another process has locked the folder, it holds something else, or it cannot be written.
         """
         with ExitStack() as stack:
             folder = cls(path, identity or {}, circumstances or {})
@@ -92,11 +92,11 @@ class ResultsFolder:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The manifest without what is only true of this folder."""
+        """The manifest without the entries that describe only this folder."""
         return record_of(self.manifest)
 
     def problem(self, name: str) -> str:
-        """What is wrong with a file that a complete folder should have, in words; "" where nothing is."""
+        """A phrase that says what is wrong with a file that a complete folder should have; "" if nothing is wrong."""
         if name in self.damaged:
             return self.damaged[name]
         if self.path is None or name in self.manifest["files"]:
@@ -105,11 +105,11 @@ class ResultsFolder:
         return "is not there" if unlisted else ""
 
     def sound(self, name: str) -> bool:
-        """Whether a file is there as it was written; of an older itinf, whether it is there."""
+        """Whether a file is there and undamaged. A file of an older itinf has no hash: it only has to be there."""
         return not self.problem(name)
 
     def start_over(self, why: str, *names: str) -> None:
-        """Forgets what the folder holds, and those files; somebody is told why."""
+        """Forgets the recorded results and deletes the named files; a warning says why."""
         logging.getLogger("itinf").warning("%s. It is measured again.", why)
         self.state = "new"
         self.forget()
@@ -119,21 +119,23 @@ class ResultsFolder:
             self._write_manifest()
 
     def forget(self) -> None:
-        """Its files are of other numbers than are about to come, and so is its history."""
+        """Forgets files and history, because they belong to other numbers than the coming ones."""
         self.manifest |= {"complete": False, "seconds": 0.0, "history": [], "files": {}}
         self.manifest.pop("listed", None)
         self.damaged, self._from = {}, 0
 
     def made_of(self, entries: Mapping[str, Any]) -> bool:
-        """Whether its manifest already has these entries; where it has others, its files are forgotten."""
-        there = {key: self.manifest.get(key) for key in entries}
-        if same := json.dumps(there, sort_keys=True) == json.dumps(entries, sort_keys=True):  # NaN equals itself here
+        """Whether the manifest already has these entries. If it has others, the folder forgets its files."""
+        recorded = {key: self.manifest.get(key) for key in entries}
+        if same := json.dumps(recorded, sort_keys=True) == json.dumps(
+            entries, sort_keys=True
+        ):  # as text NaN equals NaN
             return same
         self.forget()
         return False
 
     def resume_at(self, done: int) -> None:
-        """How many clusters its files hold, which decides where a history ends that was written before them."""
+        """Ends the history at the clusters that the saved sums hold: the manifest may be one save ahead of them."""
         self._from = done
         history = [entry for entry in self.manifest["history"] if entry["clusters"][0] < done]
         if history:
@@ -141,14 +143,15 @@ class ResultsFolder:
         self.manifest["history"] = history
 
     def begin(self) -> None:
-        """Puts on record whose folder it is, before anything else is written into it."""
+        """Writes the manifest of a new folder, before any other file."""
         if self.writes and self.path is not None and not (self.path / MANIFEST).exists():
             self._write_manifest()
 
     def save(self, name: str, content: Callable[[], bytes], done: int) -> None:
-        """Writes how far the study is, if the last time is long enough ago.
+        """Saves the sums of a running study, if the last save is long enough ago.
 
-        The manifest comes first: what it says too much of a history, ``resume_at`` takes back.
+        Written before the sums: sums without a manifest cannot be assigned to a study. If the process dies between
+        the two, the history is too long; ``resume_at`` cuts it.
         """
         if not self.writes or self.path is None or not self.due():
             return
@@ -164,7 +167,7 @@ class ResultsFolder:
         return time.monotonic() - self._saved >= max(SAVE_SECONDS, SAVE_SHARE * self._cost)
 
     def add(self, name: str, content: bytes) -> None:
-        """Writes a file and lists it; ``complete`` writes the list of a folder that is not complete yet."""
+        """Writes a file and lists it. The list of an unfinished folder is written later, by ``complete``."""
         if not self.writes or self.path is None:
             return
         self.begin()
@@ -175,13 +178,13 @@ class ResultsFolder:
             self._write_manifest()
 
     def complete(self, files: Mapping[str, bytes], done: int, leaves: Collection[str] = (), **entries: Any) -> None:
-        """Writes what is left to write, and that all of it is there.
+        """Writes the last files, and then a manifest that says the folder is complete.
 
         Args:
             files: name -> content.
-            done: clusters in all.
-            leaves: files that a running study needs and a complete one does not.
-            **entries: of the manifest.
+            done: all clusters measured.
+            leaves: names of files to delete: a running study needs them, a complete one does not.
+            **entries: entries of the manifest.
         """
         self._enter(done)
         if self.writes and self.path is not None and not self.manifest["complete"]:
@@ -200,26 +203,26 @@ class ResultsFolder:
         self, identity: Mapping[str, Any] | None, what: str, ignored: Collection[str], parts: Collection[str]
     ) -> None:
         assert self.path is not None
-        there = read_manifest(self.path)
-        if there is None and identity is None:
+        recorded = read_manifest(self.path)
+        if recorded is None and identity is None:
             raise ItinfError(f"{self.path} holds no results. Give a folder that itinf has written.")
-        if there is None:
+        if recorded is None:
             self.state = "resume" if any((self.path / part).exists() for part in parts) else "new"
             return
-        if identity is None and not there.get("complete"):
-            raise ItinfError(f"The results in {self.path} are not finished. Run the same command again first.")
-        if identity is not None and not identity.keys() & there.keys():  # an older itinf's comparison
+        if identity is None and not recorded.get("complete"):
+            raise ItinfError(f"The results in {self.path} are not finished. Run the command that began them again.")
+        if identity is not None and not identity.keys() & recorded.keys():  # a comparison of an older itinf
             self.state = "resume"
             return
         if identity is not None:
-            _refuse_another(self.path, {key: self.manifest[key] for key in identity}, there, what, ignored)
-        self.state = "complete" if there.get("complete") else "resume"
-        self.manifest = _BEGUN | {"history": [], "files": {}} | there
+            _refuse_another(self.path, {key: self.manifest[key] for key in identity}, recorded, what, ignored)
+        self.state = "complete" if recorded.get("complete") else "resume"
+        self.manifest = _BEGUN | {"history": [], "files": {}} | recorded
         if self.state == "complete":
-            self.damaged = damages(self.path, there)
+            self.damaged = damages(self.path, recorded)
 
     def _enter(self, done: int) -> None:
-        """This sitting's entry in the history, once it has added clusters."""
+        """Updates the entry of this sitting in the history; a sitting that added no clusters has no entry."""
         if done <= self._from:
             return
         entry = {
@@ -236,7 +239,7 @@ class ResultsFolder:
         write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
 
     def _leave(self) -> None:
-        """A manifest of a study that left nothing else goes, too."""
+        """Deletes the manifest again if the study wrote no other file."""
         if not self.writes or self.path is None or self.manifest["complete"] or not self.path.is_dir():
             return
         if {path.name for path in self.path.iterdir()} <= {MANIFEST, LOCK}:
@@ -248,7 +251,7 @@ def _now() -> str:
 
 
 def _keep(path: Path, stack: ExitStack) -> bool:
-    """Locks a folder; False for a complete one that can only be read."""
+    """Locks a folder; returns False for a complete folder that cannot be written."""
     try:
         stack.enter_context(kept(path))
     except OSError as error:
@@ -272,10 +275,10 @@ def _refuse_foreign(path: Path, parts: Collection[str]) -> None:
 def _refuse_another(
     path: Path, asked: Mapping[str, Any], there: Mapping[str, Any], what: str, ignored: Collection[str]
 ) -> None:
-    if (given := there.get("schema")) != asked.get("schema"):
+    if (schema := there.get("schema")) != asked.get("schema"):
         raise ItinfError(
-            f"{path} was written by another version of itinf: its results are of schema {given}, this one's of "
-            f"{asked.get('schema')}. They can still be loaded; to measure, choose another --out."
+            f"{path} was written by another version of itinf: its results have schema {schema}, and this version "
+            f"writes schema {asked.get('schema')}. You can still load them; to measure, choose another --out."
         )
     if (why := difference(asked, there, ignored)) is not None:
         raise ItinfError(f"{path} holds another {what}: {why}. Choose another --out.")

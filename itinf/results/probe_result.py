@@ -1,4 +1,4 @@
-"""The result of a study: a tidy table, the sums it is made of, and a record of how it came to be."""
+"""The result of probing one network: the sums, the table made from them, and the manifest."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 
 IDENTITY = ("schema", "network", "data", "settings", "probes")
-"""Entries of a manifest that make a study what it is; the rest is circumstance."""
+"""Entries of a manifest that define the study; the other entries are circumstances."""
 
 
 @dataclass
 class ProbeResult:
-    """What one study found.
+    """The result of probing one network.
 
     Attributes:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
@@ -56,7 +56,7 @@ class ProbeResult:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should be told before the numbers."""
+        """Warnings that a reader should see before the numbers."""
         few = []
         if self.clusters < MIN_CLUSTERS:
             few = [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
@@ -70,11 +70,11 @@ class ProbeResult:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The entries of the manifest that make the study what it is."""
+        """The entries of the manifest that define the study."""
         return {key: self.manifest[key] for key in IDENTITY}
 
     def files(self) -> dict[str, bytes]:
-        """What its folder holds beside the manifest."""
+        """Name -> content of the files in its folder, without the manifest."""
         return {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
 
     def save(self, folder: str | Path) -> Path:
@@ -90,14 +90,17 @@ class ProbeResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> ProbeResult:
-        """Reads a finished folder; the table is made anew from the sums.
+        """Reads a finished folder and computes the table from the sums.
 
         Raises:
-            ItinfError: it holds no finished results, or its sums are not what was written.
+            ItinfError: the folder holds no finished results, or its sums are damaged.
         """
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete"):
-            raise ItinfError(f"{folder} holds no finished results; expected {MANIFEST}, {SUMS} and {MEASURES}.")
+            raise ItinfError(
+                f"{folder} holds no finished results; expected {MANIFEST}, {SUMS} and {MEASURES}. "
+                "Give a folder that itinf probe has finished."
+            )
         require_sound(Path(folder), manifest, SUMS)
         return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
 
@@ -119,18 +122,18 @@ class ProbeResult:
 
 
 def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
-    """One run from runs of the same study over different clusters (``shard=``).
+    """Merges runs of the same study over different clusters (``shard=``) into one run.
 
     Raises:
-        ItinfError: runs of different studies, or with clusters in common.
+        ItinfError: the runs belong to different studies, or have clusters in common.
     """
     if not runs:
-        raise ItinfError("merge needs at least one run.")
+        raise ItinfError("No run was given; merge needs at least one run, such as itinf.ProbeResult.load(folder).")
     first = runs[0]
     for other in runs[1:]:
         a, b = ({**r.identity, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
         if (why := difference(a, b)) is not None:
-            raise ItinfError(f"These runs are not of one study: {why}.")
+            raise ItinfError(f"These runs are not of one study: {why}. Merge runs that differ only in their shard.")
     stages = merge_stages(run.stages for run in runs)
     shards = [run.manifest["settings"]["shard"] for run in runs]
     settings = first.manifest["settings"] | {"shard": None, "merged": shards}
@@ -140,9 +143,9 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
 
 
 def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
-    """The sums that a study's folder holds, from which it goes on; without any where they are damaged.
+    """The sums saved in the folder of a study; empty if there are none, or if they are damaged.
 
-    A table that is missing or damaged is made from the sums of a complete folder.
+    If the folder is complete and its table is missing or damaged, the table is written again from the sums.
     """
     if folder.path is None or folder.state == "new":
         return {}
@@ -165,17 +168,17 @@ def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
 
 
 def _changes(history: Sequence[dict[str, Any]]) -> list[str]:
-    """What was not the same in all sittings that numbers might depend on in their last digits."""
-    found = []
+    """Notes on versions and devices that differ between sittings: they may change the last digits of numbers."""
+    notes = []
     for what, of in (
-        ("torch", lambda given: given.get("versions", {}).get("torch")),
-        ("itinf", lambda given: given.get("itinf")),
-        ("device", lambda given: given.get("device")),
+        ("torch", lambda circumstances: circumstances.get("versions", {}).get("torch")),
+        ("itinf", lambda circumstances: circumstances.get("itinf")),
+        ("device", lambda circumstances: circumstances.get("device")),
     ):
         values = list(dict.fromkeys(str(of(sitting["circumstances"])) for sitting in history))
         if len(values) > 1:
-            found.append(f"measured in {len(history)} sittings with different {what}: {', '.join(values)}.")
-    return found
+            notes.append(f"measured in {len(history)} sittings with different {what}: {', '.join(values)}.")
+    return notes
 
 
 def _performance(stage: StudySums) -> list[str]:
@@ -187,7 +190,7 @@ def _performance(stage: StudySums) -> list[str]:
 
 
 def _undefined(stage: StudySums) -> list[str]:
-    """One line per reason: which measures of how many blocks have no value."""
+    """One line per reason: the measures without a value, and the number of blocks."""
     reasons: dict[str, tuple[set[str], set[int]]] = {}
     for row, why in stage.missing.items():
         what = " ".join(filter(None, (row.form if why == NO_SKIPS else "", row.gradient, row.measure)))

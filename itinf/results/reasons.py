@@ -1,4 +1,4 @@
-"""Why a row has no value: every code, with the sentence that a reader is shown."""
+"""The reasons why a row has no value: a code for programs and a sentence for readers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a row has no value; a probe's own reason is one, too.
+    """The reason why a row has no value; a probe can define its own.
 
     Attributes:
-        code: what programs compare.
-        sentence: what people read.
+        code: for programs.
+        sentence: for readers.
     """
 
     code: str
@@ -54,12 +54,12 @@ REASONS: dict[str, Reason] = {
         OWN_LENS_UNCERTAIN,
     )
 }
-"""Code -> reason, of the project's own probes."""
+"""Code -> reason, for the probes and lenses of itinf."""
 OTHER = "other"
-"""Code of a reason that was given as a sentence alone."""
+"""Code of a reason that has only a sentence."""
 
 
 def reason_of(sentence: str) -> Reason:
-    """The reason that has this sentence; one of code "other" where none has it."""
+    """The known reason with this sentence, or a new reason with the code "other"."""
     by_sentence = {reason.sentence: reason for reason in REASONS.values()}
     return by_sentence.get(sentence, Reason(OTHER, sentence))

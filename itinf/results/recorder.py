@@ -1,4 +1,4 @@
-"""From numbers per unit to columns per cluster, and from summed columns back to estimates."""
+"""The recorder: probes give it numbers per unit, and it makes columns per cluster for the estimators."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .row import Row
 
 @dataclass
 class Recorder:
-    """Collects one batch's columns; what a row is and how it is estimated is the same in every batch.
+    """Collects the columns of one batch. Rows and their estimators are the same in every batch.
 
     Attributes:
-        entries: row -> how it is estimated.
+        entries: row -> its estimator.
         missing: row -> why it has no value.
-        columns: name -> (N,) sums over each cluster's units.
-        values: name -> (N, P) values of a histogram, and which of them are known.
+        columns: name -> (N,) sums over the units of each cluster.
+        values: name -> (N, P) values for a histogram, and (N, P) bool: which of them are known.
     """
 
     entries: dict[Row, Estimator] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Recorder:
         if self.entries.setdefault(row, estimator) != estimator:
             raise ItinfError(
                 f"Two probes measure {row}, and not in one way: {self.entries[row]} and {estimator}. "
-                "Call the measure of one of them otherwise, or its form."
+                "Give one of them another measure or form."
             )
 
     def _name(self, row: Row) -> str:
@@ -46,7 +46,7 @@ class Recorder:
         return f"{row.lens}|{name}" if row.lens else name
 
     def count(self, name: str, known: Tensor) -> str:
-        """A shared count of units: (N, P) bool -> per cluster. Returns the name to refer to it by."""
+        """Adds a count of units per cluster, from (N, P) bool, that rows can share. Returns its name."""
         if name not in self.columns:
             n = known.sum(1).double()
             self.columns[name] = n
@@ -54,18 +54,18 @@ class Recorder:
         return name
 
     def absent(self, row: Row, reason: Reason | str) -> None:
-        """The row exists, and has no value; a reason in words alone has the code "other"."""
+        """Adds a row without a value. A reason that is only a sentence gets the code "other"."""
         self.missing[row] = reason if isinstance(reason, Reason) else reason_of(reason)
 
     def mean(self, row: Row, values: Tensor, known: Tensor, count: str = "", median: bool = False) -> None:
-        """Mean over units, with what a simultaneous band needs.
+        """Adds a row with the mean over units, and the columns that a simultaneous band needs.
 
         Args:
-            row: what it is.
+            row: the row.
             values: (N, P).
             known: (N, P) bool.
-            count: name of the count of ``known``, which rows of the same units share; "" for one of its own.
-            median: also a row with the median.
+            count: name of the count of ``known``; rows of the same units share it. "" adds a new count.
+            median: also adds a row with the median.
         """
         name = self._name(row)
         total = torch.where(known, values, 0.0).sum(1)
@@ -81,7 +81,7 @@ class Recorder:
             self._add_row(replace(row, statistic="median"), Median(histogram=name, n=count))
 
     def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str = "") -> None:
-        """Ratio of sums over units: Σ above / Σ below, each (N, P)."""
+        """Adds a row with a ratio of sums over units: Σ above / Σ below, both (N, P)."""
         name = self._name(row)
         self.columns[f"{name}|above"] = torch.where(known, above, 0.0).sum(1)
         self.columns[f"{name}|below"] = torch.where(known, below, 0.0).sum(1)
@@ -89,12 +89,12 @@ class Recorder:
         self._add_row(row, Ratio(above=f"{name}|above", below=f"{name}|below", n=count))
 
     def pairs(self, row: Row, total: Tensor, number: Tensor, count: str = "") -> None:
-        """Mean over pairs; per cluster the row sum plus the column sum, and the same of the count.
+        """Adds a row with the mean over pairs, from the row sum plus the column sum of each cluster.
 
         Args:
-            row: what it is, ``null`` included.
-            total: (N,) sums; number: (N,) counts.
-            count: name under which the counts are shared; "" for counts of its own.
+            row: the row, with its ``null``.
+            total: (N,) sums of the values; number: (N,) the same sums of the counts.
+            count: name of the counts, if rows share them; "" adds new counts.
         """
         name = self._name(row)
         count = count or f"{name}|n"
@@ -103,13 +103,15 @@ class Recorder:
         self._add_row(row, PairMean(sum=f"{name}|sum", n=count))
 
     def partners(self, row: Row, values: Tensor, observed: Tensor, partner: Tensor, count: str = "") -> None:
-        """Mean over units of what a partner's vector gives, beside the observed mean of the same units.
+        """Adds a row with the mean over units of the values with the partner's vector.
+
+        The observed mean of the same units is stored beside it, for the effect.
 
         Args:
-            row: what it is, ``null`` included.
-            values: (N, P) with the partner's vector; observed: (N, P) with the unit's own.
-            partner: (N·P,) row of the partner, −1 for none.
-            count: name under which the counts are shared; "" for counts of its own.
+            row: the row, with its ``null``.
+            values: (N, P) with the partner's vector; observed: (N, P) with the unit's vector.
+            partner: (N·P,) row of the partner, −1 for no partner.
+            count: name of the counts, if rows share them; "" adds new counts.
         """
         name = self._name(row)
         count = count or f"{name}|n"
@@ -124,26 +126,26 @@ class Recorder:
     def per_unit(
         self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], known: Tensor, count: str = ""
     ) -> None:
-        """An estimate of any kind, from numbers of every unit.
+        """Adds a row with any estimator, from numbers of every unit.
 
         Args:
-            row: what it is; kind: how it is estimated.
-            values: role -> (N, P), summed over the known units of each cluster.
+            row: the row; kind: its estimator.
+            values: role -> (N, P); the column is the sum over the known units of each cluster.
             known: (N, P) bool; its count has the role ``n``.
-            count: name of that count; "" for one of its own.
+            count: name of that count; "" adds a new count.
         """
         columns = {role: torch.where(known, x, 0.0).sum(1) for role, x in values.items()}
         self.add(row, kind, columns, n=self.count(count or f"{self._name(row)}|n", known))
 
     def per_partner(self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], partner: Tensor) -> None:
-        """An estimate of any kind, from numbers that every unit gets with its partner's vector.
+        """Adds a row with any estimator, from numbers of every unit with its partner's vector.
 
-        Each stands in the cluster of the unit and in that of the partner, as ``Sums.pair_mean`` takes it.
+        Each number is added to the cluster of the unit and to that of the partner; ``Sums.pair_mean`` needs both.
 
         Args:
-            row: what it is, ``null`` included; kind: how it is estimated, which ``counts_twice``.
-            values: role -> (N, P), summed over the units with a partner, whose count has the role ``n``.
-            partner: (N·P,) row of the partner, −1 for none.
+            row: the row, with its ``null``; kind: its estimator, with ``counts_twice``.
+            values: role -> (N, P), summed over the units that have a partner; their count has the role ``n``.
+            partner: (N·P,) row of the partner, −1 for no partner.
         """
         every = dict(values) | {"n": torch.ones_like(next(iter(values.values())))}
         known = (partner >= 0).reshape(every["n"].shape)
@@ -151,13 +153,13 @@ class Recorder:
         self.add(row, kind, columns)
 
     def add(self, row: Row, kind: type[Estimator], columns: Mapping[str, Tensor], **shared: str) -> None:
-        """An estimate of any kind.
+        """Adds a row with any estimator.
 
         Args:
-            row: what it is.
-            kind: how it is estimated.
-            columns: role -> (N,) sums over each cluster's units.
-            **shared: role -> name of a column that other rows use, too, such as what ``count`` returns.
+            row: the row.
+            kind: its estimator.
+            columns: role -> (N,) sums over the units of each cluster.
+            **shared: role -> name of a column that rows share, such as the name that ``count`` returns.
         """
         name = self._name(row)
         for role, column in columns.items():
@@ -165,14 +167,14 @@ class Recorder:
         self._add_row(row, kind(**{role: f"{name}|{role}" for role in columns}, **shared))
 
     def take(self) -> dict[str, Array]:
-        """The batch's columns, each (N,) float64; empties the recorder for the next batch."""
+        """Returns the columns of the batch, each (N,) float64, and empties them for the next batch."""
         stacked = torch.stack(list(self.columns.values())).cpu().numpy()
         taken = dict(zip(self.columns, stacked, strict=True))
         self.columns = {}
         return taken
 
     def take_values(self) -> tuple[list[str], Array, NDArray[np.bool_]]:
-        """Names, (H, N, P) values and (H, N, P) known of the batch's histograms."""
+        """Returns names, (H, N, P) values and (H, N, P) known of the histograms, and empties them."""
         names = list(self.values)
         if not names:
             return names, np.zeros((0, 1, 1)), np.zeros((0, 1, 1), dtype=bool)
@@ -183,11 +185,11 @@ class Recorder:
 
 
 def row_and_column(values: Tensor, partner: Tensor) -> Tensor:
-    """Per cluster, the sum of its units' values plus the sum of those its units are partner in.
+    """(N,): for each cluster, the values of its units plus the values of all units whose partner is in it.
 
     Args:
-        values: (N, P), 0 where there is no partner.
-        partner: (N·P,) row numbers, −1 for none.
+        values: (N, P), 0 for units without a partner.
+        partner: (N·P,) row numbers, −1 for no partner.
     """
     p = values.shape[1]
     total = values.sum(1)

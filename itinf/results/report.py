@@ -1,4 +1,4 @@
-"""Figures and page of a result, written into its folder."""
+"""Writes the figures and the page of a result into its folder."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
 WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
-"""Figures without a choice of target."""
+"""Figures that have no target to choose."""
 BUILT_IN = (*FIGURES, *LENS_FIGURES, "overview", "prediction")
-"""Figures that have their own place; any other that is registered is added to the end of the page."""
+"""Figures that have a fixed place; every other registered figure is added at the end of the page."""
 
 
 def report(folder: str | Path) -> Path:
-    """Makes figures and page again from a finished folder, without weights or data; tables where they are damaged.
+    """Makes the figures and the page of a finished folder again, without weights or data.
+
+    Tables that are missing or damaged are written again, too.
 
     Args:
-        folder: what ``itinf probe``, ``itinf transfer``, ``itinf compare`` or ``itinf merge`` has written.
+        folder: a folder that ``itinf probe``, ``itinf transfer``, ``itinf compare`` or ``itinf merge`` has written.
 
     Returns:
-        the page.
+        the path of the page.
 
     Raises:
-        ItinfError: the folder is not finished or in use, or what the page is made from is damaged.
+        ItinfError: the folder is not finished, or in use, or a file that the page needs is damaged.
     """
     from .comparison import Comparison
     from .folder import ResultsFolder
@@ -54,16 +56,18 @@ def report(folder: str | Path) -> Path:
             comparison = Comparison([], [TransferResult.load(path)])
         else:
             comparison = Comparison.load(path)
-            if comparison.runs:  # one of transfers alone has no tables of its own
+            if comparison.runs:  # a comparison of transfers alone has no tables
                 write_tables(comparison, opened)
         if not opened.writes:
-            raise ItinfError(f"{path} cannot be written. Copy the folder, and give the copy.")
+            raise ItinfError(
+                f"{path} cannot be written. Copy the folder to a place that you can write, and give the copy."
+            )
         draw_report(comparison, opened, again=True)
     return path / REPORT
 
 
 def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> list[str]:
-    """Writes those tables of a result that are missing from its folder or damaged; returns their names."""
+    """Writes the tables that are missing from the folder of a result, or damaged; returns their names."""
     names = [name for name in TABLES if not folder.sound(name)]
     made = {name: content for name, content in result.files().items() if name in names} if names else {}
     for name, content in made.items():
@@ -74,12 +78,12 @@ def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> lis
 def draw_report(
     result: ProbeResult | Comparison, folder: ResultsFolder, again: bool = False, page: bool = True
 ) -> list[str]:
-    """Makes those figures, and the page, that are missing from a folder or not what was written there.
+    """Makes the figures and the page that are missing from a folder, or damaged.
 
     Args:
-        result: what the folder holds.
-        folder: as opened; a complete one lists at once what is made.
-        again: those that are as they were written, too.
+        result: the result in the folder.
+        folder: the open folder.
+        again: True makes undamaged figures and an undamaged page again, too.
         page: False leaves the page out.
 
     Returns:
@@ -103,7 +107,7 @@ def draw_report(
 
 
 def _kinds(result: Any) -> tuple[str, ...]:
-    """The figures of a result: of one network, of transfers alone, or of both."""
+    """Names of the figures that a result has: those of runs, those of transfers, or both."""
     transfers = getattr(result, "transfers", [])
     if not transfers:
         return FIGURES
@@ -111,14 +115,14 @@ def _kinds(result: Any) -> tuple[str, ...]:
 
 
 def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], list[str]]:
-    """Figures that a session or another package has registered, less those with nothing to draw; and what failed."""
+    """Figures that a session or another package has registered and that draw something; and notes on failed ones."""
     figures, remarks = {}, []
     for name in registry.names("figures"):
         if name in BUILT_IN:
             continue
         try:
             figure = result.plot(name)
-        except Exception as error:  # somebody else's code: it must not cost the results their page
+        except Exception as error:  # an error in somebody else's figure must not prevent the page
             remarks.append(f"The figure {name!r} could not be drawn ({type(error).__name__}: {error}).")
             continue
         if figure is not None:
@@ -150,6 +154,6 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
 
 
 def _target(result: ProbeResult | Comparison) -> str:
-    """The target shown: the label, or what else there is."""
+    """The target that figures and page show: the label, or the first other target if labels were not measured."""
     known = set(result.table.loc[result.table["measure"] == "alignment", "target"])
     return "label" if "label" in known or not known else min(known)

@@ -1,4 +1,4 @@
-"""What a number is: one row of the results table."""
+"""The row: the columns of the results table that say what a number is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """What a number is: one row of the results table, before it has a value.
+    """One row of the results table, without its value.
 
-    Attributes are the columns of the table of the same names; ``block`` is its ``block_index``, from 1 to L.
+    Each attribute is the column of the same name; only ``block`` is the column ``block_index``, from 1 to L.
     """
 
     measure: str
@@ -29,5 +29,5 @@ class Row:
 
 
 def row_of(data: dict[str, Any]) -> Row:
-    """The row of a file; files of schema 1 have "" for ``fitted_at``."""
+    """The row that a file describes; files of schema 1 have "" where ``fitted_at`` is None."""
     return Row(**{**data, "fitted_at": None if data["fitted_at"] == "" else data["fitted_at"]})

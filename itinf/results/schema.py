@@ -1,4 +1,4 @@
-"""Columns of the results table and of the summaries, the type of each, and the reader of tables of schema 1."""
+"""Names and types of the columns of the results table and the summaries; conversion of tables of schema 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reasons import REASONS
 SCHEMA = 2
 
 TEXT, INTEGER, OPTIONAL_INTEGER, NUMBER = "str", "int64", "Int64", "float64"
-"""Types of columns. An ``OPTIONAL_INTEGER`` may be missing; a ``TEXT`` that does not apply is ""."""
+"""Types of columns. An ``OPTIONAL_INTEGER`` may be missing; a ``TEXT`` is "" in rows where it does not apply."""
 
 DTYPES = {
     "schema": INTEGER,
@@ -50,10 +50,11 @@ DTYPES = {
 }
 """Columns of the results table.
 
-A row is about a block (``block``, and ``block_index`` from 1 to L) or about a state (``state``, and ``state_index``
-from 0, before the first block, to L); the other pair is "" and missing. ``fitted_at`` is the state_index a lens was
-fitted at, missing without a lens and for one lens of many states. ``n_missing`` is missing where units cannot be
-counted as missing: for pairs of units, and in subsets.
+A row describes a block or a state. A block has a name ``block`` and a ``block_index`` from 1 to L; a state has a name
+``state`` and a ``state_index`` from 0 (before the first block) to L. In a row about a block, ``state`` is "" and
+``state_index`` is missing; in a row about a state, the same holds for the block. ``fitted_at`` is the state_index at
+which a lens was fitted; it is missing without a lens, and for a lens of many states. ``n_missing`` is missing for pairs
+of units and for subsets.
 """
 
 SUMMARY_DTYPES = {
@@ -89,24 +90,24 @@ STATE_MEASURES = (
     "retention",
     "raw_retention",
 )
-"""Measures whose ``index`` numbered states in schema 1; all others numbered blocks."""
+"""Measures of states. In schema 1, ``index`` is a state for these measures, and a block for all others."""
 
 
 def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The results table of these rows; None is missing."""
+    """The results table of these rows; None becomes a missing value."""
     return _table(rows, DTYPES)
 
 
 def summaries_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The table of summaries of these rows; None is missing."""
+    """The table of summaries of these rows; None becomes a missing value."""
     return _table(rows, SUMMARY_DTYPES)
 
 
 def upgrade(table: pd.DataFrame) -> pd.DataFrame:
-    """A results table or summaries of schema 1 in the columns of this schema; a newer table stays as it is.
+    """Converts a results table or summaries of schema 1 to this schema; newer tables are returned unchanged.
 
-    Schema 1 had one ``index`` and one ``block`` for blocks and states, ``fitted_at`` as text ("" for none), −1 for no
-    ``null_seed``, and 0 for an ``n_missing`` that is not defined.
+    Schema 1 had one ``index`` and one ``block`` for blocks and states, ``fitted_at`` as text ("" for a missing one),
+    −1 for a missing ``null_seed``, and 0 for a missing ``n_missing``.
     """
     if "null_seed" in table.columns:
         table = table.assign(null_seed=table["null_seed"].astype("Int64").replace(-1, pd.NA))

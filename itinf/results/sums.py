@@ -1,4 +1,4 @@
-"""Everything a study adds up: sums, histograms and what they mean; merges, and goes to a file and back."""
+"""The sums of a study with their meaning: sums, histograms, rows; merging, and the file of sums."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .row import Row, row_of
 
 SUMS = "sums.safetensors"
 KNOWN = "n|known"
-"""The column that counts units with a target; every study has it."""
+"""The column that counts the units with a target; every study has this column."""
 
 
 @dataclass
 class StudySums:
-    """Sums over some of a study's clusters.
+    """The sums of one network over the clusters measured so far.
 
     Attributes:
         sums, histograms: the numbers.
-        entries: how each row is estimated from them.
-        missing: rows without a value, and why.
-        nulls: name -> null, of those that the study brought itself.
-        structure: blocks, segments and sizes of the network, as first seen.
+        entries: row -> its estimator.
+        missing: row without a value -> the reason.
+        nulls: name -> null, for the nulls that itinf does not define.
+        structure: blocks, segments and sizes of the network.
     """
 
     sums: Sums
@@ -55,7 +55,7 @@ class StudySums:
         return self.sums.size
 
     def add(self, keys: np.ndarray, record: Recorder) -> None:
-        """Takes in what a recorder has of one batch."""
+        """Adds the columns and values that a recorder has collected from one batch."""
         names, values, known = record.take_values()
         if not self.sums.names:
             self.entries, self.missing = record.entries, record.missing
@@ -65,10 +65,10 @@ class StudySums:
         self.sums.add(keys, record.take())
 
     def merge(self, other: StudySums) -> None:
-        """Adds another's clusters.
+        """Adds the clusters of another study's sums.
 
         Raises:
-            ItinfError: other settings, or clusters that are in both.
+            ItinfError: the settings differ, or some clusters are in both.
         """
         if not other.entries:
             return
@@ -80,11 +80,13 @@ class StudySums:
             self.sums.merge(other.sums)
             self.histograms.merge(other.histograms)
         except ValueError as error:
-            raise ItinfError(f"These results cannot be merged: {error}.") from error
+            raise ItinfError(
+                f"These results cannot be merged: {error}. Merge results of one study over different clusters."
+            ) from error
 
 
 def meaning_of(stage: StudySums) -> dict[str, Any]:
-    """What an accumulator's numbers mean, as plain data."""
+    """The meaning of the sums as plain data: names of columns, rows, estimators, reasons, nulls, structure."""
     return {
         "seed": stage.sums.seed,
         "columns": stage.sums.names,
@@ -97,7 +99,7 @@ def meaning_of(stage: StudySums) -> dict[str, Any]:
 
 
 def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
-    """An accumulator of ``about``'s meaning without any cluster."""
+    """Sums with this meaning and without clusters; ``meaning`` is what ``meaning_of`` returns."""
     columns = list(meaning["columns"])
     zeros = {"plain": np.zeros(len(columns)), "clusters": np.zeros(len(columns)), "keys": np.zeros(0, np.uint64)}
     return StudySums(
@@ -111,12 +113,12 @@ def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
 
 
 def _reason(sentence: str, code: str = "") -> Reason:
-    """As a file holds it; one of an older itinf holds the sentence alone."""
+    """The reason in a file; a file of an older itinf holds only the sentence."""
     return Reason(code, sentence) if code else reason_of(sentence)
 
 
 def sums_file(stages: Mapping[str, StudySums]) -> bytes:
-    """The content of a safetensors file with sums by name."""
+    """The content of a safetensors file that holds the sums of every stage."""
     tensors: dict[str, np.ndarray] = {}
     header: dict[str, Any] = {}
     for name, stage in stages.items():
@@ -131,7 +133,7 @@ def load_sums(path: Path) -> dict[str, StudySums]:
     """The inverse of ``sums_file``.
 
     Raises:
-        ItinfError: not such a file, or cut short.
+        ItinfError: the file is not a file of sums, or it is incomplete.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -150,7 +152,7 @@ def load_sums(path: Path) -> dict[str, StudySums]:
 
 
 def merge_stages(parts: Iterable[Mapping[str, StudySums]]) -> dict[str, StudySums]:
-    """Stage by stage the sum of several sets of accumulators; the given ones stay as they are."""
+    """Adds up the sums of several parts, stage by stage; the parts are not changed."""
     total: dict[str, StudySums] = {}
     for stages in parts:
         for name, stage in stages.items():

@@ -1,4 +1,4 @@
-"""From sums to the tidy table: estimates, intervals, bands, effects against the nulls."""
+"""The results table, computed from sums: estimates, intervals, bands, effects against the nulls."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ MEASURES = "measures.parquet"
 
 
 def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
-    """One row per number.
+    """The results table: one row per number.
 
     Args:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
 
     Returns:
-        The columns of ``itinf.results.schema.DTYPES``. ``mean`` is the estimate that ``statistic`` names, lo and hi its 95 %
-        interval, band_lo and band_hi a band that holds all blocks at once. A measure ending in
-        ``_effect`` is observed − null with its own paired interval. Missing rows have a ``reason`` and its code.
+        A table with the columns of ``itinf.results.schema.DTYPES``. ``mean`` is the estimate that ``statistic`` names,
+        ``lo`` and ``hi`` its 95 % interval, ``band_lo`` and ``band_hi`` a simultaneous band over all blocks. A measure
+        that ends in ``_effect`` is observed − null with a paired interval. Rows without a value have a ``reason`` and
+        its ``reason_code``.
     """
     rows = []
     for name, stage in stages.items():
@@ -67,7 +68,7 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
 
 
 def _is_cosine(row: Row, estimator: Estimator) -> bool:
-    """Whether a row is the mean cosine of one unit each, which independent isotropic vectors have, too."""
+    """Whether a row is a mean of cosines of single units; only these can be compared with isotropic vectors."""
     one_each = row.subset == "all" and row.unit != "sequence"
     return row.measure == "alignment" and row.form == "raw" and one_each and isinstance(estimator, Mean)
 
@@ -100,22 +101,22 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
 
 
 def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> list[dict[str, Any]]:
-    """Observed − null, where the null has one; over the same units where the null has not all of them."""
+    """The row observed − null, if the null has an effect. Both are over the units that the null has."""
     observed = stage.entries.get(replace(row, null=OBSERVED))
-    both = observed is not None and observed.replicated and estimator.replicated
-    if not both or observed is None or not recorded_null(row.null, stage.nulls).effect:
+    replicated = observed is not None and observed.replicated and estimator.replicated
+    if not replicated or observed is None or not recorded_null(row.null, stage.nulls).effect:
         return []
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
-        own = estimator.own_estimate(stage.sums)
-        values = (observed.estimate(stage.sums) if own is None else own) - estimator.estimate(stage.sums)
+        same_units = estimator.own_estimate(stage.sums)
+        values = (observed.estimate(stage.sums) if same_units is None else same_units) - estimator.estimate(stage.sums)
     lo, hi = interval(values, clusters)
-    units = (observed if own is None else estimator).counts(stage.sums)[0]
+    units = (observed if same_units is None else estimator).counts(stage.sums)[0]
     line = _line(row, stage, units, clusters)
     return [line | {"measure": f"{row.measure}_effect", "mean": float(values[0]), "lo": lo, "hi": hi}]
 
 
 def _isotropic(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, Any]:
-    """Where the mean cosine of independent isotropic vectors would lie: sd 1/√d per unit. Not a test."""
+    """The range of the mean cosine of independent isotropic vectors: sd 1/√d per unit. It is not a test."""
     half = 1.96 / math.sqrt(max(units, 1) * stage.structure["sizes"][row.block - 1])
     line = _line(row, stage, units, clusters)
     return line | {"null": "isotropic", "mean": 0.0, "lo": -half, "hi": half}

@@ -1,4 +1,4 @@
-"""The result of a transfer: a tidy table, its summaries, and a record of how it came to be."""
+"""The result of a transfer: the table, its summaries, and the manifest."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ IDENTITY = ("schema", "network", "data", "settings", "lens")
 
 @dataclass
 class TransferResult:
-    """What lenses read at every depth, their own and others.
+    """The result of a transfer: every lens, read at its own depth and at the other depths.
 
     Attributes:
-        table: one row per number, in the columns of every results table.
-        summaries: means over its cells, see ``itinf.lenses.transfer.summaries``.
-        manifest: network, lens, data, settings, and how many units it took.
+        table: one row per number, with the columns of every results table.
+        summaries: means over cells, see ``itinf.lenses.transfer.summaries``.
+        manifest: network, lens, data, settings, and the number of units measured.
     """
 
     table: pd.DataFrame
@@ -43,7 +43,7 @@ class TransferResult:
         return draw(kind, self.table, self.summaries, options)
 
     def as_null(self, null: str, seed: int) -> TransferResult:
-        """The same as rows of a null, such as "untrained"; its own nulls are left out."""
+        """The observed rows, relabelled as rows of a null such as "untrained"; rows of other nulls are left out."""
 
         def of_null(rows: pd.DataFrame) -> pd.DataFrame:
             observed = rows[rows["null"] == "observed"]
@@ -52,14 +52,14 @@ class TransferResult:
         return replace(self, table=of_null(self.table), summaries=of_null(self.summaries))
 
     def files(self) -> dict[str, bytes]:
-        """What its folder holds beside the manifest."""
+        """Name -> content of the files in its folder, without the manifest."""
         return {
             MEASURES: self.table.to_parquet(index=False),
             SUMMARIES: self.summaries.to_parquet(index=False),
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Writes table, summaries and manifest, each atomically; the manifest comes last.
+        """Writes table, summaries and manifest into a folder, each file atomically; the manifest comes last.
 
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
@@ -75,11 +75,14 @@ class TransferResult:
         """Reads a finished folder, also one of schema 1.
 
         Raises:
-            ItinfError: it holds no finished transfer, or its tables are not what was written.
+            ItinfError: the folder holds no finished transfer, or its tables are damaged.
         """
         manifest = read_manifest(Path(folder))
         if manifest is None or not manifest.get("complete") or "lens" not in manifest:
-            raise ItinfError(f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}.")
+            raise ItinfError(
+                f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}. "
+                "Give a folder that itinf transfer has finished."
+            )
         require_sound(Path(folder), manifest, MEASURES, SUMMARIES)
         table, summaries = (upgrade(pd.read_parquet(Path(folder) / name)) for name in (MEASURES, SUMMARIES))
         return cls(table, summaries, record_of(manifest))

@@ -1,1 +1,1 @@
-"""Sums that merge, the bootstrap, intervals, medians, and who is paired with whom in the nulls."""
+"""Statistics: sums with their bootstrap, intervals, medians, and the partners of the nulls."""

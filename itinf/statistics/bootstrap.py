@@ -1,4 +1,11 @@
-"""Sums over clusters and their Poisson bootstrap: independent of order, of portions and of interruptions."""
+"""Sums over clusters with a streamed Poisson bootstrap.
+
+The weight of a cluster in replicate b is Poisson(1) and depends only on (seed, cluster key, b). So sums can be added
+up across batches, processes and resumed runs, in any order. Two networks measured on the same clusters have the same
+weights, which pairs their replicates.
+
+An *estimate* is a float64 array of 1 + B numbers: the plain value, then the value of every replicate.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +18,7 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 BLOCK = 256
-"""Clusters multiplied by their weights at once."""
+"""Number of clusters that are multiplied by their weights at once."""
 
 # word -> weight: the inverse of the Poisson(1) distribution function on 16-bit words
 _POISSON = np.searchsorted(stats.poisson(1).cdf(np.arange(12)), (np.arange(2**16) + 0.5) / 2**16).astype(np.uint8)
@@ -22,11 +29,11 @@ def poisson_weights(keys: NDArray[np.uint64], seed: int, replicates: int) -> NDA
 
     Args:
         keys: (N,) uint64 cluster keys.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         replicates: B.
 
     Returns:
-        (N, B) weights, Poisson(1), the same for the same key wherever it is seen.
+        (N, B) Poisson(1) weights; the weights of a key are always the same.
     """
     words = -(-replicates // 4)
     raw = np.empty((len(keys), words), dtype=np.uint64)
@@ -36,16 +43,17 @@ def poisson_weights(keys: NDArray[np.uint64], seed: int, replicates: int) -> NDA
 
 
 class Sums:
-    """Named columns summed over clusters, plainly and per replicate.
+    """Named columns, summed over clusters plainly and with the weights of every replicate.
 
-    Clusters are multiplied by their weights in blocks of ``BLOCK``, counted from the first one added. Those of an
-    unfinished block wait: reading multiplies them beside the sums, and ``arrays`` holds them as they are. So no bit
-    depends on how many clusters are added at once, or on when the sums are read, saved or loaded again. Merging
-    finishes the blocks of both sides: its last bits are those of the parts.
+    Clusters are multiplied by their weights in blocks of ``BLOCK``, counted from the first cluster. The clusters of an
+    unfinished block wait: reading the sums includes them without finishing the block, and ``arrays`` stores them
+    unmultiplied. So the sums are the same to the last bit, no matter how many clusters are added at once, or when the
+    sums are read, saved or loaded. ``merge`` finishes the blocks of both sides; after it, the last bits depend on
+    how the clusters were divided.
 
     Attributes:
-        plain: (K,) sums; ``replicates``: (B, K); ``clusters``: (K,) clusters that are not zero.
-        keys: sorted keys of every cluster added; ``size``: how many.
+        plain: (K,) sums; ``replicates``: (B, K); ``clusters``: (K,) number of clusters that are not zero.
+        keys: sorted keys of all clusters; ``size``: number of clusters.
     """
 
     def __init__(self, seed: int, replicates: int) -> None:
@@ -64,7 +72,7 @@ class Sums:
 
         Args:
             keys: (N,) uint64.
-            columns: name -> (N,) sums over each cluster's units; the same names in every call.
+            columns: name -> (N,) sums over the units of each cluster; the names are the same in every call.
         """
         if not self.names:
             self._name(list(columns))
@@ -74,7 +82,7 @@ class Sums:
         self._wait(keys, np.stack(list(columns.values()), axis=1))
 
     def flush(self) -> None:
-        """Ends the block: what waits is multiplied as it is, and the next cluster begins another block."""
+        """Finishes the block: the waiting clusters are multiplied, and the next cluster begins a new block."""
         if self._waiting:
             self._blocks = self._all()
             self._waiting = 0
@@ -100,7 +108,7 @@ class Sums:
         return sum(map(len, self._keys))
 
     def column(self, name: str) -> Array:
-        """An estimate (1 + B,): the sum and its replicates."""
+        """An estimate (1 + B,): the sum of a column and its replicates."""
         plain, _, replicates = self._all()
         k = self.index[name]
         return np.concatenate([plain[k : k + 1], replicates[:, k]])
@@ -108,21 +116,21 @@ class Sums:
     def pair_mean(self, above: str, below: str) -> Array:
         """An estimate (1 + B,) of a mean over pairs of clusters.
 
-        Both columns hold, per cluster, the row sum plus the column sum: of the values, and of their
-        count. Replicates are the first-order (Hoeffding) projection, in which a cluster brings its row
-        mean plus its column mean minus the overall mean: no pair of weights is ever needed.
+        For each cluster, ``above`` holds the row sum plus the column sum of the values, and ``below`` the same of
+        their count. Replicates are the first-order (Hoeffding) projection: a cluster contributes its row mean plus its
+        column mean minus the overall mean. So products of the weights of two clusters are not needed.
         """
         mean = self.column(above) / self.column(below)
         return mean[0] + np.r_[0.0, 2 * (mean[1:] - mean[0])]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything but the names, for a file or a reduction; ``rows`` of clusters that wait, where any do."""
-        found: dict[str, NDArray[np.generic]] = dict(zip(FINISHED, self._blocks, strict=True))
-        found["keys"] = self.keys
+        """The sums as arrays, for a file or a reduction, with the ``rows`` of waiting clusters if there are any."""
+        arrays: dict[str, NDArray[np.generic]] = dict(zip(FINISHED, self._blocks, strict=True))
+        arrays["keys"] = self.keys
         if self._waiting:
-            found["rows"] = self._rows[: self._waiting]
-            found["waiting"] = np.concatenate(self._keys)[-self._waiting :]
-        return found
+            arrays["rows"] = self._rows[: self._waiting]
+            arrays["waiting"] = np.concatenate(self._keys)[-self._waiting :]
+        return arrays
 
     @classmethod
     def of(cls, seed: int, names: list[str], arrays: Mapping[str, NDArray[np.generic]]) -> Sums:
@@ -137,10 +145,10 @@ class Sums:
         return sums
 
     def merge(self, other: Sums) -> None:
-        """Adds another's sums over other clusters.
+        """Adds the sums of ``other``, which are over other clusters.
 
         Raises:
-            ValueError: where seeds, columns or clusters do not allow it.
+            ValueError: seeds or columns differ, or some clusters are in both.
         """
         if not other.names:
             return
@@ -161,7 +169,7 @@ class Sums:
         self._blocks, self._rows = _nothing(self.count, len(names)), np.zeros((BLOCK, len(names)))
 
     def _wait(self, keys: NDArray[np.uint64], rows: Array) -> None:
-        """Puts rows (N, K) into the block, which is multiplied whenever it is full."""
+        """Adds rows (N, K) to the waiting block; a full block is multiplied."""
         weights = poisson_weights(keys, self.seed, self.count)
         self._total = None
         start = 0
@@ -175,7 +183,7 @@ class Sums:
                 self._total = None
 
     def _all(self) -> tuple[Array, Array, Array]:
-        """Plain sums, clusters and replicates of the finished blocks and of what waits."""
+        """Plain sums, clusters and replicates of the finished blocks and the waiting clusters."""
         if not self._waiting:
             return self._blocks
         if self._total is None:

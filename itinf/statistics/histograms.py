@@ -1,8 +1,8 @@
-"""Medians of streamed values, with an interval that respects clusters.
+"""Medians of streamed values, from histograms, with intervals over clusters.
 
-Counts in fixed bins, log-spaced either side of zero. The interval is Woodruff's (1952, J. Am. Stat.
-Assoc. 47:635): the interval of the distribution function at the median, read back through it. The
-error of that function over clusters needs only sums, so histograms merge as everything else does.
+The histograms count values in fixed bins, log-spaced on both sides of zero. The interval is Woodruff's (1952, J. Am.
+Stat. Assoc. 47:635): the interval of the distribution function at the median is turned into an interval of values.
+The error of the distribution function over clusters needs only sums, so histograms can be merged like sums.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .intervals import MIN_CLUSTERS
 PER_DECADE = 24
 _positive = np.logspace(-8, 4, 12 * PER_DECADE + 1)
 EDGES: Array = np.concatenate([-_positive[::-1], _positive])
-"""Bins are [EDGES[k], EDGES[k + 1]); the middle one, ±1e-8, holds zero; the ends are open."""
+"""Bins are [EDGES[k], EDGES[k + 1]). The middle bin, ±1e-8, contains zero. The first and last bins are open."""
 BINS = len(EDGES) + 1
 
 
 class Histograms:
-    """Named histograms: counts below every edge, and what their error over clusters needs.
+    """Named histograms: cumulative counts, and the sums that their error over clusters needs.
 
     Attributes:
-        below: (H, BINS) Σ_c m_c, m_c = units of cluster c in this bin or lower ones.
+        below: (H, BINS) Σ_c m_c; m_c is the number of units of cluster c in this bin or a lower one.
         square: (H, BINS) Σ_c m_c²; ``cross``: Σ_c m_c·n_c; ``size``: (H,) Σ_c n_c²; ``clusters``: (H,).
     """
 
@@ -44,12 +44,12 @@ class Histograms:
         """Adds clusters.
 
         Args:
-            values: (H, N, P), for every name the values of N clusters of P units.
+            values: (H, N, P): for every name, the values of N clusters of P units.
             known: (H, N, P) bool, False where a unit has no value.
         """
         h, n, units = values.shape
         place = np.searchsorted(EDGES, values, side="right")
-        if units == 1:  # m_c is 0 or 1: every sum is the count itself
+        if units == 1:  # m_c is 0 or 1, so every sum equals the count
             flat = (np.arange(h)[:, None] * BINS + place[:, :, 0])[known[:, :, 0]]
             below = np.bincount(flat, minlength=h * BINS).reshape(h, BINS).cumsum(1).astype(np.float64)
             for field in ("below", "square", "cross"):
@@ -75,7 +75,7 @@ class Histograms:
             getattr(self, field).__iadd__(getattr(other, field))
 
     def median(self, name: str, level: float = 0.95) -> tuple[float, float, float]:
-        """(median, lo, hi); NaN where there is nothing, no interval under ``MIN_CLUSTERS`` clusters."""
+        """(median, lo, hi); all NaN without values, NaN interval under ``MIN_CLUSTERS`` clusters."""
         k = self.index[name]
         total, clusters = self.below[k, -1], int(self.clusters[k])
         if total == 0:
@@ -87,7 +87,7 @@ class Histograms:
         variance = self.square[k] - 2 * share * self.cross[k] + share**2 * self.size[k]
         error = np.sqrt(np.maximum(variance, 0) * clusters / (clusters - 1)) / total
         at = min(int(np.searchsorted(share, 0.5)), BINS - 1)
-        # the bin of the median is wide against a small error: take the larger side's
+        # the bin of the median can be wide compared with the error: take the larger error of its two edges
         spread = max(error[at], error[max(at - 1, 0)]) * stats.t.ppf((1 + level) / 2, clusters - 1)
         return middle, self._quantile(share, max(0.5 - spread, 0.0)), self._quantile(share, min(0.5 + spread, 1.0))
 

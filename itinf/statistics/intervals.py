@@ -1,10 +1,6 @@
-"""Sums that merge: once plainly and once per replicate of a streamed Poisson bootstrap.
+"""Intervals from bootstrap replicates: Student and percentile intervals, simultaneous bands, standard errors.
 
-A cluster's weight in replicate b is Poisson(1), a function of (seed, cluster key, b) alone. So sums add
-up across batches, processes and resumed runs, do not depend on order, and two networks seen on the
-same clusters share their replicates, which pairs them.
-
-An *estimate* is a float64 array of 1 + B numbers: the plain value, then one per replicate.
+An *estimate* is a float64 array of 1 + B numbers: the plain value, then the value of every replicate.
 """
 
 from __future__ import annotations
@@ -18,13 +14,11 @@ from scipy import stats
 from .bootstrap import Array
 
 MIN_CLUSTERS = 8
-"""No interval below this many clusters."""
+"""With fewer clusters there is no interval."""
 FEW_CLUSTERS = 30
-"""Intervals below this many clusters come with a warning."""
+"""With fewer clusters, intervals come with a warning."""
 BAND_CLUSTERS = 20
-"""No simultaneous band below this many clusters."""
-PERCENTILE_CLUSTERS = 60
-"""No percentile interval below this many clusters."""
+"""With fewer clusters there is no simultaneous band."""
 
 
 def interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float, float]:
@@ -32,7 +26,7 @@ def interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float
 
     Args:
         estimate: (1 + B,).
-        clusters: G, how many clusters contribute.
+        clusters: G, the number of clusters that contribute.
         level: coverage.
 
     Returns:
@@ -45,21 +39,12 @@ def interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float
     return float(estimate[0]) - half, float(estimate[0]) + half
 
 
-def percentile_interval(estimate: Array, clusters: int, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the replicates; NaN under ``PERCENTILE_CLUSTERS`` clusters."""
-    spread = _finite(estimate[1:])
-    if clusters < PERCENTILE_CLUSTERS or len(spread) < 2:
-        return math.nan, math.nan
-    lo, hi = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return float(lo), float(hi)
-
-
 def simultaneous_band(estimates: Array, errors: Array, clusters: int, level: float = 0.95) -> tuple[Array, Array]:
-    """Band that holds all depths at once: max-t, each replicate studentised by its own error.
+    """Simultaneous band over all depths: max-t, where each replicate is divided by its own standard error.
 
     Args:
         estimates: (L, 1 + B).
-        errors: (L, 1 + B), standard errors of the same, plain and within each replicate.
+        errors: (L, 1 + B), standard errors of the estimates, plain and within each replicate.
         clusters: G.
         level: joint coverage.
 
@@ -78,7 +63,7 @@ def simultaneous_band(estimates: Array, errors: Array, clusters: int, level: flo
 
 
 def mean_error(sums: Mapping[str, Array], clusters: int) -> Array:
-    """Linearised standard error of a ratio of sums Σs/Σn over clusters, plain and per replicate.
+    """Linearised standard error (1 + B,) of a ratio of sums Σs/Σn over clusters, plain and within each replicate.
 
     Args:
         sums: estimates (1 + B,) of ``sum`` = Σs, ``n`` = Σn, ``sum2`` = Σs², ``sumn`` = Σsn, ``n2`` = Σn².
@@ -91,5 +76,5 @@ def mean_error(sums: Mapping[str, Array], clusters: int) -> Array:
 
 
 def _finite(values: Array) -> Array:
-    # A replicate without clusters has no value; leaving it out is drawing it again.
+    # A replicate without clusters has no value. Leaving it out is the same as drawing it again.
     return values[np.isfinite(values)]

@@ -1,4 +1,4 @@
-"""The nulls: what stands in for what, and which unit is whose partner."""
+"""The nulls, and the partners of units for the pairing and same-target nulls."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..data.dataset import IGNORED
 from ..errors import ItinfError, nearest
 
 TRIES = 8
-"""How many successors are looked at for one of another cluster."""
+"""How many following units with the same target are tried, to find one of another cluster."""
 Partners = Callable[[NDArray[np.int64], NDArray[np.uint64]], NDArray[np.int64]]
-"""(targets (n, P), cluster keys (n,)) of one group -> (n·P,) row of each unit's partner in it, −1 for none."""
+"""(targets (n, P), cluster keys (n,)) of a group -> (n·P,) row in the group of each unit's partner, −1 for none."""
 
 
 @dataclass(frozen=True)
 class Null:
-    """One null. A study's own is one with ``partners``, or a function that finds them.
+    """A null. A null of your own needs ``partners``; a function that finds partners is enough, too.
 
     Attributes:
-        name: as in the column ``null``.
-        description: what stands in for what, in one line.
-        partners: finds every unit's partner inside a group of clusters, so that no number depends on the batch;
-            None where nothing of another unit stands in.
-        effect: whether observed − null is a row of its own, with a paired interval.
-        every_pair: whether numbers are of all pairs of a group, so that no unit is missing.
+        name: name in the column ``null``.
+        description: one line that says what is replaced, and by what.
+        partners: finds the partner of every unit inside its group of clusters, so numbers do not depend on the batch;
+            None for a null that uses no other units.
+        effect: whether the table has a row observed − null, with a paired interval.
+        every_pair: whether numbers are means over all pairs of a group; then no unit is missing.
     """
 
     name: str
@@ -41,14 +41,16 @@ class Null:
 
 
 def neighbours(shape: tuple[int, int], size: int) -> NDArray[np.int64]:
-    """For each unit the unit at the same position of the next cluster of its group, in a ring.
+    """The partner of each unit: the unit at the same position of the next cluster in its group.
+
+    The first cluster of a group follows the last one.
 
     Args:
         shape: (N, P).
         size: clusters per group.
 
     Returns:
-        (N·P,) row numbers; −1 in a group of one.
+        (N·P,) row numbers; −1 in a group of one cluster.
     """
     n, p = shape
     following = np.full(n, -1)
@@ -61,17 +63,17 @@ def neighbours(shape: tuple[int, int], size: int) -> NDArray[np.int64]:
 
 
 def same_target(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """For each unit one unit of another cluster with the same target.
+    """The partner of each unit: a unit of another cluster with the same target.
 
-    Units are ordered by target, then by a hash of cluster and position, so the choice depends on
-    which clusters are in the window and on nothing else.
+    Units are sorted by target, then by a hash of cluster and position. So the partners depend only on which clusters
+    are in the group.
 
     Args:
-        targets: (N, P); ``IGNORED`` units get and give no partner.
+        targets: (N, P); ``IGNORED`` units have no partner, and are nobody's partner.
         keys: (N,) cluster keys.
 
     Returns:
-        (N·P,) row numbers, −1 where there is none.
+        (N·P,) row numbers, −1 for no partner.
     """
     n, p = targets.shape
     salt = np.array([cluster_key("position", str(t)) for t in range(p)], dtype=np.uint64)
@@ -95,43 +97,43 @@ def same_target(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray
 
 
 def next_cluster(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """For each unit of a group the unit at the same position of the next cluster, in a ring."""
+    """The partner of each unit of a group: the unit at the same position of the next cluster."""
     return neighbours((targets.shape[0], targets.shape[1]), len(targets))
 
 
 OBSERVED = "observed"
 PAIRING = Null(
     "pairing",
-    "another cluster's gradient or step stands in for the unit's own, at the same position; all pairs of a group, "
-    "of steps one each",
+    "the gradient or step of another cluster, at the same position, replaces that of the unit; for gradients all pairs "
+    "of a group are used, for steps one partner each",
     next_cluster,
     every_pair=True,
 )
 SAME_TARGET = Null(
-    "same-target", "the gradient or step of another cluster's unit with the same target stands in", same_target
+    "same-target",
+    "the gradient or step of another cluster's unit with the same target replaces the unit's",
+    same_target,
 )
-ORDER_SHUFFLED = Null(
-    "order-shuffled", "the unit's own steps in random order stand in for their own order", effect=False
-)
+ORDER_SHUFFLED = Null("order-shuffled", "the unit's own steps are taken in random order", effect=False)
 NULLS: dict[str, Null] = {
     null.name: null
     for null in (
         PAIRING,
         SAME_TARGET,
         ORDER_SHUFFLED,
-        Null("untrained", "the same architecture with random weights stands in for the network", effect=False),
-        Null("isotropic", "independent isotropic vectors stand in for updates and gradients", effect=False),
-        Null("rotated", "freshly rotated states of each depth stand in for the states", effect=False),
+        Null("untrained", "the same architecture with random weights replaces the network", effect=False),
+        Null("isotropic", "independent isotropic vectors replace updates and gradients", effect=False),
+        Null("rotated", "the states of each depth are rotated at random", effect=False),
     )
 }
-"""Name -> null: what probes, tables and figures know. ``null_of`` finds those of the session, too."""
+"""Name -> null, for the built-in nulls. ``null_of`` also finds registered nulls."""
 
 
 def null_of(given: str | Null | Partners) -> Null:
-    """A null by its name, or from a function that finds partners, which has the function's name.
+    """The null with a name, or a null made from a function that finds partners; it has the name of the function.
 
     Raises:
-        ItinfError: an unknown name, or a null of one's own that is called as another one is.
+        ItinfError: there is no null with that name, or your own null has the name of a built-in null.
     """
     if isinstance(given, str):
         if given in NULLS:
@@ -139,7 +141,7 @@ def null_of(given: str | Null | Partners) -> Null:
         known = registry.names("nulls")
         if given not in known:
             raise ItinfError(
-                f"There is no null {given!r}. {nearest(given, [*NULLS, *known])} One of your own is a function "
+                f"There is no null {given!r}. {nearest(given, [*NULLS, *known])} A null of your own is a function "
                 "(targets, keys) -> partners; give the function itself, or register it: "
                 'itinf.register(function, group="nulls").'
             )
@@ -147,7 +149,7 @@ def null_of(given: str | Null | Partners) -> Null:
     else:
         null = _null(given)
     if (null.name in NULLS and NULLS[null.name] != null) or null.name == OBSERVED:
-        raise ItinfError(f"A null of your own is called {null.name!r}, as one of itinf's is. Give it another name.")
+        raise ItinfError(f"A null of your own is called {null.name!r}, but itinf has that name. Give it another name.")
     return null
 
 
@@ -163,19 +165,19 @@ def _null(given: Any) -> Null:
 def partners_of(
     null: Null, targets: NDArray[np.int64], keys: NDArray[np.uint64], members: Iterable[slice]
 ) -> NDArray[np.int64]:
-    """Every unit's partner, group by group; units without a target neither get nor give one.
+    """The partners of all units, group by group. Units without a target have no partner and are nobody's partner.
 
     Args:
-        null: one with partners.
-        targets: (N, P); ``IGNORED`` where a unit has none.
+        null: a null with partners.
+        targets: (N, P); ``IGNORED`` for a unit without a target.
         keys: (N,) cluster keys.
-        members: the clusters of each group.
+        members: slices of clusters, one for each group.
 
     Returns:
-        (N·P,) row numbers, −1 for none.
+        (N·P,) row numbers, −1 for no partner.
 
     Raises:
-        ItinfError: what the null gives is not one row of the group for each of its units.
+        ItinfError: the null does not return one row of the group for each unit.
     """
     assert null.partners is not None
     positions = targets.shape[1]
@@ -190,7 +192,7 @@ def partners_of(
 
 
 def _of_group(name: str, found: Any, units: int, start: int) -> NDArray[np.int64]:
-    """A group's partners, as rows of the batch."""
+    """The partners of a group, converted from rows of the group to rows of the batch."""
     rows = np.asarray(found)
     if rows.shape != (units,) or rows.dtype.kind not in "iu":
         raise ItinfError(
@@ -207,7 +209,7 @@ def _of_group(name: str, found: Any, units: int, start: int) -> NDArray[np.int64
 
 
 def null_json(null: Null) -> dict[str, Any]:
-    """What a table needs to know of a null, as plain data."""
+    """A null as plain data, for a file of sums; without its partners."""
     return {
         "name": null.name,
         "description": null.description,
@@ -217,5 +219,5 @@ def null_json(null: Null) -> dict[str, Any]:
 
 
 def recorded_null(name: str, recorded: Mapping[str, Null]) -> Null:
-    """A null by the name in a row: one of itinf's, or one that the study has on record."""
+    """The null with the name in a row: a built-in null, or a null that the study has recorded."""
     return NULLS.get(name) or recorded.get(name) or Null(name, "")

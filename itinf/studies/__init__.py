@@ -1,1 +1,1 @@
-"""Running a study: one network or several, resumed, in parallel, or under torchrun."""
+"""Studies: they measure one network or several, resume, and run in parallel or under torchrun."""

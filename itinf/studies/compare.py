@@ -1,4 +1,4 @@
-"""Measures every network of a study, each into its own folder."""
+"""Measures every network of a study into its own folder."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from .study_file import Study, StudyNetwork
 from .workers import run_in_processes
 
 LENS_NULLS = ("same-target", "order-shuffled")
-"""Beside predictions through a lens; the pairing null says no more than they do."""
+"""Nulls of predictions through a lens. The pairing null is left out: it adds nothing to these two."""
 MOST_UNTRAINED = 1
-"""Untrained networks whose lenses are fitted and transferred."""
+"""Largest number of untrained networks whose lenses are fitted and transferred."""
 StudyProgress = Callable[[str, str, int, int], None]
-"""Called with a network's name, a stage, clusters done, and clusters in all."""
+"""A function that is called with a network's name, a stage, clusters done, and all clusters."""
 
 
 class NetworkResults(NamedTuple):
-    """One network's results; ``why`` it has no transfers, where data did not allow any."""
+    """The results of one network; ``why`` is a sentence if there were too few data for lenses, else ""."""
 
     run: ProbeResult
     transfers: list[TransferResult]
@@ -46,26 +46,26 @@ class NetworkResults(NamedTuple):
 
 
 def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: StudyProgress) -> Comparison:
-    """Measures every network of a study; what stands in the folder is read.
+    """Measures every network of a study; results that are already in the folder are read.
 
     Args:
-        study: which networks, on what, how much.
-        folder: of the comparison, as opened; gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/`` for each.
-        jobs: networks measured at a time.
-        progress: called with a network's name, stage, clusters done, and clusters in all.
+        study: the study.
+        folder: the open folder of the comparison; it gets ``networks/NAME/``, ``lenses/NAME/`` and ``transfer/NAME/``.
+        jobs: number of networks measured at a time.
+        progress: called with a network's name, stage, clusters done, and all clusters.
 
     Raises:
-        ItinfError: whatever a network's own folder, weights or data are refused for.
+        ItinfError: the folder, the weights or the data of a network are refused.
     """
     assert folder.path is not None
     each = [(study, network, folder.path) for network in study.networks]
     folder.begin()
     if jobs > 1 and len(each) > 1 and folder.state != "complete":
-        # the last first: language, which takes longest, usually stands there
+        # start with the last network: usually it is a language model, which takes longest
         run_in_processes(_run_network, each[::-1], jobs, progress)
     results = [_run_network(*arguments, progress) for arguments in each]
-    transfers = [transfer for one in results for transfer in one.transfers]
-    return compare([one.run for one in results], transfers, [one.why for one in results if one.why])
+    transfers = [transfer for result in results for transfer in result.transfers]
+    return compare([result.run for result in results], transfers, [result.why for result in results if result.why])
 
 
 def probe_network(
@@ -78,19 +78,19 @@ def probe_network(
     through: Sequence[Lens] = (),
     readout: Lens | None = None,
 ) -> ProbeResult:
-    """Every probe on one network.
+    """Measures one network with every probe.
 
     Args:
         network, data, folder, settings, progress: as for ``itinf.probe``.
-        targets: what losses are taken against.
-        through: lenses that predictions are read through, too.
-        readout: a lens that the ``readout`` gradient is taken through, too.
+        targets: targets of the losses: "label", "answer", "model".
+        through: lenses; predictions are also read through each of them.
+        readout: a lens; the ``readout`` gradient is also taken through it.
 
     Raises:
-        ItinfError: an unknown target, or what ``itinf.probe`` refuses.
+        ItinfError: there is no such target, or ``itinf.probe`` refuses its arguments.
     """
     if wrong := [t for t in targets if t not in ("label", "answer", "model")]:
-        raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model.")
+        raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model. Give one of these.")
     predicted = [t for t in targets if t != "answer"] or ["label"]
     probes: list[Probe] = [
         Performance(),
@@ -106,7 +106,7 @@ def probe_network(
 
 
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
-    """Lenses first, for predictions are read through them; then the probes; then what lenses transfer."""
+    """Fits the lenses, runs the probes (which read predictions through the lenses), and transfers the lenses."""
     settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
     opened = open_network(chosen.name, chosen.weights, **chosen.options).named(chosen.title)
     opened = to_device(opened, settings.device, settings.dtype)

@@ -1,4 +1,4 @@
-"""Several processes under torchrun: float64 sums are all-reduced, and the first process alone writes."""
+"""Several processes under torchrun: they add up their float64 sums, and only the first process writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..statistics.histograms import Histograms
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among its equals."""
+    """The rank of this process, and the number of processes."""
 
     rank: int = 0
     size: int = 1
@@ -31,13 +31,13 @@ class ProcessGroup:
 
 @contextmanager
 def process_group() -> Iterator[ProcessGroup]:
-    """Joins the process group that torchrun's environment describes, or none."""
+    """Joins the process group that torchrun describes in the environment; without torchrun, a group of one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup()
         return
     joined = not dist.is_initialized()
     if joined:
-        dist.init_process_group("gloo")  # sums are float64 on the processor, whatever the model runs on
+        dist.init_process_group("gloo")  # gloo works on the CPU, and sums are on the CPU even if the model is on a GPU
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     finally:
@@ -46,10 +46,10 @@ def process_group() -> Iterator[ProcessGroup]:
 
 
 def all_reduce(part: StudySums, here: ProcessGroup) -> StudySums:
-    """The sum of every process's accumulator, known to all; what it means is the first one's.
+    """Adds up the sums of all processes; every process gets the total, with the meaning that the first one has.
 
     Args:
-        part: this process's, possibly without any cluster; the first process's has some.
+        part: the sums of this process. They may have no clusters, except in the first process.
         here: this process.
     """
     if here.size == 1:
@@ -82,7 +82,7 @@ def _summed(array: np.ndarray) -> np.ndarray:
 
 
 def _broadcast_text(text: str, here: ProcessGroup) -> str:
-    """The first process's text, known to all."""
+    """The text of the first process, sent to all processes."""
     content = torch.tensor(list(text.encode()), dtype=torch.uint8)
     length = torch.tensor(len(content))
     dist.broadcast(length, 0)

@@ -1,4 +1,4 @@
-"""Data to fit a lens on: the training split where there is one, else the clusters that are not measured."""
+"""Data to fit a lens on: the training split if there is one, else the clusters that are not measured."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class UnmeasuredClusters(Data):
 
     Args:
         data: the data set.
-        measured: how many clusters the study takes.
-        seed: of the study.
+        measured: number of clusters that the study measures.
+        seed: seed of the study.
     """
 
     def __init__(self, data: Data, measured: int, seed: int) -> None:
@@ -39,17 +39,17 @@ class UnmeasuredClusters(Data):
 
 
 def fitting_data(source: str, network: Network, measured: Data, clusters: int, seed: int, length: int | None) -> Data:
-    """Data to fit a lens on, none of whose clusters is measured.
+    """Data to fit a lens on; they share no cluster with the measured ones.
 
     Args:
-        source: ``NAME[:ARGUMENT]`` that ``measured`` was opened from.
+        source: ``NAME[:ARGUMENT]`` of the data to fit on; usually ``measured`` was opened from the same words.
         network: the network.
-        measured: the data set the lens will be judged on.
-        clusters: how many of them, in keyed order.
+        measured: the data set on which the lens is scored.
+        clusters: number of clusters of it that are measured, in keyed order.
         seed, length: as for ``measured``.
 
     Raises:
-        TooFewError: there is no training split, and nothing is left of this one.
+        TooFewError: there is no training split, and too few clusters are left to fit on.
     """
     training = training_split(source, network, seed, length)
     if training.name != measured.name:
@@ -57,14 +57,15 @@ def fitting_data(source: str, network: Network, measured: Data, clusters: int, s
     rest = UnmeasuredClusters(measured, clusters, seed)
     if len(rest) < max(1, clusters // 4):
         raise TooFewError(
-            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and {clusters:,} "
-            f"are measured: {len(rest):,} are left to fit a lens on. Measure fewer, or give fitting data of their own."
+            f"{measured.name} has {len(measured):,} {'images' if measured.unit == 'image' else 'sequences'}, and "
+            f"{clusters:,} are measured: {len(rest):,} are left to fit a lens on. "
+            "Measure fewer, or give other data to fit on."
         )
     return rest
 
 
 def training_split(source: str, network: Network, seed: int, length: int | None) -> Data:
-    """The training split of a data set, or all of one that has no splits."""
+    """The training split of a data set; the whole data set if it has no splits."""
     if "split" in dataset_options(source):
         try:
             return dataset(source, network, seed=seed, length=length, split="train")

@@ -1,4 +1,4 @@
-"""A network's lenses and their transfer, and those of untrained networks like it, kept in its results folder."""
+"""Lenses of one network and of untrained networks like it: fitting, transfer, and their results folders."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ LENSES = "lenses"
 
 @dataclass(frozen=True)
 class LensStudy:
-    """How lenses are fitted, judged and moved.
+    """Fits the lenses of a network, and measures how they transfer.
 
     Attributes:
-        network: the network; ``data``: what its lenses are judged on; ``fitting``: what they are fitted on.
-        folder: of the comparison; gets ``lenses/NAME/`` and ``transfer/NAME/``, both with a folder for the network
-            and one for each untrained one in them.
-        name: of the network's folders.
-        kind: of each state's own lens, such as "affine" or "tuned".
-        settings: of the study; ``units`` says how many are judged on at most, and ``untrained`` how many networks
-            at random initialisation are read in the same way.
+        network: the network; ``data``: data to score its lenses on; ``fitting``: data to fit them on.
+        folder: the folder of the comparison. It gets ``lenses/NAME/`` and ``transfer/NAME/``; each contains a folder
+            for the network and one for every untrained network.
+        name: the NAME of these folders.
+        kind: the kind of the lens of each state, such as "affine" or "tuned".
+        settings: the settings of the study; ``units`` is the largest number of units to score on, ``untrained`` the
+            number of untrained networks whose lenses are fitted and transferred in the same way.
     """
 
     network: Network
@@ -58,21 +58,21 @@ class LensStudy:
     _fitted: dict[str, tuple[Lens, Lens]] = field(default_factory=dict, init=False, repr=False)
 
     def fitted(self, progress: Progress) -> tuple[Lens, Lens]:
-        """Each depth's own lens and the shared one, fitted or read."""
+        """The lens of each depth and the shared lens, fitted, or read from the folder."""
         return self._lenses(self.network, TRAINED, False, progress)
 
     def transfers(self, progress: Progress) -> list[TransferResult]:
-        """Of the network, then of each untrained one, whose rows are a null's; what stands is read."""
-        found = [self._moved(self.network, TRAINED, progress)]
+        """The transfer of the network, and of every untrained network as a null; finished ones are read."""
+        results = [self._moved(self.network, TRAINED, progress)]
         clusters = clusters_of(self.data, self.settings.units, at_most=True)
         order = keyed_order(self.data, clusters, self.settings.seed, CALIBRATION[self.network.unit])
         for seed in range(self.settings.untrained):
             other = fresh(self.network, seed, self.data, order, self.settings.group)
-            found.append(self._moved(other, f"untrained-{seed}", progress).as_null("untrained", seed))
-        return found
+            results.append(self._moved(other, f"untrained-{seed}", progress).as_null("untrained", seed))
+        return results
 
     def run(self, progress: Progress) -> list[TransferResult]:
-        """The transfers and their figures, in a folder that holds nothing else; otherwise as ``transfers``.
+        """Like ``transfers``, and also draws figures; the folder must hold nothing else.
 
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
@@ -133,21 +133,21 @@ class LensStudy:
 
 
 def _stands(folder: Path) -> bool:
-    """Whether a folder holds a whole transfer, for which no moments are needed."""
-    there = read_manifest(folder) or {}
-    names = MEASURES, SUMMARIES
-    return bool(there.get("complete")) and not damages(folder, there) and all((folder / n).is_file() for n in names)
+    """Whether a folder holds a finished, undamaged transfer; then no moments are needed."""
+    manifest, tables = read_manifest(folder) or {}, (MEASURES, SUMMARIES)
+    sound = bool(manifest.get("complete")) and not damages(folder, manifest)
+    return sound and all((folder / name).is_file() for name in tables)
 
 
 BATCH = 64
-"""Clusters per forward pass of a fit; a study's own decides nothing of a lens."""
+"""Clusters per forward pass of a fit. It is fixed, so that lenses do not depend on the batch of a study."""
 
 FIT_UNITS = {"image": 2048, "token": 16384}
-"""Units a lens is fitted on unless told otherwise, ..."""
+"""Default number of units to fit a lens on, ..."""
 
 
 PER_CHANNEL = 3
-"""... or so many for every channel of the widest state, where that is more."""
+"""... or this many units for every channel of the widest state, if that is more."""
 
 
 def fit_or_load(
@@ -160,19 +160,19 @@ def fit_or_load(
     moments: bool = False,
     progress: Progress = silent,
 ) -> tuple[Lens, Lens]:
-    """Each depth's own lens and the shared one.
+    """The lens of each depth and the shared lens, fitted, or read from a folder.
 
     Args:
-        network: the network; ``data``: what they are fitted on.
-        kind: of each depth's own lens, such as "affine" or "tuned".
-        units: images or tokens; None for the usual number, at most all.
-        seed: of the choice of clusters.
-        folder: gets ``KIND.safetensors`` and ``shared.safetensors``; where both stand as written, they are read.
-        moments: they are needed, too; no file has them, so they are taken again.
+        network: the network; ``data``: data to fit the lenses on.
+        kind: the kind of the lens of each depth, such as "affine" or "tuned".
+        units: images or tokens to fit on; None for the default number, at most all.
+        seed: seed of the choice of clusters.
+        folder: gets ``KIND.safetensors`` and ``shared.safetensors``; if both are there and undamaged, they are read.
+        moments: True if the lenses also need their moments. No file holds moments, so they are measured again.
         progress: as for ``fit``.
 
     Raises:
-        ItinfError: lenses of another network or other settings stand there; what ``fit`` refuses.
+        ItinfError: the folder holds lenses of another network or other settings, or ``fit`` refuses its arguments.
     """
     if not lens_kind(kind).transfers:
         expected = either(known for known in lens_kinds() if known.transfers)
@@ -187,32 +187,32 @@ def fit_or_load(
     }
     with ResultsFolder.open(
         folder, identity, circumstances(network.device, BATCH), what="study's lenses", parts=names
-    ) as kept:
-        there = _lenses_in(kept, network, data, names, asked, seed)
-        if there is not None and moments:
+    ) as results:
+        saved = _lenses_in(results, network, data, names, asked, seed)
+        if saved is not None and moments:
             statistics = fit(network, data, "logit", units=asked, batch=BATCH, seed=seed, progress=progress).statistics
-            return replace(there[0], statistics=statistics), replace(there[1], statistics=statistics)
-        if there is not None:
-            return there
-        own = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
-        own.record["asked"] = asked
-        assert own.statistics is not None
-        about = {key: own.record[key] for key in ("data", "note", "units", "seed", "asked")}
-        one = closed_form_lens(network, own.statistics, SHARED.name, about)
-        contents = dict(zip(names, (own.content(), one.content()), strict=True))
-        kept.complete(contents, clusters_of(data, asked))
-    return own, one
+            return replace(saved[0], statistics=statistics), replace(saved[1], statistics=statistics)
+        if saved is not None:
+            return saved
+        lens = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
+        lens.record["asked"] = asked
+        assert lens.statistics is not None
+        about = {key: lens.record[key] for key in ("data", "note", "units", "seed", "asked")}
+        shared = closed_form_lens(network, lens.statistics, SHARED.name, about)
+        contents = dict(zip(names, (lens.content(), shared.content()), strict=True))
+        results.complete(contents, clusters_of(data, asked))
+    return lens, shared
 
 
 def _lenses_in(
     folder: ResultsFolder, network: Network, data: Data, names: list[str], asked: int, seed: int
 ) -> tuple[Lens, Lens] | None:
-    """The lenses that a folder holds as they were written; None where they have to be fitted.
+    """The undamaged lenses in a folder; None if they have to be fitted.
 
-    An older itinf wrote lenses without a manifest, and what they are of stands in each file alone.
+    An older itinf wrote lenses without a manifest; only the files themselves say how they were fitted.
 
     Raises:
-        ItinfError: such lenses of other data, units or seed; or of another readout.
+        ItinfError: such lenses were fitted on other data, units, seed or another readout.
     """
     assert folder.path is not None
     paths = [folder.path / name for name in names]
@@ -223,15 +223,15 @@ def _lenses_in(
                 return None
     elif (folder.path / MANIFEST).exists() or not all(path.is_file() for path in paths):
         return None
-    own, one = (Lens.load(path, network) for path in paths)
-    wanted = {"data": data.name, "asked": asked, "seed": seed}
-    for lens, path in zip((own, one), paths, strict=True):
-        if (other := difference(wanted, lens.record)) is not None:
-            raise ItinfError(f"{path} is a lens of another study: {other}. Choose another --out.")
-    return own, one
+    first, shared = (Lens.load(path, network) for path in paths)
+    asked_for = {"data": data.name, "asked": asked, "seed": seed}
+    for lens, path in zip((first, shared), paths, strict=True):
+        if (why := difference(asked_for, lens.record)) is not None:
+            raise ItinfError(f"{path} is a lens of another study: {why}. Choose another --out.")
+    return first, shared
 
 
 def default_fit_units(network: Network, data: Data) -> int:
-    """Units to fit on unless told otherwise."""
-    found = sites(trace(network, load_batch(data, [0]), gradients=False))
-    return max(FIT_UNITS[network.unit], PER_CHANNEL * max(place.width for place in found))
+    """The default number of units to fit a lens on."""
+    read = sites(trace(network, load_batch(data, [0]), gradients=False))
+    return max(FIT_UNITS[network.unit], PER_CHANNEL * max(site.width for site in read))

@@ -1,4 +1,4 @@
-"""One network on one data set: what is measured is fixed by its settings, resumable, in any number of processes."""
+"""Probing one network on one data set. Settings fix the numbers; a run can be resumed and can use many processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .probe_pass import ProbePass
 
 
 def default_probes() -> list[Probe]:
-    """Every probe, with its defaults."""
+    """The built-in probes with their default settings."""
     return [Performance(), Alignment(), UpdateNorm(), Gain(), Prediction()]
 
 
@@ -48,19 +48,19 @@ def probe(
     """Measures a network.
 
     Args:
-        network: the network; its model is put back as it was, whatever happens.
+        network: the network; its model is left unchanged, also after an error.
         data: an ``itinf`` data set, a map-style Dataset, a DataLoader over one, or a list of items.
-        probes: what to measure, probes or names of registered ones; ``default_probes()`` by default.
-        out: results folder. The same study there is resumed or read; another study is refused.
-        settings: how much is measured, and where.
-        progress: called with (stage, clusters done, clusters in all).
-        **changes: settings by name, in place of those of ``settings``: units, seed, batch …
+        probes: probes, or names of registered probes; ``default_probes()`` by default.
+        out: results folder. If it holds the same study, this is resumed or read; a folder of another study is refused.
+        settings: settings of the study.
+        progress: called with (stage, clusters done, all clusters).
+        **changes: settings by name that replace those of ``settings``: units, seed, batch …
 
     Returns:
-        The run; under torchrun every process gets the same one, and the first alone writes.
+        The result. Under torchrun every process gets the same result, and only the first process writes.
 
     Raises:
-        ItinfError: any mistake in what was given, before anything is written.
+        ItinfError: an argument is wrong; nothing has been written then.
     """
     source = as_data(data, network.unit)
     study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes), progress)
@@ -78,7 +78,9 @@ class _ProbeStudy:
         progress: Progress,
     ) -> None:
         if data.unit != network.unit:
-            raise ItinfError(f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s.")
+            raise ItinfError(
+                f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s. Give data of {network.unit}s."
+            )
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
         self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
         self.order = keyed_order(data, clusters_of(data, settings.units), settings.seed, self._calibration())
@@ -94,7 +96,7 @@ class _ProbeStudy:
         return CALIBRATION[self.network.unit]
 
     def identity(self) -> dict[str, Any]:
-        """What makes the study what it is, as it is recorded."""
+        """The recorded entries that define the study."""
         network, s = self.network, self.settings
         return {
             "schema": SCHEMA,
@@ -134,10 +136,10 @@ class _ProbeStudy:
                 batch = self.measurement.batch
                 what = f"Out of memory with --batch {batch} ({str(error).splitlines()[0]})"
                 raise ItinfError(f"{what}. Try --batch {max(1, batch // 2)}.") from error
-            found = ProbeResult(stages, {})
-            folder.complete(found.files() if folder.writes else {}, _clusters(stages))
-            found.manifest = folder.record
-            return found
+            result = ProbeResult(stages, {})
+            folder.complete(result.files() if folder.writes else {}, _clusters(stages))
+            result.manifest = folder.record
+            return result
 
     def _stage(self, name: str, stages: dict[str, StudySums], folder: ResultsFolder, here: ProcessGroup) -> None:
         kind, _, seed = name.partition(":")
@@ -171,7 +173,7 @@ class _ProbeStudy:
         return StudySums(Sums(self.settings.seed, self.settings.replicates))
 
     def _share(self, kind: str) -> Order:
-        """The clusters of a stage that are this shard's: whole groups, so that no batch matters."""
+        """The clusters of a stage in this shard: whole groups, so that results do not depend on the batch."""
         place = np.arange(len(self.order.indices))
         if kind == "untrained":
             place = _quarter(place, self.settings.group)
@@ -182,14 +184,17 @@ class _ProbeStudy:
 
 
 def _opened(given: Any) -> Probe:
-    """A probe, or the registered one of that name."""
+    """The given probe, or the registered probe with that name."""
     if isinstance(given, str):
         given = registered_probe(given)()
     if isinstance(given, type) and issubclass(given, Probe):
-        raise ItinfError(f"The probe {given.__name__} is given as a class; write {given.__name__}().")
+        raise ItinfError(
+            f"The probe {given.__name__} was given as a class; expected an object. Write {given.__name__}()."
+        )
     if not isinstance(given, Probe):
         raise ItinfError(
-            f"{given!r} is no probe. Expected one of itinf's, or an object of a class derived from itinf.Probe."
+            f"{given!r} is no probe. Expected a probe of itinf, such as itinf.Alignment(), the name of a registered "
+            "probe, or an object of a class derived from itinf.Probe."
         )
     return given
 
@@ -199,5 +204,5 @@ def _clusters(stages: dict[str, StudySums]) -> int:
 
 
 def _quarter(clusters: np.ndarray, group: int) -> np.ndarray:
-    """The first quarter of some clusters, but at least a group."""
+    """The first quarter of the clusters, but at least one group."""
     return clusters[: max(group, len(clusters) // 4)]

@@ -1,4 +1,4 @@
-"""Probes on slabs of data: one forward and one backward feed every probe."""
+"""Runs all probes on a slab of clusters, with one forward and one backward pass per batch."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from ..statistics.nulls import NULLS, Null, null_of, partners_of
 
 @dataclass(frozen=True)
 class ProbePass:
-    """What is measured, and in which portions.
+    """The probes to run, and the sizes of batches and groups.
 
     Attributes:
-        data: the data set; ``probes``: what to measure on it.
-        batch: clusters per forward pass; ``group``: clusters within which nulls find their pairs.
-        seed: of random depth orders.
+        data: the data set; ``probes``: the probes to run on it.
+        batch: clusters per forward pass; ``group``: clusters per group; nulls pair units within a group.
+        seed: seed of the random depth orders.
     """
 
     data: Data
@@ -48,10 +48,10 @@ class ProbePass:
     seed: int
 
     def __post_init__(self) -> None:
-        _ = self.nulls  # a mistake in them is found before anything is measured
+        _ = self.nulls  # finds mistakes in the nulls before anything is measured
 
     def without_nulls(self) -> ProbePass:
-        """The same measures without their nulls, for a network that is a null itself."""
+        """The same probes without nulls, for an untrained network, which is a null itself."""
         return replace(self, probes=[probe.without_nulls() for probe in self.probes])
 
     @property
@@ -61,15 +61,15 @@ class ProbePass:
 
     @property
     def targets(self) -> list[Target]:
-        """Every target that a probe wants a gradient for."""
+        """Every target for which a probe asks for a gradient."""
         return list(dict.fromkeys(t for p in self.probes if p.gradients for t in p.targets))
 
     @cached_property
     def nulls(self) -> dict[str, Null]:
-        """Name -> null, of all that a probe asks for.
+        """Name -> null, for every null that a probe asks for.
 
         Raises:
-            ItinfError: two nulls of one name.
+            ItinfError: two different nulls have the same name.
         """
         nulls: dict[str, Null] = {}
         for null in (null_of(given) for probe in self.probes for given in probe.nulls):
@@ -78,44 +78,46 @@ class ProbePass:
         return nulls
 
     def fitting(self, network: Network) -> list[Probe]:
-        """The probes, less what takes a lens where the lens is of the trained network and this one is not.
+        """The probes that can run on this network. A lens of the trained network is left out on an untrained one.
 
         Raises:
-            ItinfError: a lens of another network, or two lenses of one name.
+            ItinfError: a lens belongs to another network, or two lenses have the same name.
         """
         lenses: dict[str, Lens] = {}
-        fit: list[Probe] = []
+        usable: list[Probe] = []
         readout = ""
         for probe in self.probes:
             if probe.lens is None:
-                fit.append(probe)
+                usable.append(probe)
                 continue
             name, lens = probe.lens_name, probe.lens
             if lenses.setdefault(name, lens) is not lens:
                 raise ItinfError(
-                    f"Two lenses are called {name!r} in the table. Give one a name: {type(probe).__name__}(lens=…, name=…)."
+                    f"Two lenses are called {name!r} in the table. Give one a name: "
+                    f"{type(probe).__name__}(lens=…, name=…)."
                 )
             readout = readout or readout_fingerprint(network)
             if (fingerprint := lens.record.get("readout")) == readout:
-                fit.append(probe)
+                usable.append(probe)
             elif network.weights.startswith("random"):
-                rest = probe.without_lens()
-                fit += [] if rest is None else [rest]
+                without_lens = probe.without_lens()
+                usable += [] if without_lens is None else [without_lens]
             else:
                 raise ItinfError(
                     f"The {lens.kind} lens of {lens.record.get('network')} was fitted on another readout (fingerprint "
-                    f"{fingerprint}) than that of {network.name} ({readout}) in {network.dtype}. Fit one on this network."
+                    f"{fingerprint}) than that of {network.name} ({readout}) in {network.dtype}. "
+                    "Fit a lens on this network."
                 )
-        return fit
+        return usable
 
     def calibrate(self, network: Network, order: Order, progress: Progress) -> Calibration:
-        """Means and scales from the calibration clusters of an order."""
+        """Means and scales, measured on the calibration clusters."""
         if not self.gradients:
             return Calibration()
         return calibrate(self._calibration_traces(network, order.calibration, progress))
 
     def measure(self, network: Network, order: Order, slab: slice, means: Calibration, into: StudySums) -> None:
-        """Measures some clusters, whole groups of them, and adds them up."""
+        """Measures the clusters of a slab, which are whole groups, and adds them to ``into``."""
         batch_trace = concatenate(list(self._traces(network, order, slab)))
         members = groups(len(batch_trace), self.group)
         readouts, partners = self._read(batch_trace), self._partners(batch_trace, members)

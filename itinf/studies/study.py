@@ -1,4 +1,4 @@
-"""A study from its file to its page: every network measured, tables, figures and page in one folder."""
+"""Runs a study of several networks: measurements, tables, figures and page in one folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STUDY = "study.toml"
 
 
 def _unseen(network: str, stage: str, done: int, total: int) -> None:
-    """Progress that nobody is shown."""
+    """A progress function that shows nothing."""
 
 
 def run_study(
@@ -34,20 +34,20 @@ def run_study(
     progress: StudyProgress = _unseen,
     **changes: Any,
 ) -> Comparison:
-    """Measures every network of a study and writes tables, figures and a page; ``itinf compare`` as a function.
+    """Measures every network of a study and writes tables, figures and a page; the command is ``itinf compare``.
 
     Args:
         study: a study, or the path of its TOML file.
-        out: results folder. The same study there is resumed or read; another study is refused.
-        jobs: networks measured at a time, each in a process of its own.
-        progress: called with a network's name (or "report"), a stage, steps done, and steps in all.
-        **changes: settings, ``targets`` or ``lens`` in place of the study's, for every network.
+        out: results folder. If it holds the same study, this is resumed or read; a folder of another study is refused.
+        jobs: number of networks measured at a time, each in its own process.
+        progress: called with a network's name (or "report"), a stage, steps done, and all steps.
+        **changes: settings, ``targets`` or ``lens`` that replace those of the study, for every network.
 
     Returns:
         The comparison: ``.table``, ``.plot()``, ``.difference()``; the page is ``report.html`` in the folder.
 
     Raises:
-        ItinfError: any mistake in the study, or a folder that holds something else or is in use.
+        ItinfError: the study has a mistake, or the folder holds something else or is in use.
     """
     plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
     with _comparison_folder(plan, Path(out)) as folder:
@@ -64,15 +64,15 @@ def run_study(
 
 @contextmanager
 def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
-    """Keeps the folder of a comparison; each network's own folders are kept while it is measured.
+    """Opens and locks the folder of a comparison. The folders of a network are locked while it is measured.
 
     Raises:
-        ItinfError: two names that are one folder's, or a folder that holds something else or is in use.
+        ItinfError: two networks would have the same folder, or the folder holds something else or is in use.
     """
     names = [network.title for network in study.networks]
     if len({folder_name(name) for name in names}) < len(names):
         raise ItinfError(
-            f"Two networks share a name ({', '.join(names)}); give each a label of its own in a study file."
+            f"Two networks share a name ({', '.join(names)}); give each of them another label in a study file."
         )
     identity = {"schema": SCHEMA, "study": _identity(study)}
     under = circumstances(study.settings.device, study.settings.batch)
@@ -82,7 +82,7 @@ def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
 
 
 def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
-    """Writes a comparison's tables and study file, where they are missing, damaged or of other numbers."""
+    """Writes the tables and the study file of a comparison if they are missing, damaged or out of date."""
     folder.made_of(_entries(both))
     if not folder.sound(STUDY):
         folder.add(STUDY, study_toml(study).encode())
@@ -90,7 +90,7 @@ def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
 
 
 def _complete(both: Comparison, folder: ResultsFolder) -> None:
-    """Writes that everything is there, after everything else."""
+    """Writes the final manifest, which says that the folder is complete."""
     if not folder.manifest["complete"]:
         manifests = [*(run.manifest for run in both.runs), *(moved.manifest for moved in both.transfers)]
         sittings = [manifest["history"] for manifest in manifests]
@@ -99,7 +99,7 @@ def _complete(both: Comparison, folder: ResultsFolder) -> None:
 
 
 def _identity(study: Study) -> dict[str, Any]:
-    """The study, less what no number depends on."""
+    """The entries of the study file that define the study; batch sizes are left out, as they change no number."""
     entries = tomllib.loads(study_toml(study))
     entries.pop("batch", None)
     tables = [{k: v for k, v in table.items() if k != "batch"} for table in entries.pop("network")]
@@ -108,7 +108,7 @@ def _identity(study: Study) -> dict[str, Any]:
 
 
 def _entries(both: Comparison) -> dict[str, Any]:
-    """What a comparison's manifest says of what it is made of."""
+    """The entries of a comparison's manifest: the manifests of its networks and transfers, and its notes."""
     return {
         "networks": {run.name: run.manifest for run in both.runs},
         "transfers": [moved.manifest for moved in both.transfers],

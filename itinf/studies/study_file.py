@@ -1,4 +1,4 @@
-"""A study of several networks, and its TOML file: which networks, on what, how much. Saved with every result."""
+"""A study of several networks, and its TOML file: networks, data and settings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from ..errors import ItinfError, nearest
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
-"""Settings that a network may have of its own."""
+"""Settings that can be set for a single network."""
 NOT_IN_FILES = ("shard", "device")
-"""Settings that say how one run is made, not what is studied."""
+"""Settings of a single run, which are no part of a study."""
 
 
 @dataclass
 class StudyNetwork:
-    """One network of a study, a [[network]] table of the file.
+    """One network of a study: a [[network]] table of the file.
 
     Attributes:
-        name: registered name; ``label``: what tables call it, the name by default.
+        name: registered name; ``label``: its name in tables, by default ``name``.
         weights: as for ``itinf.network``; ``data``: ``NAME[:ARGUMENT]``.
-        units, fit_units, batch: of this network alone; None for the study's.
-        fit_data: what its lenses are fitted on; by default the training split of ``data``, or what of it is not measured.
+        units, fit_units, batch: settings for this network only; None for those of the study.
+        fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
+            that are not measured.
         options: passed to the network's function; ``length``: tokens per sequence.
     """
 
@@ -43,20 +44,20 @@ class StudyNetwork:
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return self.label or self.name
 
 
 @dataclass
 class Study:
-    """Several networks, measured in the same way.
+    """Several networks that are measured in the same way.
 
     Attributes:
-        networks: which, and on what data.
-        settings: of all networks; in the file each stands beside ``targets`` and ``lens``.
-        targets: what losses are taken against.
-        lens: each state's own, affine or tuned; none leaves lenses and their transfer out; auto is affine wherever
-            there are enough data to fit it.
+        networks: the networks, with their data.
+        settings: settings for all networks; in the file they are keys at the top level, like ``targets`` and ``lens``.
+        targets: targets of the losses: "label", "answer", "model".
+        lens: the kind of the lens of each state, "affine" or "tuned"; "none" leaves out lenses and transfer; "auto"
+            is affine for every network that has enough data to fit a lens.
     """
 
     networks: list[StudyNetwork]
@@ -65,65 +66,67 @@ class Study:
     lens: str = "auto"
 
     def changed(self, **values: Any) -> Study:
-        """Another study with settings, ``targets`` or ``lens`` replaced, also in networks that had their own.
+        """A copy with settings, ``targets`` or ``lens`` replaced, also for networks that set their own value.
 
         Raises:
-            ItinfError: there is no setting of that name, or no study can have that value.
+            ItinfError: there is no such setting, or the value is not valid.
         """
-        own: dict[str, Any] = {name: None for name in OF_ONE_NETWORK if name in values}
+        cleared: dict[str, Any] = {name: None for name in OF_ONE_NETWORK if name in values}
         others = {name: values.pop(name) for name in ("targets", "lens") if name in values}
-        networks = [replace(network, **own) for network in self.networks]
+        networks = [replace(network, **cleared) for network in self.networks]
         return replace(self, networks=networks, settings=self.settings.changed(values), **others)
 
     def settings_of(self, network: StudyNetwork) -> Settings:
-        """The study's settings with the network's own in their place."""
-        own = {name: getattr(network, name) for name in OF_ONE_NETWORK}
-        return replace(self.settings, **{name: value for name, value in own.items() if value is not None})
+        """The settings for one network: those of the study, replaced by those that the network sets."""
+        set_here = {name: getattr(network, name) for name in OF_ONE_NETWORK}
+        return replace(self.settings, **{name: value for name, value in set_here.items() if value is not None})
 
 
 def read_study(path: Path) -> Study:
-    """Reads a study.
+    """Reads a study from its TOML file.
 
     Raises:
-        ItinfError: missing, not TOML, an unknown or missing key, or a value of the wrong type.
+        ItinfError: the file is missing or not TOML, a key is unknown or missing, or a value has the wrong type.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ItinfError(f"There is no study file {str(path)!r}.") from None
+        raise ItinfError(f"There is no study file {str(path)!r}. Give the path of a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ItinfError(f"{path} is not TOML: {error}.") from error
-    tables = given.pop("network", [])
+        raise ItinfError(f"{path} is not TOML: {error}. Correct the file at that place.") from error
+    tables = entries.pop("network", [])
     if not isinstance(tables, list) or not tables:
-        raise ItinfError(f"{path} names no network; expected at least one [[network]] table with name and data.")
+        raise ItinfError(
+            f"{path} names no network; expected at least one [[network]] table with name and data. Add one."
+        )
     known = {f.name: str(f.type) for f in (*fields(Settings), *fields(Study)) if f.name not in NOT_IN_FILES}
-    _require(given, {name: kind for name, kind in known.items() if name not in ("networks", "settings")}, str(path))
+    _require(entries, {name: kind for name, kind in known.items() if name not in ("networks", "settings")}, str(path))
     networks = []
     for number, table in enumerate(tables, 1):
         where = f"{path}, network {number}"
         _require(table, {f.name: str(f.type) for f in fields(StudyNetwork)}, where)
         for name in ("name", "data"):
             if name not in table:
-                raise ItinfError(f"{where}: {name!r} is missing.")
+                raise ItinfError(f'{where}: {name!r} is missing; every network needs name and data. Add {name} = "…".')
         networks.append(StudyNetwork(**table))
-    return replace(Study([]).changed(**given), networks=networks)
+    return replace(Study([]).changed(**entries), networks=networks)
 
 
 def study_toml(study: Study) -> str:
-    """The study as TOML, such that ``read_study`` gives it back."""
+    """The study as TOML; ``read_study`` reads it back."""
     settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
     entries = {**settings, "targets": study.targets, "lens": study.lens}
     text = tomli_w.dumps({name: value for name, value in entries.items() if value is not None})
     for network in study.networks:
-        given = {name: value for name, value in asdict(network).items() if value not in (None, "", {})}
-        options = given.pop("options", {})
-        text += f"\n[[network]]\n{tomli_w.dumps(given)}"
+        table = {name: value for name, value in asdict(network).items() if value not in (None, "", {})}
+        options = table.pop("options", {})
+        text += f"\n[[network]]\n{tomli_w.dumps(table)}"
         text += tomli_w.dumps({"network": {"options": options}}) if options else ""
     return text
 
 
 def _require(given: dict[str, Any], known: dict[str, str], where: str) -> None:
-    """Refuses an unknown key, and a value of another type than ``known`` says."""
+    """Refuses unknown keys, and values whose type is not the one in ``known``."""
     kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict": dict, "list": list}
     for key, value in given.items():
         if key not in known:

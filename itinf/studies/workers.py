@@ -1,4 +1,4 @@
-"""Several networks at a time, in processes that leave their results in the folder."""
+"""Worker processes: they measure several networks at a time, and write their results into the folder."""
 
 from __future__ import annotations
 
@@ -17,73 +17,74 @@ WAIT_SECONDS, STOP_SECONDS = 0.2, 5.0
 def run_in_processes(
     work: Callable[..., Any], each: Sequence[tuple[Any, ...]], jobs: int, progress: Callable[..., None]
 ) -> None:
-    """Calls ``work(*arguments, told)`` for every tuple of arguments, so many at a time.
+    """Calls ``work(*arguments, report)`` for every tuple of arguments, in ``jobs`` processes.
 
     Args:
-        work: a function of a module; what it returns is lost. What it tells its last argument,
-            ``progress`` is told here.
-        each: arguments, which travel to other processes.
-        jobs: how many processes; each has its share of the cores.
-        progress: see above.
+        work: a function at the top level of a module; its return value is lost. A call of ``report`` in a process
+            calls ``progress`` here, with the same arguments.
+        each: tuples of arguments that can be pickled.
+        jobs: number of processes; they share the cores equally.
+        progress: see ``work``.
 
     Raises:
-        ItinfError: what ``work`` raised, or that a process died; the others are stopped.
-        KeyboardInterrupt: after the processes have stopped, too.
+        ItinfError: ``work`` raised it, or a process died; the other processes are stopped.
+        KeyboardInterrupt: raised after the processes have stopped.
     """
     context = get_context("spawn")  # a fork would share torch's threads
-    tasks, told = context.Queue(), context.Queue()
+    tasks, reports = context.Queue(), context.Queue()
     jobs = min(jobs, len(each))
     for arguments in (*each, *[None] * jobs):
         tasks.put(arguments)
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    workers = [context.Process(target=_work, args=(work, tasks, told, threads), daemon=True) for _ in range(jobs)]
+    workers = [context.Process(target=_work, args=(work, tasks, reports, threads), daemon=True) for _ in range(jobs)]
     for worker in workers:
         worker.start()
     try:
         busy = True
         while busy:
-            busy = any(worker.is_alive() for worker in workers)  # asked before the queue is found empty
-            _listen(told, progress)
+            busy = any(worker.is_alive() for worker in workers)  # before reading the queue: nothing is lost
+            _listen(reports, progress)
             if died := [worker for worker in workers if worker.exitcode]:
                 raise ItinfError(
-                    f"A process that measured a network ended with code {died[0].exitcode} (see above; -9 is often too "
-                    "little memory). The same command goes on from the last save; --jobs 1 takes the least memory."
+                    f"A process that measured a network ended with code {died[0].exitcode} (see above; -9 often means "
+                    "too little memory). Run the same command again: it resumes at the last save. --jobs 1 needs the "
+                    "least memory."
                 )
     finally:
         for worker in workers:
-            while worker.is_alive() and worker.pid is not None:  # one that is still importing may miss the first
+            while worker.is_alive() and worker.pid is not None:  # a process that still imports may miss a signal
                 os.kill(worker.pid, signal.SIGINT)
                 worker.join(STOP_SECONDS)
 
 
-def _listen(told: Any, progress: Callable[..., None]) -> None:
-    """Passes on what was said, until nothing is for a moment."""
+def _listen(reports: Any, progress: Callable[..., None]) -> None:
+    """Passes reports on to ``progress``, until none comes for ``WAIT_SECONDS``."""
     while True:
         try:
-            said = told.get(timeout=WAIT_SECONDS)
+            report = reports.get(timeout=WAIT_SECONDS)
         except queue.Empty:
             return
-        if isinstance(said, ItinfError):
-            raise said
-        progress(*said)
+        if isinstance(report, ItinfError):
+            raise report
+        progress(*report)
 
 
-def _work(work: Callable[..., Any], tasks: Any, told: Any, threads: int) -> None:
+def _work(work: Callable[..., Any], tasks: Any, reports: Any, threads: int) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background would ignore it
     torch.set_num_threads(threads)
 
-    def tell(*said: Any) -> None:
+    def report(*arguments: Any) -> None:
         parent = parent_process()
-        if parent is not None and not parent.is_alive():  # killed: nobody waits for what is measured here
+        if parent is not None and not parent.is_alive():  # it was killed: nobody waits for these results
             raise KeyboardInterrupt
-        told.put(said)
+        reports.put(arguments)
 
     try:
         for arguments in iter(tasks.get, None):
-            work(*arguments, tell)
+            work(*arguments, report)
     except KeyboardInterrupt:
-        pass  # told by the process that waits
+        pass  # the parent process prints that
     except ItinfError as error:
-        told.put(error)
+        reports.put(error)

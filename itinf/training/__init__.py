@@ -1,1 +1,1 @@
-"""Training specimens: a loop that an interruption cannot spoil, and the card of what was reached."""
+"""Training of specimens: the loop, which can be interrupted and resumed, and the card with the scores."""

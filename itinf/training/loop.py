@@ -1,4 +1,4 @@
-"""Training that an interruption cannot spoil: a fixed number of steps, saved as it goes, without pickle."""
+"""The training loop: a fixed number of steps, with checkpoints that it resumes from, without pickle."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..files import difference, write_bytes
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_SECONDS = 30.0
-"""How much work an interruption can cost."""
+"""Time between two checkpoints."""
 WARMUP = 0.05
-"""Share of the steps over which the learning rate rises to its peak."""
+"""Share of the steps in which the learning rate rises to its peak."""
 
 
 def train(
@@ -36,25 +36,25 @@ def train(
     clip: float | None = 1.0,
     progress: Progress = silent,
 ) -> float:
-    """Takes every step that the folder's checkpoint has not taken yet.
+    """Trains a model, starting from the checkpoint in the folder if there is one.
 
-    The learning rates given are peaks: they rise linearly, then fall to zero along a cosine.
+    The learning rates of the optimizers are peak values: rates rise linearly to them, then fall to zero along a cosine.
 
     Args:
-        model: trained in place.
-        optimizers: between them hold every parameter.
-        loss_at: the loss of step k, from a batch that k alone decides; torch's random numbers start from k.
-        steps: in all.
-        folder: where the checkpoint is kept; ``finish`` takes it away.
-        study: what makes this training what it is, JSON-ready; a checkpoint of another is refused.
-        clip: largest norm of the whole gradient; None for any.
-        progress: called with ("training", steps done, steps in all).
+        model: the model, trained in place.
+        optimizers: together they hold every parameter.
+        loss_at: step k -> loss. The batch depends on k alone; torch's random numbers are seeded with k.
+        steps: total number of steps.
+        folder: folder of the checkpoint; ``finish`` deletes the checkpoint.
+        study: entries that define this training, JSON-ready; a checkpoint with other entries is refused.
+        clip: largest norm of the whole gradient; None for no limit.
+        progress: called with ("training", steps done, all steps).
 
     Returns:
-        seconds spent, those before an interruption included.
+        training time in seconds, including the time before an interruption.
 
     Raises:
-        ItinfError: a checkpoint of another training or cut short, or a loss that is not finite.
+        ItinfError: the checkpoint belongs to another training or cannot be read, or the loss is not finite.
     """
     peaks = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
     path = folder / CHECKPOINT
@@ -66,10 +66,13 @@ def train(
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * schedule((step + 1) / steps)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step)  # dropout too has to be the same after an interruption
+            torch.manual_seed(step)  # so that dropout is the same after an interruption
             loss = loss_at(step)
         if not math.isfinite(loss.item()):
-            raise ItinfError(f"The loss is {loss.item()} at step {step} of {steps}. Train with lower learning rates.")
+            raise ItinfError(
+                f"The loss is {loss.item()} at step {step} of {steps}, but it must be finite. "
+                "Train with lower learning rates."
+            )
         loss.backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -84,12 +87,12 @@ def train(
 
 
 def finish(folder: Path) -> None:
-    """Takes the checkpoint away, once what was trained for is written."""
+    """Deletes the checkpoint, once weights and card are written."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def schedule(share: float) -> float:
-    """Learning rate in units of its peak when a share of the steps has been taken, 0 … 1."""
+    """Learning rate divided by its peak, when a ``share`` (0 … 1) of the steps is done."""
     if share < WARMUP:
         return share / WARMUP
     return 0.5 + 0.5 * math.cos(math.pi * (share - WARMUP) / (1 - WARMUP))
@@ -108,15 +111,15 @@ def _save(
         for place, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{place}/{key}": v for key, v in state.items() if isinstance(v, Tensor)}
     record = {"study": study, "done": done, "seconds": seconds}
-    # cloned: tied weights share memory, which the format refuses
-    own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(own, metadata={"record": json.dumps(record)}))
+    # tied weights share memory, which safetensors refuses: clone them
+    cloned = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+    write_bytes(path, save(cloned, metadata={"record": json.dumps(record)}))
 
 
 def _resume(
     path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], study: dict[str, Any]
 ) -> tuple[int, float]:
-    """Steps done and seconds spent, the model and its optimizers filled."""
+    """Loads the checkpoint into model and optimizers; returns the steps done and the seconds spent."""
     if not path.exists():
         return 0, 0.0
     try:
@@ -125,9 +128,9 @@ def _resume(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Remove it to train from the start.") from error
-    whole = dict.fromkeys(record["study"]) | study  # an entry that is only there is a difference, too
-    if (what := difference(whole, record["study"])) is not None:
-        raise ItinfError(f"{path} is of another training: {what}. Choose another --out, or remove it.")
+    whole = dict.fromkeys(record["study"]) | study  # entries that only the checkpoint has are compared, too
+    if (why := difference(whole, record["study"])) is not None:
+        raise ItinfError(f"{path} belongs to another training: {why}. Choose another --out, or remove the file.")
     weights = {name.removeprefix("model/"): v for name, v in tensors.items() if name.startswith("model/")}
     model.load_state_dict(weights)
     for number, optimizer in enumerate(optimizers):

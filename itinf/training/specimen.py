@@ -1,4 +1,4 @@
-"""Specimens: small trained networks that come with their recipe, their data and a card of what they reach."""
+"""Specimens: small trained networks that come with their recipe, their data and a card with their scores."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CARD = "card.toml"
 
 @dataclass(frozen=True)
 class Score:
-    """One figure on held-out data, and what it has to reach.
+    """A score on held-out data, with the bound that it has to reach.
 
     Attributes:
-        what: in words, with its unit.
-        value: the figure.
-        items: how many images or tokens it is taken over.
-        bound: what it must reach; None where it is only told.
-        better: on which side of the bound it has to lie.
+        what: description of the score, with its unit.
+        value: the score.
+        items: number of images or tokens scored.
+        bound: the value that it has to reach; None for no bound.
+        better: whether higher or lower scores are better.
     """
 
     what: str
@@ -49,13 +49,13 @@ class Score:
 
 
 class Specimen(Protocol):
-    """A network with a recipe; entry points of the group ``itinf.specimens`` are objects of this kind.
+    """A network with a recipe. Entry points of the group ``itinf.specimens`` are objects of this protocol.
 
     Attributes:
-        name: also the name of the network it trains.
-        data: what it is measured on, ``NAME[:ARGUMENT]``.
-        units: how many images or tokens of it the default comparison takes.
-        folder: where its trained weights and card are shipped.
+        name: name of the specimen and of the network that it trains.
+        data: data to measure it on, ``NAME[:ARGUMENT]``.
+        units: number of images or tokens that the default comparison measures.
+        folder: folder of the trained weights and the card that come with itinf.
     """
 
     @property
@@ -68,17 +68,17 @@ class Specimen(Protocol):
     def folder(self) -> Path: ...
 
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-        """Trains into a folder, resuming what is there, and scores what was written.
+        """Trains into a folder, or resumes the training there, and scores the weights.
 
         Args:
             out: folder for the weights and the card.
-            seed: of initialisation and data.
-            split: of the data set, what it is trained on.
-            progress: called with (stage, steps done, steps in all).
+            seed: seed of initialisation and data.
+            split: split of the data set to train on.
+            progress: called with (stage, steps done, all steps).
         """
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Scores the weights of a folder on data held out from the training split ``split``."""
+        """Scores the weights in a folder on data held out from the training split ``split``."""
 
 
 def write_card(
@@ -90,15 +90,15 @@ def write_card(
     scores: Sequence[Score],
     **entries: dict[str, Any],
 ) -> None:
-    """Writes ``card.toml``: how the weights beside it came to be, what they reach, and a hash of every file.
+    """Writes ``card.toml``: how the weights were trained, their scores, and a hash of every file.
 
     Args:
-        folder: of the weights.
-        specimen: its name.
-        split: of its data, what it was trained on.
-        seed: of initialisation and data.
-        seconds: of training.
-        scores: on held-out data.
+        folder: folder of the weights.
+        specimen: name of the specimen.
+        split: split of the data that it was trained on.
+        seed: seed of initialisation and data.
+        seconds: training time.
+        scores: scores on held-out data.
         **entries: further tables: ``data``, ``recipe``.
     """
     packages = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow", "matplotlib")
@@ -126,24 +126,24 @@ def write_card(
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a specimen's folder.
+    """Reads the card in the folder of a specimen.
 
     Raises:
-        ItinfError: it is missing or not TOML.
+        ItinfError: the card is missing or not TOML.
     """
     try:
         return tomllib.loads((folder / CARD).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ItinfError(f"{folder} has no {CARD}; expected a folder that `itinf train` has written.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ItinfError(f"{folder / CARD} is not TOML: {error}.") from error
+        raise ItinfError(f"{folder / CARD} is not TOML: {error}. Restore the file, or train again.") from error
 
 
 def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-    """Trains a specimen into a folder that this process keeps meanwhile; what stands there is scored again.
+    """Trains a specimen into a folder, which is locked meanwhile. A finished training there is only scored again.
 
     Raises:
-        ItinfError: the folder holds another training, or a damaged file, or another process is training there.
+        ItinfError: the folder holds another training or a damaged file, or another process is training there.
     """
     with kept(folder):
         sweep(folder)
@@ -153,17 +153,17 @@ def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress
 
 
 def finished(folder: Path, specimen: str, split: str, seed: int) -> bool:
-    """Whether a folder already holds what this training would write.
+    """Whether a folder already holds the finished result of this training.
 
     Raises:
-        ItinfError: it holds another training's result, or files that are not what was written.
+        ItinfError: the folder holds the result of another training, or damaged files.
     """
     if not (folder / CARD).exists():
         return False
     card = read_card(folder)
-    if (what := difference({"specimen": specimen, "split": split, "seed": seed}, card)) is not None:
-        raise ItinfError(f"{folder} holds another training: {what}. Choose another --out.")
-    for name, listed in card.get("files", {}).items():  # an older itinf listed none
+    if (why := difference({"specimen": specimen, "split": split, "seed": seed}, card)) is not None:
+        raise ItinfError(f"{folder} holds another training: {why}. Choose another --out.")
+    for name, listed in card.get("files", {}).items():  # cards of an older itinf list no files
         if why := damage(folder / name, listed):
-            raise ItinfError(f"{folder / name} {why}. Remove {folder / CARD} to train again, or put the file back.")
+            raise ItinfError(f"{folder / name} {why}. Remove {folder / CARD} to train again, or restore the file.")
     return True
