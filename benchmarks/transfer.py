@@ -54,7 +54,7 @@ from itinf.networks.weights import readout_fingerprint
 
 REPLICATES = 400
 BETA = 0.5
-"""The inverse temperature of the calibrated losses; a study chooses it."""
+"""Calibrated logits are (1 − BETA) · log prior + BETA · logits; a study chooses BETA."""
 
 
 @dataclass(frozen=True)
