@@ -1,22 +1,22 @@
-"""What a tuned lens costs here, beside the recipe of the public tuned-lens package, on the language specimen.
+"""Benchmark: the time to fit a tuned lens, compared with the recipe of the public tuned-lens package.
 
     python benchmarks/lens_fit.py --out lens_fit.png           the gpt2 specimen, stdlib; 25 minutes on one core
     python benchmarks/lens_fit.py --weights FOLDER --out …     another GPT-2 folder
     python benchmarks/lens_fit.py --quick --out …              a small random GPT-2 on random tokens, seconds; a smoke test
 
-Both fit on the same training tokens, on the same cores, in one process. Each reading of the clocks is paired with the
-mean KL(final ‖ lens) over the inputs of all blocks, on test sequences that neither has seen, scored off the clocks
-in float32. The last state is left out: the package has no translator for it. Times are compared by processor time,
-which others who share the machine change less; wall time is printed beside it.
+Both are fitted on the same training tokens, on the same cores, in one process. The score is the mean KL(final ‖ lens)
+over the inputs of all blocks, in float32, on test sequences that neither has seen; the time of scoring does not count.
+The last state is left out, because the package has no translator for it. The benchmark compares processor time, because
+other programs on the machine change it less than wall time; wall time is printed, too.
 
-* peer: one translator per block, at the identity; 250 steps of SGD, Nesterov momentum 0.9, learning rate 1 · (1 − 0.9),
-  weight decay 1e-3, gradients clipped to norm 1 over all translators, linear decay, translators under bfloat16
-  autocast, --peer-batch sequences at a time (the package's default of 1 is slower on a CPU). Its learning rate is
-  also scaled by --rates, and the best of them counts. Its 2^18 tokens a step are scaled to --step. Its own class is
-  used where ``tuned_lens`` is installed, else one of the same formula; the loop is the same.
-* ours: ``fit(kind="tuned")`` from nothing, the affine start's pass included, once for each budget of tokens.
+* peer: one translator per block, which starts at the identity; 250 steps of SGD, Nesterov momentum 0.9, learning rate
+  1 · (1 − 0.9), weight decay 1e-3, gradients clipped to norm 1 over all translators, linear decay, translators under
+  bfloat16 autocast, --peer-batch sequences at a time (the package's default of 1 is slower on a CPU). The learning rate
+  is multiplied by each of --rates, and the best rate counts. The 2^18 tokens per step are reduced to --step. If
+  ``tuned_lens`` is installed, its class is used, else a class with the same formula; the loop is the same.
+* ours: ``fit(kind="tuned")`` from the start, including the pass for the affine start, once for each budget of tokens.
 
-Printed: the time each takes to the KL that the peer ends at, and the KL at every depth at the peer's final time.
+It prints how long each needs to reach the final KL of the peer, and the KL at every depth at the peer's final time.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ from itinf.networks.trace import trace
 
 @dataclass(frozen=True)
 class Size:
-    """How long the benchmark is.
+    """The size of the benchmark.
 
     Attributes:
-        steps: of the peer; ``step``: tokens in each; ``rates``: factors on its learning rate.
+        steps: steps of the peer; ``step``: tokens per step; ``rates``: factors on its learning rate.
         budgets: tokens for each of our fits.
-        scored: test sequences.
-        looks: at the peer's KL along its way.
+        scored: number of test sequences.
+        looks: how many times the KL of the peer is measured during its fit.
     """
 
     steps: int
@@ -70,7 +70,7 @@ QUICK = Size(8, 2**9, (1.0, 10.0), (2**11, 2**12), 8, 4)
 
 @dataclass(frozen=True)
 class Point:
-    """A lens at a time: seconds spent on it, of the processor's and of the wall's clock, and KL at the input of every block, nats."""
+    """A lens during its fit: processor time and wall time in seconds, and KL at the input of every block in nats."""
 
     seconds: float
     wall: float
@@ -85,7 +85,7 @@ class Point:
 
 
 class Clocks:
-    """Seconds of processor and wall since the start, pauses left out."""
+    """Processor time and wall time in seconds since the start, without pauses."""
 
     def __init__(self) -> None:
         self.resume((0.0, 0.0))
@@ -94,12 +94,12 @@ class Clocks:
         return time.process_time() - self.processor, time.perf_counter() - self.wall
 
     def resume(self, read: tuple[float, float]) -> None:
-        """As if no time had passed since that reading."""
+        """Continues from an earlier reading, so that the time in between does not count."""
         self.processor, self.wall = time.process_time() - read[0], time.perf_counter() - read[1]
 
 
 class TranslatorsOfSameFormula(nn.Module):
-    """The package's lens where it is not installed: readout(h + A_i h + b_i), A and b zero at first."""
+    """A lens with the formula of the package: readout(h + A_i h + b_i); A and b start at zero."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class TranslatorsOfSameFormula(nn.Module):
 
 
 def peer_lens(model: Any) -> tuple[nn.Module, str]:
-    """The package's own class, or its stand-in, and which of them it is."""
+    """The lens of the package if it is installed, else a lens with the same formula; and its name."""
     try:
         from tuned_lens.nn.lenses import TunedLens
     except ImportError:
@@ -127,7 +127,7 @@ def peer_lens(model: Any) -> tuple[nn.Module, str]:
 def peer(
     network: itinf.Network, data: Data, scored: Data, size: Size, factor: float, batch: int, seed: int
 ) -> list[Point]:
-    """The package's recipe; a point for each look."""
+    """Fits with the recipe of the package; returns a point for each look."""
     torch.manual_seed(seed)
     clocks = Clocks()
     model = network.model
@@ -166,7 +166,7 @@ def peer(
 def ours(
     network: itinf.Network, data: Data, scored: Data, size: Size, budget: int, batch: int, recipe: Recipe
 ) -> Point:
-    """A tuned lens of so many tokens, everything that it takes included."""
+    """Fits our tuned lens on ``budget`` tokens; the time includes everything."""
     clocks = Clocks()
     lens = fit(network, data, "tuned", units=budget, batch=batch, recipe=recipe)
     taken = clocks.read()
@@ -181,7 +181,7 @@ def kl(final: Tensor, read: Tensor) -> Tensor:
 
 @torch.no_grad()
 def peer_scores(network: itinf.Network, lens: nn.Module, scored: Data, count: int) -> Tensor:
-    """Mean KL of the package's lens at the input of every block, (L,) nats."""
+    """(L,): mean KL of the peer's lens at the input of every block, in nats."""
     sums: Any = 0
     for index in keyed_order(scored, count, 0).indices:
         output = network.model(load_batch(scored, [index]).inputs, output_hidden_states=True)
@@ -191,7 +191,7 @@ def peer_scores(network: itinf.Network, lens: nn.Module, scored: Data, count: in
 
 @torch.no_grad()
 def our_scores(network: itinf.Network, lens: Any, scored: Data, count: int) -> Tensor:
-    """The same of ours, from our own states."""
+    """(L,): mean KL of our lens at the input of every block, in nats, from the states of our trace."""
     sums: Any = 0
     for index in keyed_order(scored, count, 0).indices:
         seen = trace(network, load_batch(scored, [index]), gradients=False)
@@ -203,7 +203,7 @@ def our_scores(network: itinf.Network, lens: Any, scored: Data, count: int) -> T
 
 
 def compare(peers: dict[float, list[Point]], own: Sequence[Point], name: str) -> None:
-    """Prints what they come to."""
+    """Prints the comparison."""
     best = min(peers, key=lambda factor: peers[factor][-1].mean)
     end = peers[best][-1]
     reached = [p for p in own if p.mean <= end.mean]
@@ -211,11 +211,11 @@ def compare(peers: dict[float, list[Point]], own: Sequence[Point], name: str) ->
     if reached:
         first = min(reached, key=lambda p: p.seconds)
         print(
-            f"ours is there ({first.mean:.4f}) after {first.seconds:.1f} s: {end.seconds / first.seconds:.1f} × faster "
+            f"ours reaches {first.mean:.4f} after {first.seconds:.1f} s: {end.seconds / first.seconds:.1f} × faster "
             f"(aim 10; by wall time {end.wall / first.wall:.1f} ×)"
         )
     else:
-        print(f"ours is never there: {min(p.mean for p in own):.4f} nats at best")
+        print(f"ours never reaches it: {min(p.mean for p in own):.4f} nats at best")
     within = [p for p in own if p.seconds <= end.seconds]
     if within:
         last = min(within, key=lambda p: p.mean)
@@ -225,7 +225,7 @@ def compare(peers: dict[float, list[Point]], own: Sequence[Point], name: str) ->
 
 
 def draw(peers: dict[float, list[Point]], own: Sequence[Point], path: Path) -> None:
-    """KL against time, both axes logarithmic."""
+    """Plots KL against time, both axes logarithmic."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for factor, points in peers.items():
         axes.plot(
@@ -256,14 +256,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="plot of KL against time, e.g. lens_fit.png")
     parser.add_argument("--quick", action="store_true", help="a small random network")
-    parser.add_argument("--weights", default="specimen", help="of gpt2")
-    parser.add_argument("--steps", type=int, help="of the peer")
+    parser.add_argument("--weights", default="specimen", help="weights of gpt2")
+    parser.add_argument("--steps", type=int, help="steps of the peer")
     parser.add_argument("--step", type=int, help="tokens per step of the peer")
     parser.add_argument("--rates", type=float, nargs="+", help="factors on the peer's learning rate")
     parser.add_argument("--budgets", type=int, nargs="+", help="tokens of our fits")
-    parser.add_argument("--peer-batch", type=int, default=8, help="sequences at a time")
-    parser.add_argument("--batch", type=int, default=16, help="sequences at a time in ours")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16", help="of our products")
+    parser.add_argument("--peer-batch", type=int, default=8, help="sequences at a time for the peer")
+    parser.add_argument("--batch", type=int, default=16, help="sequences at a time for our fits")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="bfloat16", help="dtype of our products"
+    )
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

@@ -1,20 +1,20 @@
-"""What the default probes cost beside one forward and one backward, and whether memory grows with the data.
+"""Benchmark: the time of the default probes, compared with one forward and backward pass, and their peak memory.
 
     python benchmarks/probe_cost.py            GPT-2 small and ResNet-50, random weights; a quarter of an hour on 2 cores
     python benchmarks/probe_cost.py --specimens  the specimens, at the batches of `itinf demo`
     python benchmarks/probe_cost.py --quick    small shapes, seconds; a smoke test, its ratios say little
     python benchmarks/probe_cost.py --only resnet50 --turns 7 --threads 1
 
-All rows of a table come from one process and take turns. A ratio is the median, over turns, of a row's
-time by that of a bare pass right after it; processor time is the steadier one on a machine that others use.
+One process measures all rows of a table in turns. A ratio is the median over turns of the time of a row divided by the
+time of a bare pass right after it. On a machine that others use, processor time varies less than wall time.
 
-* bare pass: forward, cross-entropy in float32 over whole logits, backward to the first block's input,
-  parameters frozen: what any method has to pay.
+* bare pass: forward, cross-entropy in float32 over whole logits, backward to the input of the first block,
+  parameters frozen. Every method needs at least this time.
 * captum: LayerGradientXActivation at the same blocks, in one call, and block by block.
 * probes: alignment, update norm and gain, every form, pairing null; calibration excluded, bootstrap included.
-* readout floor: float32 cross-entropy of the readout at every state a block or part begins at, forward
-  and backward, whole logits. The probes that read are judged against 1.25 × bare pass + floor.
-* untrained: what one random initialisation adds, on a quarter of the units, calibration excluded.
+* readout floor: float32 cross-entropy of the readout at every state where a block or part begins, forward
+  and backward, whole logits. The time of probes with readouts is compared with 1.25 × bare pass + floor.
+* untrained: the extra time of one untrained network, on a quarter of the units, calibration excluded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Row = Callable[[], None]
 
 @dataclass(frozen=True)
 class Case:
-    """A network at one shape; ``clusters`` go through it at once."""
+    """A network and the shape of its input; a batch has ``clusters`` clusters."""
 
     name: str
     clusters: int
@@ -84,7 +84,7 @@ SPECIMENS = [
 
 @dataclass
 class Noise:
-    """Random items, each made when it is asked for, the same every time."""
+    """Random items, made when they are read; an item is always the same."""
 
     unit: str
     length: int
@@ -109,7 +109,7 @@ class Noise:
 
 @dataclass
 class Bench:
-    """One case, opened: each method below is one row's work."""
+    """An opened case; each of its measured methods is the work of one row."""
 
     case: Case
 
@@ -120,7 +120,7 @@ class Bench:
         self.data = as_data(list(zip(self.batch.inputs, self.batch.targets, strict=True)), self.network.unit)
 
     def loss(self, inputs: Tensor) -> Tensor:
-        """(N,) cross-entropy per cluster."""
+        """(N,) cross-entropy of each cluster."""
         out = self.network.model(inputs)
         logits = out if isinstance(out, Tensor) else out.logits
         each = F.cross_entropy(logits.flatten(0, -2), self.batch.targets.flatten(), reduction="none")
@@ -147,7 +147,7 @@ class Bench:
     def probes(
         self, gradients: tuple[GradientName, ...], targets: tuple[Target, ...] = ("label",), share: int = 1
     ) -> Row:
-        """Measures the batch, or the first 1/share of it, as a study does; calibrates now."""
+        """Work that measures the batch as a study does, or the first 1/share of it; calibrates before the work."""
         chosen: list[Probe] = [
             itinf.Alignment(gradients, targets, nulls=("pairing",)),
             itinf.UpdateNorm(),
@@ -165,16 +165,16 @@ class Bench:
         return measure
 
     def states(self, inside: bool) -> list[Tensor]:
-        """Every state that a block begins at and the readout fits; with ``inside`` also those that parts do."""
-        network, found = self.network, {}
+        """States that the readout fits and at which a block begins; with ``inside`` also those at which a part begins."""
+        network, states = self.network, {}
         seen = itinf.trace(network, self.batch, gradients=False)
         fits = readable(seen)
         for block, before in enumerate(seen.before):
             if fits[before]:
                 names = seen.parts[block] if inside else ()
                 for where in [before, *(part_input(seen, block, name) for name in names)]:
-                    found[where] = seen.state(where)
-        return list(found.values())
+                    states[where] = seen.state(where)
+        return list(states.values())
 
     def floor(self, states: list[Tensor]) -> None:
         with frozen(self.network.model):
@@ -184,7 +184,7 @@ class Bench:
                 torch.autograd.grad(loss, rows)
 
     def rows(self) -> dict[str, Row]:
-        """Name -> work, in the order of the table."""
+        """Name of a row -> its work, in the order of the table."""
         within, plain = self.states(inside=True), self.states(inside=False)
         rows: dict[str, Row] = {
             BARE: self.bare,
@@ -203,18 +203,18 @@ class Bench:
 
 
 def timed(work: Row) -> tuple[float, float]:
-    """Seconds on the wall, and of the processors."""
+    """Wall time and processor time of the work, in seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def compare(case: Case, turns: int, only: str) -> None:
-    """Runs a case's rows in turns and prints its table."""
+    """Runs the rows of a case in turns and prints the table."""
     bench = Bench(case)
     rows = {name: row for name, row in bench.rows().items() if only in name}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in rows}
-    bench.bare()  # the others have warmed up by calibrating
+    bench.bare()  # warm up; the probes have warmed up during calibration
     for _ in range(turns):
         for name, row in rows.items():
             (wall, cpu), (bare_wall, bare_cpu) = timed(row), timed(bench.bare)
@@ -233,13 +233,13 @@ def compare(case: Case, turns: int, only: str) -> None:
 
 
 def peak(images: int) -> float:
-    """Peak memory in MiB of a process that studies so many images with a small network."""
+    """Peak memory in MiB of a process that probes a small network on ``images`` images."""
     command = [sys.executable, __file__, "--study", str(images)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def study(images: int) -> None:
-    """Studies a small network and prints this process's peak memory in MiB."""
+    """Probes a small network and prints the peak memory of this process in MiB."""
     network = itinf.network("cifar-resnet20", weights="random:0")
     data = Noise("image", images, (3, 32, 32), 10)
     itinf.probe(network, data, units=images, batch=32, calibration=64)
@@ -250,9 +250,9 @@ def study(images: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small shapes")
-    parser.add_argument("--specimens", action="store_true", help="the specimens, and no memory")
+    parser.add_argument("--specimens", action="store_true", help="the specimens, without the memory table")
     parser.add_argument(
-        "--only", choices=sorted({case.name for case in (*FULL, *SPECIMENS)} | {"memory"}), help="one table"
+        "--only", choices=sorted({case.name for case in (*FULL, *SPECIMENS)} | {"memory"}), help="only this table"
     )
     parser.add_argument("--rows", default="", help="only rows whose name contains this, e.g. 'probes'")
     parser.add_argument("--turns", type=int, default=3)

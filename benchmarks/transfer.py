@@ -1,23 +1,23 @@
-"""What a lens transfer costs here, beside the pairwise loop of the public tuned-lens package.
+"""Benchmark: the time of a lens transfer, compared with the pairwise loop of the public tuned-lens package.
 
     python benchmarks/transfer.py             the gpt2 specimen and GPT-2 small at random weights; some minutes
     python benchmarks/transfer.py --only small --turns 1
     python benchmarks/transfer.py --quick     small shapes, seconds; a smoke test, its ratios say little
 
-All rows of a table come from one process and take turns; a ratio is the median, over turns, of a row's time by
-that of ours. Processor time is the steadier one on a machine that others use.
+One process measures all rows of a table in turns. A ratio is the median over turns of the time of a row divided by the
+time of our row. On a machine that others use, processor time varies less than wall time.
 
-* peer: the package's evaluation with its layer transfer: one sequence at a time, every translator at the input of
+* peer: the evaluation of the package with its layer transfer: one sequence at a time, every translator at the input of
   every block, a whole log-softmax for each pair, cross-entropy and KL; entropy and KL from the final distribution
-  for the diagonal. Its own class is used where ``tuned_lens`` is installed, else one of the same formula.
+  for the diagonal. If ``tuned_lens`` is installed, its class is used, else a class with the same formula.
 * peer, our losses: for each pair also the KL from the final distribution and the two calibrated losses.
-* ours, same pairs: these cells by ``TransferMatrix``, everything that it measures of them: these losses, calibration and marginal
-  bias of the diagonal, bootstrap. What both measure is compared.
-* ours, whole: the last state, the logit lens and, where the lens is fitted here, shared lenses beside them.
-* temperatures: what choosing them costs, on as many units; a study does so on 512.
+* ours, same pairs: the same cells with ``TransferMatrix``, and everything that it measures: these losses, calibration
+  and marginal bias of the diagonal, bootstrap. The numbers that both measure are compared.
+* ours, whole: also the last state, the logit lens and, if the lens is fitted here, shared lenses.
+* temperatures: the time to choose temperatures on the same number of units; a study uses 512.
 
-The share of the peak is that of the unembedding products alone, by the best large float32 product of the same run.
-Memory: the peak of a process that transfers so many units, and with twice the blocks.
+The share of the peak is the rate of the unembedding products alone, divided by the rate of the best large float32
+product in the same run. Memory is the peak of a process that transfers, for several numbers of units and blocks.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ from itinf.networks.weights import readout_fingerprint
 
 REPLICATES = 400
 BETA = 0.5
-"""At which calibrated losses are measured here; a study chooses them."""
+"""Calibrated logits are (1 − BETA) · log prior + BETA · logits; a study chooses BETA."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A GPT-2 at one shape, and how many sequences of it are read; fitted on ``fitted`` tokens, 0 for a random lens."""
+    """A GPT-2, the number and length of sequences, and the tokens to fit the lens on; 0 for a random lens."""
 
     name: str
     sequences: int
@@ -76,7 +76,7 @@ QUICK = [Case("quick", 8, 64, shape=TINY)]
 
 @dataclass
 class Bench:
-    """One case, opened: each method below is one row's work."""
+    """An opened case; each of its measured methods is the work of one row."""
 
     case: Case
 
@@ -101,7 +101,10 @@ class Bench:
 
     @torch.no_grad()
     def peer(self, ours: bool = False) -> Tensor:
-        """(2, L, L): mean cross-entropy and KL from the own lens, (fitted at, read at); all our losses if so."""
+        """(2, L, L): mean cross-entropy, and KL from the lens of the state, by (fitted at, read at).
+
+        With ``ours``, it also computes our other losses.
+        """
         model, lens = self.network.model, self.peer_lens
         priors = self.lens.log_prior.float(), self.lens.mean_final.float()
         found: Any = 0
@@ -139,7 +142,7 @@ class Bench:
         temperatures(self.network, self.lens, self.pairs, [self.batch])
 
     def apart(self, grid: TransferMatrix, peer: Tensor) -> float:
-        """Largest difference of what both measure, nats."""
+        """Largest difference between our numbers and those of the peer, in nats."""
         measured = torch.zeros_like(peer)
         for read in self.pairs:
             cell = torch.tensor([grid.mean(read, what)[0] for what in ("loss", "from_own")])
@@ -148,19 +151,19 @@ class Bench:
 
     @property
     def flops(self) -> int:
-        """Of one read of every unit: its unembedding."""
+        """Floating-point operations of the unembedding, if every unit is read once."""
         return 2 * self.batch.targets.numel() * self.lens.sites[-1].width * len(self.lens.log_prior)
 
 
 def noise(network: itinf.Network, count: int, length: int) -> Data:
-    """Random tokens."""
+    """Random tokens, ``count`` sequences."""
     random = torch.Generator().manual_seed(0)
     classes = network.model.config.vocab_size
     return as_data(list(torch.randint(classes, (count, length + 1), generator=random)), "token")
 
 
 def random_lens(network: itinf.Network, data: Data) -> Lens:
-    """As a lens read from a file, without moments."""
+    """A random lens without moments, like a lens read from a file."""
     batch = load_batch(data, [0])
     found = sites(trace(network, Batch(batch.inputs[:, :2], batch.targets[:, :2], batch.keys), gradients=False))
     width, classes = found[-1].width, network.model.config.vocab_size
@@ -171,7 +174,7 @@ def random_lens(network: itinf.Network, data: Data) -> Lens:
 
 
 def peak() -> float:
-    """GFLOP/s of the best large float32 product."""
+    """Rate of the best large float32 product, in GFLOP/s."""
     best = 0.0
     for rows, inner, columns in ((4096, 768, 8192), (4096, 4096, 4096)):
         a, b, out = torch.randn(rows, inner), torch.randn(columns, inner), torch.empty(rows, columns)
@@ -182,14 +185,14 @@ def peak() -> float:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds of the processors by the number of threads, and on the wall."""
+    """Processor time divided by the number of threads, and wall time, in seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return (time.process_time() - cpu) / torch.get_num_threads(), time.perf_counter() - wall
 
 
 def compare(case: Case, turns: int) -> None:
-    """Runs a case's rows in turns and prints its table."""
+    """Runs the rows of a case in turns and prints the table."""
     bench = Bench(case)
     pairs, every = len(bench.pairs), len(bench.every)
     peer, own = f"peer ({bench.peer_name})", "ours, same pairs"
@@ -210,7 +213,7 @@ def compare(case: Case, turns: int) -> None:
     print(f"\n{case.name}: {len(bench.network.blocks)} blocks, width {bench.lens.sites[-1].width}, ", end="")
     print(f"{len(bench.lens.log_prior)} classes, {bench.batch.targets.numel()} units; ", end="")
     print(f"{torch.get_num_threads()} threads, {turns} turns; peak {best:.0f} GFLOP/s of processor time")
-    print(f"  largest difference of what both measure: {bench.apart(found[own], found[peer]):.1e} nats")
+    print(f"  largest difference between ours and the peer: {bench.apart(found[own], found[peer]):.1e} nats")
     print(f"  {'':44s} {'reads':>5s} {'processor':>10s} {'wall':>9s}", end="")
     print(f" {'× ours':>14s} {'GFLOP/s':>8s} {'of the peak':>11s}")
     for name, (reads, _) in rows.items():
@@ -222,13 +225,13 @@ def compare(case: Case, turns: int) -> None:
 
 
 def memory(sequences: int, blocks: int) -> float:
-    """Peak memory in MiB of a process that transfers so many sequences of a network of so many blocks."""
+    """Peak memory in MiB of a process that transfers a lens of a network with ``blocks`` blocks."""
     command = [sys.executable, __file__, "--study", str(sequences), str(blocks)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def study(sequences: int, blocks: int) -> None:
-    """Transfers a random lens and prints this process's peak memory in MiB."""
+    """Transfers a random lens and prints the peak memory of this process in MiB."""
     shape = {"n_layer": blocks, "n_embd": 128, "n_head": 2, "vocab_size": 4096, "n_positions": 64}
     network = itinf.network("gpt2", weights="random:0", **shape)
     data = noise(network, max(1, sequences), 64)
@@ -239,7 +242,7 @@ def study(sequences: int, blocks: int) -> None:
 
 
 def own_peak() -> float:
-    """Of this process, MiB; ``getrusage`` on Linux counts that of the process which started it."""
+    """Peak memory of this process in MiB; on Linux ``getrusage`` also counts the process that started it."""
     status = Path("/proc/self/status")
     if status.exists():
         return (
@@ -251,7 +254,7 @@ def own_peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small shapes")
-    parser.add_argument("--only", choices=["specimen", "small", "memory"], help="one table")
+    parser.add_argument("--only", choices=["specimen", "small", "memory"], help="only this table")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--study", type=int, nargs=2, help=argparse.SUPPRESS)

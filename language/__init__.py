@@ -1,1 +1,1 @@
-"""Language models and text data sets for itinf."""
+"""Language models and text data sets of itinf."""

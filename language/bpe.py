@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer learned from text, as GPT-2's was."""
+"""A byte-level BPE tokenizer that is learned from text, like the tokenizer of GPT-2."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def learn(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """Learns merges (Sennrich et al. 2016, arXiv 1508.07909; bytes as in Radford et al. 2019).
 
     Args:
-        texts: the same texts in the same order give the same tokenizer.
-        vocabulary: tokens in all: ``END_OF_TEXT``, the 256 bytes, and merges.
+        texts: texts to learn from; the same texts in the same order give the same tokenizer.
+        vocabulary: total number of tokens: ``END_OF_TEXT``, the 256 bytes, and merges.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -31,7 +31,7 @@ def learn(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def wrapped(tokenizer: Tokenizer, context: int) -> PreTrainedTokenizerFast:
-    """The tokenizer in the form whose ``save_pretrained`` writes a standard Hugging Face folder."""
+    """The tokenizer as a transformers object; its ``save_pretrained`` writes a standard Hugging Face folder."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,

@@ -1,4 +1,4 @@
-"""How well a language model compresses text: bits per byte, beside a general compressor."""
+"""Compression of text, in bits per byte: by a language model, and by xz for comparison."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from itinf.data.clusters import Progress, silent
 
 
 def bits_per_byte(network: Network, text: str, *, progress: Progress = silent) -> tuple[float, int]:
-    """Length of the text in the network's own code, all of it: Σ −log₂ p(token | up to a context before it) / bytes.
+    """Code length of a text under the network: Σ −log₂ p(token | previous tokens in the context) / bytes.
 
-    Windows of a whole context move on by half of one, so that every token but the first few is
-    predicted from at least half a context. The first token, which nothing precedes, is coded uniformly.
+    Windows are as long as the context and move by half a context. So every token, except the first ones of the text, is
+    predicted from at least half a context. The first token has no previous token; it is coded uniformly.
 
     Args:
         network: a token network with ``prepare`` and ``context``.
-        text: any but the empty one.
-        progress: called with ("compressing", tokens done, tokens in all).
+        text: a text that is not empty.
+        progress: called with ("compressing", tokens done, all tokens).
 
     Returns:
         bits per UTF-8 byte, and the number of tokens.
 
     Raises:
-        ItinfError: an empty text.
+        ItinfError: the text is empty.
     """
     if not text:
         raise ItinfError("bits_per_byte was given an empty text, which has no bytes. Give one character or more.")
@@ -38,7 +38,7 @@ def bits_per_byte(network: Network, text: str, *, progress: Progress = silent) -
         while coded < len(ids):
             window = ids[start : start + network.context + 1]
             logits = network.model(window[None, :-1]).logits[0].float()  # (T, V)
-            known = coded - 1 - start  # predictions of the window that the one before it made
+            known = coded - 1 - start  # predictions that the previous window has already made
             nats += float(F.cross_entropy(logits[known:], window[1 + known :], reduction="sum"))
             coded = start + len(window)
             start += max(network.context // 2, 1)
@@ -48,6 +48,6 @@ def bits_per_byte(network: Network, text: str, *, progress: Progress = silent) -
 
 
 def xz_bits_per_byte(text: str) -> float:
-    """Length of the text in the format of ``xz -9e``, in bits per UTF-8 byte."""
+    """Length of a text compressed with ``xz -9e``, in bits per UTF-8 byte."""
     content = text.encode()
     return 8 * len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)) / len(content)

@@ -1,4 +1,4 @@
-"""Text into a language model's token ids."""
+"""The encoder of a language model: it turns text into token ids."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from itinf import ItinfError
 
 TOKENIZER = "tokenizer.json"
 OTHER_TOKENIZERS = ("vocab.json", "tokenizer.model")
-"""Files of older forms, which are refused: what they would encode differently, bytes would hide."""
+"""Tokenizer files of older formats. They are refused, because encoding as bytes instead would go unnoticed."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Text -> token ids, without special tokens of its own.
+    """Text -> token ids, without special tokens.
 
     Attributes:
-        name: what encodes, for the record: UTF-8 bytes, or a tokenizer and the hash of its file.
-        vocabulary: ids run from 0 to below this.
-        tokenizer: None encodes as UTF-8 bytes.
+        name: for the record: UTF-8 bytes, or the size of the tokenizer and the hash of its file.
+        vocabulary: number of ids of the model; valid ids are smaller.
+        tokenizer: the tokenizer; None encodes text as UTF-8 bytes.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Encoder:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, content: bytes, vocabulary: int) -> Encoder:
-        """By a tokenizer, which is kept from cutting and padding; its name has the hash of ``content``."""
+        """An encoder with a tokenizer that neither truncates nor pads; its name has the hash of ``content``."""
         tokenizer.no_truncation()
         tokenizer.no_padding()
         digest = hashlib.blake2b(content, digest_size=8).hexdigest()
         return cls(f"tokenizer of {tokenizer.get_vocab_size():,} #{digest}", vocabulary, tokenizer)
 
     def __call__(self, text: str) -> Tensor:
-        """Text as (T,) int64 ids.
+        """Encodes a text as (T,) int64 ids.
 
         Raises:
-            ItinfError: an id beyond the model's vocabulary.
+            ItinfError: an id is outside the vocabulary of the model.
         """
         if self.tokenizer is None:
             ids = list(text.encode())
@@ -58,10 +58,10 @@ class Encoder:
 
 
 def encoder(folder: Path, vocabulary: int) -> Encoder:
-    """The tokenizer of a folder; UTF-8 bytes where it has none.
+    """The encoder with the tokenizer in a folder; UTF-8 bytes if the folder has no tokenizer.
 
     Raises:
-        ItinfError: a tokenizer that is not in ``TOKENIZER``, or cannot be read.
+        ItinfError: the folder has only a tokenizer of an older format, or the tokenizer cannot be read.
     """
     path = folder / TOKENIZER
     if not path.is_file():

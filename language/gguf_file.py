@@ -1,4 +1,4 @@
-"""A Llama out of a GGUF file: weights dequantised to float32, and the file's own tokenizer."""
+"""Reads a Llama from a GGUF file: weights, dequantised to float32, and the tokenizer."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ KNOWN = re.compile(
 
 
 def read(family: Family, path: Path) -> tuple[Any, Encoder]:
-    """The model and its tokenizer.
+    """Reads the model and its encoder.
 
-    transformers rebuilds the tokenizer from the file's vocabulary and merges, with GPT-2's rule for what is
-    a word: where another rule was learned with (Llama 3), some words are cut differently.
+    transformers rebuilds the tokenizer from the vocabulary and the merges in the file, and splits words by the rule of
+    GPT-2. If the tokenizer was trained with another rule (Llama 3), some words are split differently.
 
     Args:
-        family: which model is expected, one of the Llama architecture.
-        path: of the file.
+        family: the expected kind of model, with the Llama architecture.
+        path: path of the file.
 
     Raises:
-        ItinfError: the extra ``gguf`` is not installed; no such file; a file that is cut short, of another
-            architecture, or with tensors or rotary positions that transformers would pass over in silence.
+        ItinfError: the extra ``gguf`` is not installed; the file is missing, incomplete or of another architecture; or it
+            has tensors or rotary positions that transformers would silently ignore.
     """
     absent = [package for package in EXTRA if find_spec(package) is None]
     if absent:
-        raise ItinfError(f"{path}: a GGUF file takes {' and '.join(absent)}. Install them: pip install itinf[gguf].")
+        raise ItinfError(
+            f"{path}: reading a GGUF file takes {' and '.join(absent)}. Install them: pip install itinf[gguf]."
+        )
     if not path.is_file():
-        there = [p.name for p in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
-        raise ItinfError(f"There is no file {str(path)!r}. {nearest(path.name, there)}")
-    # the bar of this one reader heeds no setting
+        siblings = [p.name for p in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
+        raise ItinfError(f"There is no file {str(path)!r}. {nearest(path.name, siblings)}")
+    # no setting turns off the progress bar of this reader
     with redirect_stderr(io.StringIO()):
         model = load(family, path.parent, path.name)
         _require_all_read(path)
@@ -66,6 +68,6 @@ def _require_all_read(path: Path) -> None:
         strange.append(f"rotary positions scaled by the rule {stretched.contents()!r}")
     if strange:
         raise ItinfError(
-            f"{path} holds what transformers passes over when it reads a GGUF file, so the model would be another: "
-            f"{', '.join(strange[:3])}{', …' if len(strange) > 3 else ''}. Give a Hugging Face folder of it."
+            f"{path} holds entries that transformers ignores when it reads a GGUF file, so the model would be another: "
+            f"{', '.join(strange[:3])}{', …' if len(strange) > 3 else ''}. Give a Hugging Face folder of this model."
         )

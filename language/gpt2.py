@@ -1,4 +1,4 @@
-"""GPT-2 of any size: transformers' GPT2LMHeadModel, opened at its blocks."""
+"""GPT-2 of any size: GPT2LMHeadModel of transformers, opened at its blocks."""
 
 from __future__ import annotations
 
@@ -24,23 +24,21 @@ PUBLISHED = {
     "gpt2-large": {"n_layer": 36, "n_embd": 1280, "n_head": 20},
     "gpt2-xl": {"n_layer": 48, "n_embd": 1600, "n_head": 25},
 }
-"""Radford et al. 2019, table 2, as released; vocabulary 50,257 and context 1,024 are GPT2Config's own."""
+"""Sizes of Radford et al. 2019, table 2, as released; vocabulary 50,257 and context 1,024 are defaults of GPT2Config."""
 
 
 def gpt2(weights: str | None = None, **options: Any) -> Network:
-    """GPT-2, 12 blocks of width 768 unless the options say otherwise.
+    """GPT-2, by default 12 blocks of width 768; options change the sizes.
 
     Args:
         weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
-            ``model.safetensors`` and, where there is one, ``tokenizer.json``); ``specimen``, the
-            small one shipped (8 blocks of width 192); a hub id ``OWNER/NAME``; or ``pretrained``.
-            Only the last two reach for the network.
-        **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …),
-            for random weights.
+            ``model.safetensors`` and optionally ``tokenizer.json``); ``specimen``, the small GPT-2 that comes with
+            itinf (8 blocks of width 192); a hub id ``OWNER/NAME``; or ``pretrained``. Only the last two go online.
+        **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …), for random weights.
 
     Raises:
-        ItinfError: unknown option or a value GPT-2 cannot have; options beside a folder or hub id;
-            a folder that is missing, incomplete, cut short, or does not fit its own config.
+        ItinfError: an option is unknown or its value is not valid for GPT-2; options are given with a folder or hub id;
+            the folder is missing, incomplete, or does not fit its config.
     """
     return _open("gpt2", weights, options)
 
@@ -61,24 +59,24 @@ def gpt2_xl(weights: str | None = None, **options: Any) -> Network:
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
-    """Rewrites a GPT-2 so that every state h becomes ``change`` h and the logits stay.
+    """Rewrites a GPT-2 so that every state h becomes ``change`` h and the logits do not change.
 
-    Every LayerNorm's weight and bias are folded into the maps that read it, and the head is untied
-    from the embedding, which leaves the residual stream free to turn about the all-ones vector
-    (Ashkboos et al. 2024, SliceGPT, section 3, do the same for RMSNorm).
+    The weight and bias of every LayerNorm are folded into the maps that read it, and the head is untied from the
+    embedding. Then the residual stream can be rotated about the all-ones vector (Ashkboos et al. 2024, SliceGPT,
+    section 3, do the same for RMSNorm).
 
     Args:
         model: GPT2LMHeadModel, changed in place.
-        states: all of 0 … n_layer; the stream is one segment and turns as a whole.
-        change: (width, width) rotation that fixes the all-ones vector; with another the logits change.
+        states: all of 0 … n_layer; the stream is one segment and is rotated as a whole.
+        change: (width, width) rotation that keeps the all-ones vector; any other rotation changes the logits.
 
     Raises:
-        ItinfError: for a part of the states.
+        ItinfError: not all states are given.
     """
     trunk, head = model.transformer, model.lm_head
     if sorted(states) != list(range(len(trunk.h) + 1)):
         raise ItinfError(
-            f"regauge of states {list(states)}: GPT-2's states turn together. Give all of 0 … {len(trunk.h)}."
+            f"regauge of states {list(states)}: all states of GPT-2 rotate together. Give all of 0 … {len(trunk.h)}."
         )
     turn = change.to(head.weight)
     with torch.no_grad():
@@ -119,7 +117,7 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
 
 def _specimen(name: str) -> tuple[Path, str]:
     if not (FOLDER / name).is_dir():
-        raise ItinfError(f"{name} has no specimen; the network gpt2 has one.")
+        raise ItinfError(f"{name} has no specimen; only the network gpt2 has one. Use gpt2, or give other weights.")
     return FOLDER / name, "specimen"
 
 

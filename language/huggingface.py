@@ -1,4 +1,4 @@
-"""Causal language models of transformers: random by config, or read from disk and checked against the loader's own report."""
+"""Causal language models of transformers: with random weights, or read from a folder or hub id and checked."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .encoder import OTHER_TOKENIZERS, TOKENIZER
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one kind of model apart from another.
+    """A kind of model.
 
     Attributes:
-        title: in messages, e.g. "GPT-2".
-        model: the class with the head, such as ``GPT2LMHeadModel``.
+        title: its name in messages, e.g. "GPT-2".
+        model: the class of the model with its head, such as ``GPT2LMHeadModel``.
     """
 
     title: str
@@ -39,29 +39,29 @@ class Family:
 
 
 def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, Any]) -> Any:
-    """A config for random weights.
+    """A config for a model with random weights.
 
     Args:
-        family, name: of the network.
-        usual: fields where the options say nothing.
-        options: fields of the config's class.
+        family, name: kind and name of the network.
+        usual: default values of fields.
+        options: fields of the config class that replace the defaults.
 
     Raises:
-        ItinfError: an unknown field (with the nearest), or values that make no config.
+        ItinfError: there is no such field, or the config class refuses the values.
     """
     known = {field.name for field in dataclasses.fields(family.config)}
     for option in options:
         if option not in known:
             raise ItinfError(f"{name} has no option {option!r}. {nearest(option, known)}")
     try:
-        # Configs name tokens as first and last by default; at random no token means anything.
+        # By default, configs name a first and a last token; with random weights no token has a meaning.
         return family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
     except Exception as error:
         raise ItinfError(f"{name}: options {options} make no {family.config.__name__} ({error}).") from error
 
 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:
-    """A model at random, see ``itinf.networks.weights.build``."""
+    """A model with random weights, see ``itinf.networks.weights.build``."""
     try:
         return build(lambda: family.model(config), weights)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
@@ -71,21 +71,21 @@ def random_model(family: Family, name: str, config: Any, weights: str | None) ->
 def require_no_options(name: str, weights: str, options: dict[str, Any]) -> None:
     if options:
         raise ItinfError(
-            f"{name}: options {', '.join(options)} given beside weights {weights!r}, whose own config decides. "
-            "Leave them out, or use weights random[:SEED]."
+            f"{name}: options {', '.join(options)} given beside weights {weights!r}, which have their own config. "
+            "Leave the options out, or use weights random[:SEED]."
         )
 
 
 def folder(name: str, weights: str, others: str) -> tuple[Path, str]:
-    """The folder that holds the weights, and its name for the record.
+    """The folder with the weights, and its name for the record.
 
     Args:
-        name: of the network.
-        weights: a folder, or a hub id ``OWNER/NAME``, which is fetched.
-        others: what else the network takes, for the message.
+        name: name of the network.
+        weights: a folder, or a hub id ``OWNER/NAME``, which is downloaded.
+        others: other weights that the network accepts, for the message.
 
     Raises:
-        ItinfError: no such folder, or a hub out of reach.
+        ItinfError: there is no such folder, or the hub cannot be reached.
     """
     if Path(weights).is_dir():
         return Path(weights), weights
@@ -96,33 +96,33 @@ def folder(name: str, weights: str, others: str) -> tuple[Path, str]:
         )
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", TOKENIZER, *OTHER_TOKENIZERS]
+    patterns = ["config.json", "model*.safetensors", "model.safetensors.index.json", TOKENIZER, *OTHER_TOKENIZERS]
     try:
-        found = Path(snapshot_download(weights, allow_patterns=wanted))
+        snapshot = Path(snapshot_download(weights, allow_patterns=patterns))
     except Exception as error:
         raise ItinfError(
             f"{name}: {weights!r} is no folder here and cannot be fetched as a hub id ({error}). "
             "Give a folder that exists, or try again with a connection."
         ) from error
-    return found, f"{weights}@{found.name}"  # snapshot folders are named by their commit
+    return snapshot, f"{weights}@{snapshot.name}"  # the name of a snapshot folder is its commit
 
 
 def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
-    """The model in a folder, float32, every tensor of it from the file.
+    """Reads the model in a folder in float32, and checks that every tensor comes from the file.
 
     Args:
-        family: which model is expected.
-        folder: with ``config.json`` and ``model.safetensors``.
-        gguf: name of a GGUF file in the folder, which is read instead.
+        family: the expected kind of model.
+        folder: a folder with ``config.json`` and ``model.safetensors``.
+        gguf: name of a GGUF file in the folder; if given, it is read instead.
 
     Raises:
-        ItinfError: another model, files that are missing or cut short, or tensors that are missing,
-            unknown, or of another shape than the config says.
+        ItinfError: the model is of another kind; files are missing or incomplete; tensors are missing, unknown, or do
+            not have the shape that the config says.
     """
-    where, wanted = folder, "a complete config.json and model.safetensors, as save_pretrained writes them"
+    where, expected = folder, "a complete config.json and model.safetensors, as save_pretrained writes them"
     file: dict[str, Any] = {}
     if gguf is not None:
-        where, wanted, file = folder / gguf, "a complete GGUF file of quantised or plain weights", {"gguf_file": gguf}
+        where, expected, file = folder / gguf, "a complete GGUF file of quantised or plain weights", {"gguf_file": gguf}
     try:
         with quiet():
             kind = family.config.get_config_dict(folder, local_files_only=True, **file)[0].get("model_type")
@@ -131,7 +131,7 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
                     f"{where}{'' if gguf else ': config.json'} describes a model of type {kind!r}; "
                     f"expected {family.config.model_type!r}."
                 )
-            # Sizes that disagree are listed and refused below, each with its shapes.
+            # Tensors with wrong shapes are listed in the report; they are refused below.
             model, report = family.model.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -145,16 +145,16 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
     except ItinfError:
         raise
     except Exception as error:
-        raise ItinfError(f"{where} cannot be read as {family.title} ({error}). Expected {wanted}.") from error
+        raise ItinfError(f"{where} cannot be read as {family.title} ({error}). Expected {expected}.") from error
     faults = _faults(report)
     if faults:
         what = f"{folder}: model.safetensors does not fit config.json" if gguf is None else f"{where} is inconsistent"
-        raise ItinfError(f"{what}: {'; '.join(faults)}.")
+        raise ItinfError(f"{what}: {'; '.join(faults)}. Save the model again, or give another file.")
     return model
 
 
 def _faults(report: dict[str, Any]) -> list[str]:
-    """What transformers' loading report complains of, with the first tensor of each kind."""
+    """Phrases about the problems in the loading report of transformers, each with its first tensor."""
     missing, unknown, wrong = (report[f"{key}_keys"] for key in ("missing", "unexpected", "mismatched"))
     faults = []
     if missing:
@@ -169,7 +169,7 @@ def _faults(report: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' loading report and bars off the terminal; what they say is raised."""
+    """Hides loading reports and progress bars of transformers; problems are raised as errors instead."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Llama and what is built like it (SmolLM2, TinyLlama, …): transformers' LlamaForCausalLM, opened at its blocks."""
+"""Llama and models of the same architecture (SmolLM2, TinyLlama, …): LlamaForCausalLM, opened at its blocks."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ SMOLLM2_135M = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0},
     "tie_word_embeddings": True,
 }
-"""Allal et al. 2025, arXiv 2502.02737: the sizes of random weights; LlamaConfig's own would take 27 GB."""
+"""Sizes for random weights, from Allal et al. 2025, arXiv 2502.02737; the defaults of LlamaConfig would need 27 GB."""
 
 
 def llama(weights: str | None = None, **options: Any) -> Network:
-    """A Llama of any size, 30 blocks of width 576 (SmolLM2-135M) unless the options say otherwise.
+    """A Llama of any size, by default 30 blocks of width 576 (SmolLM2-135M); options change the sizes.
 
     Args:
         weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
-            ``model.safetensors`` and, where there is one, ``tokenizer.json``); a ``.gguf`` file, which
-            brings its own tokenizer and takes ``pip install itinf[gguf]``; or a hub id
-            ``OWNER/NAME``, which alone reaches for the network.
+            ``model.safetensors`` and optionally ``tokenizer.json``); a ``.gguf`` file, which contains its tokenizer
+            and needs ``pip install itinf[gguf]``; or a hub id ``OWNER/NAME``. Only a hub id goes online.
         **options: fields of ``LlamaConfig`` (num_hidden_layers, hidden_size, num_attention_heads,
             vocab_size, …), for random weights.
 
     Raises:
-        ItinfError: unknown option or a value a Llama cannot have; options beside weights that are not
-            random; a folder or file that is missing, incomplete, cut short, or of another architecture.
+        ItinfError: an option is unknown or its value is not valid for a Llama; options are given with weights that are
+            not random; the folder or file is missing, incomplete, or of another architecture.
     """
     if random_seed(weights) is not None:
         made = config(FAMILY, "llama", SMOLLM2_135M, options)
@@ -62,23 +61,24 @@ def llama(weights: str | None = None, **options: Any) -> Network:
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
-    """Rewrites a Llama so that every state h becomes ``change`` h and the logits stay.
+    """Rewrites a Llama so that every state h becomes ``change`` h and the logits do not change.
 
-    Every RMSNorm's weight is folded into the maps that read it, and the head is untied from the
+    The weight of every RMSNorm is folded into the maps that read it, and the head is untied from the
     embedding (Ashkboos et al. 2024, SliceGPT, section 3).
 
     Args:
         model: LlamaForCausalLM, changed in place.
-        states: all of 0 … num_hidden_layers; the stream is one segment and turns as a whole.
+        states: all of 0 … num_hidden_layers; the stream is one segment and is rotated as a whole.
         change: (width, width) rotation.
 
     Raises:
-        ItinfError: for a part of the states.
+        ItinfError: not all states are given.
     """
     trunk, head = model.model, model.lm_head
     if sorted(states) != list(range(len(trunk.layers) + 1)):
         raise ItinfError(
-            f"regauge of states {list(states)}: a Llama's states turn together. Give all of 0 … {len(trunk.layers)}."
+            f"regauge of states {list(states)}: all states of a Llama rotate together. "
+            f"Give all of 0 … {len(trunk.layers)}."
         )
     turn = change.to(head.weight)
     with torch.no_grad():

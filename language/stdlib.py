@@ -1,4 +1,4 @@
-"""stdlib: the Python standard library's own source, the text found wherever this program runs."""
+"""stdlib: a data set of the source code of Python's standard library, which every machine has."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ TESTS = {"test", "tests", "idle_test"}
 def stdlib(
     argument: str | None, network: Network, *, split: str = "test", length: int | None = None, **_: object
 ) -> TokenSequences:
-    """Source and documentation of the running Python's standard library, one document a module: stdlib.
+    """Source code of the standard library of the running Python, one document per module: stdlib.
 
     Args:
-        argument: none is taken.
-        network: brings ``prepare``, ``context`` and the head's number of tokens.
+        argument: None; stdlib takes no argument.
+        network: a network with ``prepare``, ``context`` and a head.
         split: ``"test"`` (15 % of the modules, by a hash of the dotted name) or ``"train"``.
         length: tokens per sequence; the network's context by default, at most 256.
 
     Raises:
-        ItinfError: an argument, an unknown split, no source on this machine, or a network that
-            does not fit.
+        ItinfError: an argument is given, there is no such split, this machine has no source code, or the network does
+            not fit.
     """
     if argument is not None:
-        raise ItinfError(f"stdlib was given {argument!r}, but takes no argument. For files of your own: text:FILE.")
+        raise ItinfError(f"stdlib was given {argument!r}, but takes no argument. For your own files, use text:FILE.")
     documents = modules(split)
     digest = hashlib.blake2b(digest_size=16)
     for text in documents.values():
@@ -49,38 +49,39 @@ def stdlib(
 
 
 def modules(split: str, root: Path | None = None) -> dict[str, str]:
-    """Dotted name -> source of every module of a split, in order of name.
+    """Dotted name -> source code of every module of a split, sorted by name.
 
-    Tests are left out, as is what has no dotted name (site-packages, files of one platform), is
-    not UTF-8, or is empty.
+    Tests are left out, and so are files without a dotted name (site-packages, files of one platform), files that are
+    not UTF-8, and empty files.
 
     Args:
         split: ``"train"`` or ``"test"``.
-        root: the library's folder; by default that of the running Python.
+        root: folder of the library; by default that of the running Python.
 
     Raises:
-        ItinfError: an unknown split, or no source there.
+        ItinfError: there is no such split, or the folder has no source code.
     """
     if split not in SPLITS:
         raise ItinfError(f"stdlib has no split {split!r}; expected {' or '.join(SPLITS)}.")
     root = root or Path(sysconfig.get_path("stdlib"))
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for folder, inner, files in os.walk(root):
         inner[:] = [name for name in inner if name.isidentifier() and name not in TESTS]
         for path in (Path(folder, file) for file in files if file.endswith(".py") and file[:-3].isidentifier()):
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             text = _read(path) if is_test(name) == (split == "test") else ""
             if text.strip():
-                found[name] = text
-    if not found:
+                sources[name] = text
+    if not sources:
         raise ItinfError(
-            f"No Python source of the {split} split in {str(root)!r}; this Python came without its library's source."
+            f"No Python source of the {split} split in {str(root)!r}: this Python came without the source of its "
+            "library. Use a Python that has it, or your own text with text:FILE."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(sources.items()))
 
 
 def is_test(name: str) -> bool:
-    """Whether the module of this dotted name is held out from training."""
+    """Whether the module with this dotted name is held out from training."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") < TEST_SHARE * 2**64
 

@@ -1,4 +1,4 @@
-"""Text as token sequences that never cross a document."""
+"""Text data sets: documents are cut into token sequences; no sequence crosses a document."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LONGEST_BY_DEFAULT = 256
 class TokenSequences(Data):
     """Sequences of T inputs and T next-token targets, cut from documents.
 
-    A document of n tokens gives (n − 1) // T sequences. Each starts at the token that the one
-    before predicts last, so every token is predicted at most once; the tail is dropped.
+    A document of n tokens gives (n − 1) // T sequences. Each sequence starts at the last target of the previous one, so
+    every token is a target at most once. The rest of the document is dropped.
 
     Args:
-        name: the data set with its split, as recorded and as named in messages.
-        documents: (name, text) of each, names all different.
-        network: brings ``prepare`` (text -> (n,) int64 ids), ``context`` and the head.
-        length: T; by default the network's context, at most 256.
-        note: what the data set adds to the note.
+        name: name of the data set with its split, for records and messages.
+        documents: (name, text) of each document; all names differ.
+        network: a network with ``prepare`` (text -> (n,) int64 ids), ``context`` and a head.
+        length: T; by default the context of the network, at most 256.
+        note: entries that the data set adds to the note.
 
     Raises:
-        ItinfError: a network that does not fit, a length out of range, documents too short for
-            one sequence, or ids outside the head.
+        ItinfError: the network does not fit, the length is out of range, all documents are too short for a sequence, or
+            an id is outside the head.
     """
 
     unit = "token"
@@ -67,7 +67,7 @@ class TokenSequences(Data):
             )
         self.ids = torch.cat(tokens).to(torch.int32)
         _require_known(self.ids, network, name)
-        self.starts: list[tuple[int, int]] = []  # (document, offset in it)
+        self.starts: list[tuple[int, int]] = []  # (number of the document, offset in the document)
         self.bases: list[int] = []  # where each document begins in ids
         base = 0
         for document, size in enumerate(sizes):
@@ -107,15 +107,15 @@ def text(
 ) -> TokenSequences:
     """A UTF-8 text file, cut into documents and token sequences: text:FILE.
 
-    Documents begin at WikiText's article headings where the file opens with one; else they are
-    separated by form feeds or ``<|endoftext|>``; else the file is one. All of it is one split,
-    ``all``, whichever is asked for: give another file for another split.
+    If the file begins with an article heading of WikiText, documents begin at such headings. If not, form feeds or
+    ``<|endoftext|>`` separate documents. Without these, the file is one document. The whole file is one split, ``all``,
+    whatever split is asked for. To use another split, give another file.
 
     Args:
         argument: FILE.
-        network: brings ``prepare``, ``context`` and the head's number of tokens.
+        network: a network with ``prepare``, ``context`` and a head.
         split: recorded in the note.
-        length: tokens per sequence; the network's context by default, at most 256.
+        length: tokens per sequence; by default the context of the network, at most 256.
 
     Raises:
         ItinfError: the file is missing, empty, too short or not UTF-8, or the network does not fit.
@@ -137,11 +137,11 @@ def text(
 
 
 def split_documents(content: str) -> tuple[str, list[str]]:
-    """The documents of a text, blank ones left out.
+    """The documents of a text, without blank ones.
 
     Returns:
-        the rule that applied, ``"headings"``, ``"separators"`` or ``"whole"``, and the documents
-        in order. A heading belongs to its document, a separator to none.
+        the rule that was used, ``"headings"``, ``"separators"`` or ``"whole"``, and the documents in order. A heading
+        is part of its document; a separator is part of no document.
     """
     lines = content.split("\n")
     starts = _headings(lines)
@@ -153,7 +153,7 @@ def split_documents(content: str) -> tuple[str, list[str]]:
 
 
 def _headings(lines: Sequence[str]) -> list[int]:
-    """Lines of the form `` = Title = ``; an article's stand between blank lines, a set equation does not."""
+    """Numbers of the lines `` = Title = `` between blank lines; a displayed equation has no blank lines around it."""
     blank = [not line.strip() for line in lines]
     return [
         index
@@ -193,7 +193,7 @@ def _require_known(ids: Tensor, network: Network, name: str) -> None:
     if known is not None and (low < 0 or high >= known):
         raise ItinfError(
             f"{name} has token id {low if low < 0 else high}, but the head of {network.name} knows 0 … {known - 1}. "
-            "The tokeniser belongs to another network: give this one its own as prepare."
+            "The tokeniser belongs to another network: give this network its own tokeniser as prepare."
         )
 
 
@@ -204,9 +204,9 @@ def _read(path: Path) -> str:
         siblings = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         raise ItinfError(f"There is no file {str(path)!r}; text:FILE expects one. {nearest(path.name, siblings)}")
     try:
-        content = path.read_text(encoding="utf-8-sig")  # a byte order mark is no text
+        content = path.read_text(encoding="utf-8-sig")  # skips a byte order mark
     except UnicodeDecodeError as error:
         raise ItinfError(f"{path} is not UTF-8 (byte {error.start:,}: {error.reason}). Convert it first.") from error
     if not content.strip():
-        raise ItinfError(f"{path} is empty; expected UTF-8 text.")
+        raise ItinfError(f"{path} is empty; expected UTF-8 text. Give another file.")
     return content

@@ -1,4 +1,4 @@
-"""Training the language specimen on the standard library's source: ``itinf train gpt2``."""
+"""Training the language specimen on the source code of the standard library: ``itinf train gpt2``."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from .specimens import FOLDER
 from .stdlib import modules
 
 SCORED = 40
-"""Held-out modules that are compressed, the first in order of name."""
+"""Number of held-out modules that are scored: the first ones in order of name."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the language specimen is trained: Muon for the blocks' matrices, AdamW for the rest.
+    """The training of the language specimen: Muon for the matrices of blocks, AdamW for other parameters.
 
     Attributes:
-        tokens: seen in all; windows are drawn at random, so some more than once.
-        batch: windows of a whole context per step.
-        learning_rate: of matrices at its peak, in AdamW's terms (Liu et al. 2025, arXiv 2502.16982).
-        other_learning_rate: of embeddings, norms and biases.
-        weight_decay: of matrices.
-        precision: of products; weights and their updates stay float32.
+        tokens: total number of tokens; windows are drawn at random, so some tokens are seen more than once.
+        batch: windows per step; a window is as long as the context.
+        learning_rate: peak learning rate of matrices, on the scale of AdamW (Liu et al. 2025, arXiv 2502.16982).
+        other_learning_rate: peak learning rate of embeddings, norms and biases.
+        weight_decay: weight decay of matrices.
+        precision: dtype of matrix products; weights and their updates stay float32.
     """
 
     tokens: int
@@ -54,13 +54,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LanguageSpecimen:
-    """A GPT-2, its tokenizer, its recipe, and what it has to reach.
+    """A GPT-2, its tokenizer, its recipe, and the compression that it has to reach.
 
     Attributes:
-        name: of the specimen; its network is ``gpt2``.
-        sizes: fields of ``GPT2Config``; the tokenizer learns as many tokens as ``vocab_size``.
-        recipe: how it is trained.
-        data: what it is measured on; ``units``, tokens of the default comparison.
+        name: name of the specimen; its network is ``gpt2``.
+        sizes: fields of ``GPT2Config``; the tokenizer learns ``vocab_size`` tokens.
+        recipe: its training.
+        data: data to measure it on; ``units``: number of tokens that the default comparison measures.
     """
 
     name: str
@@ -74,7 +74,7 @@ class LanguageSpecimen:
         return FOLDER / self.name
 
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-        """See ``itinf.training.specimen.Specimen``; what is written is a standard Hugging Face folder."""
+        """Trains into a standard Hugging Face folder, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
         recipe, config = self.recipe, _config(self.sizes)
         texts = modules(split)
@@ -93,7 +93,7 @@ class LanguageSpecimen:
         steps = recipe.tokens // (recipe.batch * length)
 
         def loss_at(step: int) -> Tensor:
-            # the generator takes 32 bits, no more
+            # the generator takes seeds of at most 32 bits
             places = torch.Generator().manual_seed(seed * steps + step)
             starts = torch.randint(len(ids) - length, (recipe.batch,), generator=places)
             windows = torch.stack([ids[s : s + length + 1] for s in starts])  # (N, T + 1)
@@ -111,7 +111,7 @@ class LanguageSpecimen:
         return scores
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Bits per byte of held-out modules, beside xz's, see ``itinf.training.specimen.Specimen``."""
+        """Bits per byte of held-out modules, with xz as the bound, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
         names = list(modules("test").items())[:SCORED]
         text = "".join(source for _, source in names)
@@ -125,13 +125,13 @@ class LanguageSpecimen:
 
 
 def _config(sizes: tuple[tuple[str, int], ...]) -> GPT2Config:
-    # Less than three passes over the data leave nothing for dropout to cure.
-    still: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2Config(**dict(sizes) | still, bos_token_id=0, eos_token_id=0)
+    # With less than three passes over the data the model does not overfit, so it needs no dropout.
+    no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    return GPT2Config(**dict(sizes) | no_dropout, bos_token_id=0, eos_token_id=0)
 
 
 def _stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """All texts as one stream of int64 ids, each behind an end-of-text token."""
+    """All texts as one stream of int64 ids; an end-of-text token comes before each text."""
     end = tokenizer.token_to_id(END_OF_TEXT)
     return torch.tensor([i for encoded in tokenizer.encode_batch(texts) for i in (end, *encoded.ids)])
 
@@ -149,7 +149,7 @@ def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]
 
 
 def _save(model: Any, tokenizer: Tokenizer, out: Path) -> None:
-    """The folder that transformers itself would write, in float16, file by file in one step each."""
+    """Writes the folder that ``save_pretrained`` of transformers writes, in float16, each file atomically."""
     with TemporaryDirectory() as scratch, quiet():
         model.half().save_pretrained(scratch)
         model.float()

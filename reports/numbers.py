@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A number and half the width of its 95 % interval, NaN where there is none."""
+    """A number and half the width of its 95 % interval; NaN for a missing number or interval."""
 
     mean: float
     half: float = math.nan

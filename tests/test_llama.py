@@ -318,8 +318,8 @@ def test_gguf_is_the_folder_it_was_written_from(folder, tmp_path, ids, capfd):
     ("change", "message"),
     [
         ({"leave_out": ["blk.1.ffn_up"]}, r"is inconsistent: 1 tensors are missing, first model\.layers\.1\.mlp\.up"),
-        ({"add": ["rope_freqs.weight"]}, r"passes over.*rope_freqs\.weight\. Give a Hugging Face folder"),
-        ({"scaling": "yarn"}, r"passes over.*scaled by the rule 'yarn'"),
+        ({"add": ["rope_freqs.weight"]}, r"ignores.*rope_freqs\.weight\. Give a Hugging Face folder"),
+        ({"scaling": "yarn"}, r"ignores.*scaled by the rule 'yarn'"),
         ({"architecture": "qwen2"}, r"type 'qwen2'; expected 'llama'"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Image networks and image data sets for itinf."""
+"""Image networks and image data sets of itinf."""

@@ -1,4 +1,4 @@
-"""The modules of the small ResNets of He et al. 2016, section 4.2, in every variant."""
+"""The torch modules of the small ResNets of He et al. 2016, section 4.2, and of their variants."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class CifarConfig:
     """One member of the family.
 
     Attributes:
-        name: what it is called in tables and messages.
-        blocks: per stage.
+        name: its name in tables and messages.
+        blocks: blocks per stage.
         widths: channels of each stage; every change of width halves the resolution.
-        stride: of the stem.
-        activation: ``"post"``, ReLU after the addition (He et al. 2016), or ``"pre"``, before the
+        stride: stride of the stem.
+        activation: ``"post"``: ReLU after the addition (He et al. 2016); ``"pre"``: ReLU before the
             convolutions, with a last BatchNorm and ReLU before the pool (arXiv 1603.05027).
-        shortcut: between stages ``"A"``, every other pixel and zeros for the new channels, or
-            ``"projection"``, a 1 × 1 convolution and BatchNorm.
-        residual: False removes every skip, the plain control.
+        shortcut: shortcut between stages. ``"A"``: every other pixel, and zeros for the new channels;
+            ``"projection"``: a 1 × 1 convolution and BatchNorm.
+        residual: False removes every skip, for the plain control.
         classes: outputs of the head.
         in_size: side of the input in pixels.
 
     Raises:
-        ItinfError: an unknown activation or shortcut, or a number below 1.
+        ItinfError: the activation or shortcut is unknown, or a number is below 1.
     """
 
     name: str
@@ -49,14 +49,16 @@ class CifarConfig:
         require_counts(self.name, blocks=self.blocks, width=self.widths[0], stride=self.stride)
         require_counts(self.name, classes=self.classes, in_size=self.in_size)
         for option, valid in (("activation", ("post", "pre")), ("shortcut", ("A", "projection"))):
-            if (given := getattr(self, option)) not in valid:
-                raise ItinfError(f"{self.name}: {option} is {given!r}. {nearest(str(given), valid)}")
+            if (value := getattr(self, option)) not in valid:
+                raise ItinfError(
+                    f"{self.name}: {option} is {value!r}; expected {' or '.join(valid)}. {nearest(str(value), valid)}"
+                )
         if not self.residual and self.shortcut != "A":
             raise ItinfError(f"{self.name} has no skips, but shortcut={self.shortcut!r} was given. Leave it out.")
 
 
 class PadShortcut(nn.Module):
-    """Option A: every other pixel, zeros around the channels; (N, C, H, W) -> (N, C + 2 pad, ⌈H/2⌉, ⌈W/2⌉)."""
+    """Shortcut A: every other pixel, zeros around the channels; (N, C, H, W) -> (N, C + 2 pad, ⌈H/2⌉, ⌈W/2⌉)."""
 
     def __init__(self, pad: int) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class CifarBlock(nn.Module):
 
 
 class PostBlock(CifarBlock):
-    """relu(F(x) + skip(x)), F ending in ``bn2``; without a skip relu(F(x))."""
+    """relu(F(x) + skip(x)), where F ends with ``bn2``; without a skip, relu(F(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -89,7 +91,7 @@ class PostBlock(CifarBlock):
 
 
 class PreBlock(CifarBlock):
-    """F(x) + skip(x), F starting with BatchNorm and ReLU and ending in ``conv2``; without a skip F(x)."""
+    """F(x) + skip(x), where F starts with BatchNorm and ReLU and ends with ``conv2``; without a skip, F(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv1(self.relu(self.bn1(x)))
@@ -103,8 +105,8 @@ class CifarResNet(nn.Module):
     """Stem, stages of blocks, global mean, linear: (N, 3, H, W) -> (N, classes).
 
     Modules are named as in the usual checkpoints: ``conv1``, ``bn1``,
-    ``layer{1,2,3}.{i}.{conv1,bn1,conv2,bn2}``, ``linear``. In the pre-activation form the stem is
-    ``conv1`` alone and ``bn`` is the last BatchNorm.
+    ``layer{1,2,3}.{i}.{conv1,bn1,conv2,bn2}``, ``linear``. In the pre-activation form, the stem is
+    only ``conv1``, and ``bn`` is the last BatchNorm.
     """
 
     def __init__(self, form: CifarConfig) -> None:

@@ -1,4 +1,4 @@
-"""The small ResNets of He et al. 2016, section 4.2, with the variants that studies of depth compare."""
+"""The small ResNets of He et al. 2016, section 4.2, and their variants: pre-activation, plain, isotropic."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def cifar_resnet(weights: str | None = None, depth: int = 20, **options: Any) -> Network:
     """ResNet for 32-pixel images (He et al. 2016, arXiv 1512.03385, section 4.2), of any depth 6n + 2.
 
-    h_0 is the stem's output, h_l that of block l.
+    h_0 is the output of the stem, h_l the output of block l.
 
     Args:
         weights: ``random[:SEED]`` or a file; None is ``random:0``.
-        depth: layers with weights, 6n + 2 for 3 stages of n blocks: 20, 32, 44, 56, 110 …
-        **options: ``activation``, ``shortcut``, ``residual``, ``classes``, ``in_size``, see ``Form``.
+        depth: number of layers with weights, 6n + 2 for 3 stages of n blocks: 20, 32, 44, 56, 110 …
+        **options: ``activation``, ``shortcut``, ``residual``, ``classes``, ``in_size``, see ``CifarConfig``.
 
     Raises:
-        ItinfError: a depth between two members, an option, or a file that does not fit.
+        ItinfError: the depth is not 6n + 2, an option is unknown or wrong, or the file does not fit.
     """
     allowed = ("activation", "shortcut", "residual", "classes", "in_size")
     return _member("cifar-resnet", weights, depth, options, allowed)
@@ -86,14 +86,15 @@ def cifar_isotropic(
 
     Args:
         weights: ``random[:SEED]`` or a file; None is ``random:0``.
-        depth: layers with weights, 2 · blocks + 2.
-        blocks: the other way to say how deep; 10 where neither is given.
+        depth: number of layers with weights, 2 · blocks + 2.
+        blocks: number of blocks, instead of ``depth``; 10 if neither is given.
         width: channels of every state.
         **options: ``stride`` of the stem (default 2: 16 × 16 states from 32 pixels),
-            ``activation``, ``residual``, ``classes``, ``in_size``, see ``Form``.
+            ``activation``, ``residual``, ``classes``, ``in_size``, see ``CifarConfig``.
 
     Raises:
-        ItinfError: an odd depth, both depth and blocks, an option, or a file that does not fit.
+        ItinfError: the depth is odd, both depth and blocks are given, an option is unknown or wrong, or the file
+            does not fit.
     """
     family = "cifar-isotropic" if options.get("residual", True) else "cifar-isotropic-plain"
     if depth is not None and blocks is not None:
@@ -107,12 +108,12 @@ def cifar_isotropic(
 
 
 def cifar_isotropic_plain(weights: str | None = None, depth: int | None = None, **options: Any) -> Network:
-    """The isotropic network's layers without skips. Arguments as for ``cifar_isotropic``."""
+    """The layers of the isotropic ResNet without skips. Arguments as for ``cifar_isotropic``."""
     return cifar_isotropic(weights, depth, **options | {"residual": False})
 
 
 def regauge(model: nn.Module, states: Sequence[int], change: Tensor) -> None:
-    """Scales the channels of one segment of a ``CifarResNet`` with skips in place, see ``Wiring.rescale``."""
+    """Scales in place the channels of one segment of a ``CifarResNet`` with skips, see ``Wiring.rescale``."""
     assert isinstance(model, CifarResNet)
     blocks: list[Any] = [m for m in model.modules() if isinstance(m, CifarBlock)]
     pairs = [(b, list(b.shortcut.children())) for b in blocks]  # skip [conv, norm], or []

@@ -1,4 +1,4 @@
-"""The channel-scale gauge: rewriting a residual network's weights so that its states change and its logits do not."""
+"""The channel-scale gauge: rewrites the weights of a residual network so that states change, but logits do not."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from itinf import ItinfError
 
 @dataclass(frozen=True)
 class Wiring:
-    """Which layers touch the channels of each state of a residual network, in order of depth.
+    """The layers that write and read each state of a residual network, in order of depth.
 
     Attributes:
-        writers: state -> layers whose output is added into it (a ReLU or max-pool may follow).
+        writers: state -> layers whose output is added to it (a ReLU or max-pool may follow).
         readers: state -> layers that take it as input.
-        carries: block -> channels of zeros its skip pads on each side; 0 for an identity skip,
-            None for one with layers of its own, which are then among readers and writers.
+        carries: block -> number of zero channels that its skip pads on each side. 0 for an identity skip; None for
+            a skip with layers, which are then among readers and writers.
     """
 
     writers: Sequence[Sequence[nn.Module]]
@@ -29,7 +29,7 @@ class Wiring:
     carries: Sequence[int | None]
 
     def segment(self, state: int) -> list[int]:
-        """All states that identity skips join to this one."""
+        """All states that identity skips connect to this state."""
         first = last = state
         while first > 0 and self.carries[first - 1] == 0:
             first -= 1
@@ -38,7 +38,7 @@ class Wiring:
         return list(range(first, last + 1))
 
     def spread(self, state: int, change: Tensor) -> dict[int, Tensor]:
-        """The scale of every state, once one state is scaled: skips without layers pass it on."""
+        """State -> scale, for all states that change when one state is scaled: skips without layers pass scales on."""
         scales = {state: change}
         for block in range(state, len(self.carries)):
             if (pad := self.carries[block]) is None:
@@ -54,11 +54,11 @@ class Wiring:
     def rescale(self, states: Sequence[int], change: Tensor) -> None:
         """Rewrites the layers so that the states of one segment become change · state, channel by channel.
 
-        The logits stay, up to rounding, in eval mode. Skips that pad with zeros have nothing to
-        compensate with, so the segments that they join are scaled along where they share channels.
+        In eval mode the logits stay the same, up to rounding. A skip that pads with zeros has no weights that could
+        undo the scale; so the segments that it connects are scaled, too, in the channels that they share.
 
         Args:
-            states: every state of one segment.
+            states: all states of one segment.
             change: (width,) positive.
 
         Raises:
@@ -69,7 +69,9 @@ class Wiring:
         if not whole or list(states) != whole:
             segments = [self.segment(s) for s in known if s == 0 or self.carries[s - 1] != 0]
             listed = ", ".join(f"{s[0]}–{s[-1]}" for s in segments)
-            raise ItinfError(f"States {list(states)} are not one segment; the segments are {listed}.")
+            raise ItinfError(
+                f"States {list(states)} are not one segment; the segments are {listed}. Give one of these."
+            )
         width = _inputs(self.readers[states[0]][0])
         if change.shape != (width,) or not bool((change > 0).all()):
             raise ItinfError(
@@ -98,7 +100,7 @@ def _scale_output(layer: Any, scale: Tensor) -> None:
 def _scale_input(layer: Any, scale: Tensor) -> None:
     scale = scale.to(layer.weight)
     if layer.weight.ndim == 1:  # a BatchNorm
-        # The running variance stays, or eps would weigh differently.
+        # Leave the running variance as it is: else eps would have another effect.
         layer.running_mean.mul_(scale)
         layer.weight.div_(scale)
     else:

@@ -1,4 +1,4 @@
-"""Glyphs: generated colour images of letters and digits, the image data set found on any machine."""
+"""Glyphs: a data set of generated colour images of letters and digits, which needs no download."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = (
     *"abdefghinqrt",
 )
 
-# Text faces that matplotlib ships. Its other faces hold symbols, boxes, or no letters at all.
+# Text faces that come with matplotlib. Its other faces have symbols, boxes, or no letters.
 HELD_OUT = {
     "DejaVu": ("DejaVuSansMono-Bold", "DejaVuSerif-Italic"),
     "STIX": ("STIXGeneralBol", "STIXGeneralItalic"),
@@ -56,12 +56,12 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Glyphs(Data):
-    """Images of one glyph each, drawn when asked for; item i depends on nothing but (seed, split, i).
+    """Images of one glyph each, drawn when they are read; item i depends only on (seed, split, i).
 
     Args:
-        split: which faces, a key of ``SPLITS``.
-        seed: another seed, other images.
-        size: pixels each way.
+        split: a key of ``SPLITS``, which selects the faces.
+        seed: seed of the images.
+        size: side of the images in pixels.
         prepare: PIL image -> (C, H, W) float tensor.
     """
 
@@ -88,7 +88,7 @@ class Glyphs(Data):
         return f"{self.split}/{self.seed}/{index}"
 
     def pixels(self, index: int) -> tuple[np.ndarray, int]:
-        """The image as drawn, (size, size, 3) uint8, and its class."""
+        """The image before ``prepare``, (size, size, 3) uint8, and its class."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has no item {index}; its items are 0 … {len(self) - 1}.")
         key = hashlib.blake2b(self.key(index).encode(), digest_size=16).digest()
@@ -107,18 +107,18 @@ class Glyphs(Data):
 
 
 def glyphs(argument: str | None, network: Network, *, split: str = "test", seed: int = 0, **_: object) -> Glyphs:
-    """Generated colour images of A-Z a-z 0-9 in 46 classes, of faces not trained on: glyphs[:PIXELS].
+    """Generated colour images of A-Z a-z 0-9 in 46 classes, in faces not trained on: glyphs[:PIXELS].
 
     Args:
-        argument: pixels each way, 32 by default; ``network.prepare`` does the rest.
-        network: brings ``prepare`` and a head of 46 classes.
-        split: ``"train"`` (40,000 images) or ``"test"`` (10,000, two held-out faces of each font
-            family; ``"test-dejavu"``, ``"test-stix"``, ``"test-cm"`` for one family), or
-            ``"train-without-cm"`` and ``"all-cm"``, which hold Computer Modern out whole.
-        seed: another seed, other images.
+        argument: side of the images in pixels, 32 by default; ``network.prepare`` resizes them if needed.
+        network: a network with ``prepare`` and a head of 46 classes.
+        split: ``"train"`` (40,000 images); ``"test"`` (10,000 images, two held-out faces of each font family;
+            ``"test-dejavu"``, ``"test-stix"``, ``"test-cm"`` for one family); or ``"train-without-cm"`` and
+            ``"all-cm"``, which hold out all faces of Computer Modern.
+        seed: seed of the images.
 
     Raises:
-        ItinfError: bad size, unknown split, or a network that does not fit.
+        ItinfError: the size is out of range, there is no such split, or the network does not fit.
     """
     prepare = image_prepare(network, "glyphs")
     if split not in SPLITS:
@@ -132,13 +132,13 @@ def glyphs(argument: str | None, network: Network, *, split: str = "test", seed:
     if outputs not in (None, len(CLASSES)):
         raise ItinfError(
             f"{network.name} has {outputs} classes, glyphs has {len(CLASSES)}. "
-            f"Open the network with as many: --option classes={len(CLASSES)}."
+            f"Open the network with {len(CLASSES)} classes: --option classes={len(CLASSES)}."
         )
     return Glyphs(split, seed, size, prepare)
 
 
 def draw(rng: Generator, faces: tuple[str, ...], size: int) -> tuple[np.ndarray, int]:
-    """One glyph on a cluttered ground.
+    """Draws one glyph on a cluttered background.
 
     Returns:
         (size, size, 3) uint8 and the class, an index into ``CLASSES``.
@@ -177,7 +177,7 @@ def _rgb(colour: np.ndarray) -> tuple[int, int, int]:
 
 
 def _scribble(rng: Generator, ground: Image.Image, back: np.ndarray) -> None:
-    """Faint lines and blobs, at most two of each."""
+    """Draws faint lines and blobs, at most two of each."""
     pen, size = ImageDraw.Draw(ground), ground.width
     for _ in range(rng.integers(3)):
         x, y, r = rng.random(3) * (size, size, size / 4)
@@ -189,9 +189,9 @@ def _scribble(rng: Generator, ground: Image.Image, back: np.ndarray) -> None:
 
 @lru_cache(maxsize=4096)
 def _mask(face: str, character: str, size: int) -> Image.Image:
-    """The glyph cut to its ink, drawn half as large again as the em of a glyph that fills the image."""
+    """The mask of a glyph, cropped to its ink; its em is 1.5 times the side of the image."""
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
-    # Basic layout: the other engine is an optional library, and would make pixels depend on the machine.
+    # Basic layout: the other layout engine is an optional library, so pixels would depend on the machine.
     font = ImageFont.truetype(str(path), 3 * size // 2, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = font.getbbox(character)
     mask = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
@@ -200,7 +200,7 @@ def _mask(face: str, character: str, size: int) -> Image.Image:
 
 
 def _place(rng: Generator, mask: Image.Image, size: int, edge: bool) -> Image.Image:
-    """A mask turned, slanted and scaled into a (size, size) image: whole inside it, or cut by its edge."""
+    """A mask that is rotated, slanted, scaled and placed in a (size, size) image: inside it, or cut by its edge."""
     turn, slant, em = rng.uniform(-0.2, 0.2), rng.uniform(-0.25, 0.25), rng.uniform(0.65, 1.1)
     cos, sin = np.cos(turn), np.sin(turn)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, slant], [0, 1]]) * (em / 1.5)

@@ -1,4 +1,4 @@
-"""Photographs: a folder of class folders, and CIFAR-10; and which of the head's outputs is which class."""
+"""Photographs: folders of class folders, and CIFAR-10; and the assignment of classes to outputs of the head."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SPLITS = ("train", "val", "test")
 
 
 class Images(Data):
-    """Image files with head indices, opened when asked for.
+    """Image files with head indices; a file is opened when its item is read.
 
     Args:
-        name: the data set with its split, as recorded.
-        root: folder that the items' names are relative to.
+        name: name of the data set with its split.
+        root: folder; the names of items are paths relative to it.
         samples: (path, head index) of every image.
         prepare: PIL image -> (C, H, W) float tensor.
         note: as in ``Data``.
@@ -52,19 +52,19 @@ class Images(Data):
         """Input (C, H, W) and its head index ().
 
         Raises:
-            ItinfError: the file is not an image or is cut short.
+            ItinfError: the file is not an image, or is incomplete.
         """
         path, target = self.samples[index]
         try:
             with Image.open(path) as file:
                 picture = file.convert("RGB")
         except OSError as error:
-            raise ItinfError(f"{path} cannot be read as an image ({error}). Replace it or take it out.") from error
+            raise ItinfError(f"{path} cannot be read as an image ({error}). Replace it or remove it.") from error
         return self.prepare(picture), torch.tensor(target)
 
 
 class Cifar10(Data):
-    """torchvision's CIFAR10 with head indices; an item's name is its place in the published files."""
+    """torchvision's CIFAR10 with head indices; the name of an item is its position in the published files."""
 
     unit = "image"
 
@@ -91,17 +91,17 @@ class Cifar10(Data):
 def images(argument: str | None, network: Network, *, split: str = "test", **_: object) -> Images:
     """Image files in class folders, FOLDER/<class>/*.jpg (or png, webp …): images:FOLDER.
 
-    Where FOLDER holds nothing but ``train``, ``val`` and ``test``, the split's folder is read
-    (``test`` and ``val`` stand in for each other); otherwise all of FOLDER is one split, ``all``.
+    If FOLDER has only the sub-folders ``train``, ``val`` and ``test``, the folder of the split is read; if there is
+    no ``test``, ``val`` is used, and vice versa. Otherwise all of FOLDER is one split, ``all``.
 
     Args:
         argument: FOLDER.
-        network: brings ``prepare`` and the head's classes, see ``head_indices``.
+        network: a network with ``prepare``; its head and class names decide the head indices, see ``head_indices``.
         split: ``"train"``, ``"val"`` or ``"test"``.
 
     Raises:
-        ItinfError: no such folder or split, no class folders or images, classes that do not fit
-            the head, or a network that reads no images.
+        ItinfError: there is no such folder or split, class folders or images are missing, the classes do not fit the
+            head, or the network does not read images.
     """
     prepare = image_prepare(network, "images")
     if argument is None:
@@ -110,7 +110,9 @@ def images(argument: str | None, network: Network, *, split: str = "test", **_: 
     folder = _split_folder(root, split)
     classes = _folders(folder)
     if not classes:
-        raise ItinfError(f"{folder} has no class folders; expected {folder.name}/<class>/*.jpg.")
+        raise ItinfError(
+            f"{folder} has no class folders; expected {folder.name}/<class>/*.jpg. Give the folder of the class folders."
+        )
     indices = head_indices(classes, network)
     samples = make_dataset(folder, indices, IMG_EXTENSIONS, allow_empty=True)
     empty = sorted(set(indices.values()) - {index for _, index in samples})
@@ -118,7 +120,7 @@ def images(argument: str | None, network: Network, *, split: str = "test", **_: 
         without = [name for name, index in indices.items() if index in empty]
         raise ItinfError(
             f"{folder} has no images in {len(without)} of its {len(classes)} class folders, first {without[0]!r}; "
-            f"expected files ending in {', '.join(IMG_EXTENSIONS)}. Fill these folders or take them out."
+            f"expected files ending in {', '.join(IMG_EXTENSIONS)}. Fill these folders or remove them."
         )
     names = "\n".join(Path(path).relative_to(folder).as_posix() for path, _ in samples)
     used = "all" if folder == root else folder.name
@@ -135,21 +137,21 @@ def cifar10(argument: str | None, network: Network, *, split: str = "test", **_:
     """CIFAR-10 as published (lossless): cifar10 downloads it once, cifar10:ROOT reads it from a folder.
 
     Args:
-        argument: ROOT, holding ``cifar-10-batches-py``; None for ``~/.cache/itinf/cifar10``,
-            which is filled on first use.
-        network: brings ``prepare`` and a head of 10 classes.
+        argument: ROOT, a folder with ``cifar-10-batches-py``; None for ``~/.cache/itinf/cifar10``, into which the
+            first use downloads the data.
+        network: a network with ``prepare`` and a head of 10 classes.
         split: ``"train"`` or ``"test"``.
 
     Raises:
-        ItinfError: the files are missing, damaged or cannot be fetched, the split is unknown, or
-            the network does not fit.
+        ItinfError: the files are missing, damaged or cannot be downloaded, there is no such split, or the network does
+            not fit.
     """
     prepare = image_prepare(network, "cifar10")
     if split not in ("train", "test"):
         raise ItinfError(f"cifar10 has no split {split!r}; expected train or test.")
     root = Path(argument or "~/.cache/itinf/cifar10").expanduser()
     try:
-        # torchvision unpickles the published files, and only after their md5 agreed with the published one.
+        # torchvision unpickles the published files only if their md5 equals the published one.
         source = torchvision.datasets.CIFAR10(root, train=split == "train", download=argument is None)
     except (RuntimeError, OSError) as error:
         raise ItinfError(
@@ -160,37 +162,38 @@ def cifar10(argument: str | None, network: Network, *, split: str = "test", **_:
 
 
 def head_indices(classes: Sequence[str], network: Network) -> dict[str, int]:
-    """Which output of the head answers for which class of a data set.
+    """The output of the head for each class of a data set.
 
-    By name where every class is found once in ``network.classes`` (case, space and underscore
-    ignored); else in alphabetical order where the numbers of classes are equal (torchvision's
-    ImageFolder); else by number where all classes are numbers.
+    The first rule that applies is used. By name: every class is exactly once in ``network.classes`` (case, space and
+    underscore are ignored). By alphabetical order, like torchvision's ImageFolder: the data set has as many classes as
+    the head has outputs. By number: all classes are numbers, which are the head indices.
 
     Args:
-        classes: names of the data set's classes.
-        network: the network whose head is meant.
+        classes: names of the classes of the data set.
+        network: the network with the head.
 
     Returns:
-        class -> head index, in alphabetical order of class.
+        class -> head index, in alphabetical order of the classes.
 
     Raises:
-        ItinfError: none of the three rules applies, or the order is in doubt (2 and 10).
+        ItinfError: none of the three rules applies, or the order is ambiguous (2 and 10).
     """
     classes = sorted(classes)
     outputs = head_classes(network)
     named: dict[str, list[int]] = {}
     for index, name in enumerate(network.classes or ()):
         named.setdefault(_plain(name), []).append(index)
-    found = [named.get(_plain(name), []) for name in classes]
-    if all(len(places) == 1 for places in found) and len({places[0] for places in found}) == len(classes):
-        return {name: places[0] for name, places in zip(classes, found, strict=True)}
+    outputs_of = [named.get(_plain(name), []) for name in classes]
+    if all(len(indices) == 1 for indices in outputs_of) and len({i for (i,) in outputs_of}) == len(classes):
+        return {name: indices[0] for name, indices in zip(classes, outputs_of, strict=True)}
     numbers = [int(name) for name in classes if name.isascii() and name.isdigit()]
     numbered = len(set(numbers)) == len(classes) and (outputs is None or max(numbers) < outputs)
     if outputs in (None, len(classes)):
         if numbered and numbers != sorted(numbers):
             raise ItinfError(
-                f"Class names {classes[0]} … {classes[-1]} are numbers whose alphabetical order ({', '.join(classes[:3])} …) is another "
-                "than their numerical one. Expected names that leave no doubt: pad them with zeros, such as 02."
+                f"Class names {classes[0]} … {classes[-1]} are numbers whose alphabetical order "
+                f"({', '.join(classes[:3])} …) differs from their numerical order. Expected names with only one order: "
+                "pad them with zeros, such as 02."
             )
         return {name: index for index, name in enumerate(classes)}
     if numbered:
@@ -205,19 +208,19 @@ def head_indices(classes: Sequence[str], network: Network) -> dict[str, int]:
 
 
 def head_classes(network: Network) -> int | None:
-    """Number of the head's outputs, None where neither head nor class names tell."""
+    """Number of outputs of the head; None if neither the head nor the class names tell it."""
     return getattr(network.head, "out_features", None) or (len(network.classes) if network.classes else None)
 
 
 def image_prepare(network: Network, data: str) -> Callable[[Image.Image], Tensor]:
-    """The network's way of reading a picture.
+    """The function of a network that turns a picture into its input.
 
     Args:
         network: the network that will read the data.
         data: name of the data set, for the message.
 
     Raises:
-        ItinfError: it reads tokens, or brings no ``prepare``.
+        ItinfError: the network reads tokens, or has no ``prepare``.
     """
     if network.unit != "image":
         raise ItinfError(f"{data} holds images, but {network.name} reads {network.unit}s. Use text or stdlib with it.")
@@ -239,7 +242,7 @@ def _folders(folder: Path) -> list[str]:
 
 def _split_folder(root: Path, split: str) -> Path:
     if split not in SPLITS:
-        raise ItinfError(f"images has no split {split!r}; expected one of {', '.join(SPLITS)}.")
+        raise ItinfError(f"images has no split {split!r}; expected one of {', '.join(SPLITS)}. Give one of these.")
     if not root.is_dir():
         siblings = _folders(root.parent) if root.parent.is_dir() else []
         raise ItinfError(f"There is no folder {str(root)!r}; images:FOLDER expects one. {nearest(root.name, siblings)}")

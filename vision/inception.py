@@ -1,4 +1,4 @@
-"""Inception v1, as torchvision's GoogLeNet, without its auxiliary heads."""
+"""Inception v1: torchvision's GoogLeNet without its auxiliary heads."""
 
 from __future__ import annotations
 
@@ -25,20 +25,18 @@ def googlenet(
 ) -> Network:
     """Inception v1 (Szegedy et al. 2015, arXiv 1409.4842): 9 Inception modules, max-pools as bridges.
 
-    It has no skips, so no change of basis is shared between depths: ``gauge`` is None.
+    The network has no skips, so its depths share no basis: ``gauge`` is None.
 
     Args:
-        weights: ``random[:SEED]``, a file (auxiliary heads in it are left out), or ``pretrained``;
-            None is ``random:0``.
-        classes: outputs of the head; None keeps ImageNet's 1,000.
-        in_size: side of the input in pixels; other than 224, images are resized without a crop.
-        transform_input: the model itself moves inputs from ImageNet's normalisation to 2x − 1, as
-            torchvision's release needs. None: True for that release (``pretrained`` or its file
-            under its own name), else False.
+        weights: ``random[:SEED]``, a file (auxiliary heads in it are ignored), or ``pretrained``; None is ``random:0``.
+        classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
+        in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
+        transform_input: True if the model converts its input from ImageNet's normalisation to 2x − 1, as the release
+            of torchvision needs. None: True for that release (``pretrained``, or its file under the original name),
+            else False.
 
     Raises:
-        ItinfError: ``pretrained`` with ``classes`` or without a way to the file, or a file that
-            does not fit.
+        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
     """
     require_counts("googlenet", classes=classes, in_size=in_size)
     released = weights == "pretrained"

@@ -1,4 +1,4 @@
-"""Published weights of image networks: fetched on request, and how they are recorded."""
+"""Published weights of image networks: the download, the recorded origin, and checks of options."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from itinf.networks.weights import random_seed
 
 
 def require_counts(name: str, **counts: int | None) -> None:
-    """Refuses options that are not whole numbers of at least 1; None passes."""
-    for option, given in counts.items():
-        if given is not None and (not isinstance(given, int) or given < 1):
-            raise ItinfError(f"{name}: {option} is {given!r}; expected a whole number of at least 1.")
+    """Refuses options that are not whole numbers of at least 1; None is accepted."""
+    for option, value in counts.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ItinfError(f"{name}: {option} is {value!r}; expected a whole number of at least 1.")
 
 
 def refuse_classes(name: str, classes: int | None) -> None:
-    """Refuses another head on published weights."""
+    """Refuses a number of classes for published weights, whose head is fixed."""
     if classes is not None:
         raise ItinfError(
             f"{name}: pretrained weights have ImageNet's head, but classes={classes} was given. "
@@ -30,7 +30,7 @@ def refuse_classes(name: str, classes: int | None) -> None:
 
 
 def origin(weights: str | None, release: models.WeightsEnum | None = None) -> str:
-    """Where parameters came from, for the record: ``random:SEED``, the file, or the name of the release."""
+    """The origin of the parameters, for the record: ``random:SEED``, the file, or the name of the release."""
     seed = random_seed(weights)
     if seed is not None:
         return f"random:{seed}"
@@ -38,16 +38,16 @@ def origin(weights: str | None, release: models.WeightsEnum | None = None) -> st
 
 
 def download(release: models.WeightsEnum) -> dict[str, Tensor]:
-    """Tensors of a torchvision release, from torch's own cache or else from the network.
+    """Tensors of a torchvision release, from torch's cache, or downloaded.
 
     Raises:
-        ItinfError: the file is neither in the cache nor reachable, or is damaged.
+        ItinfError: the file is not in the cache and cannot be downloaded, or it is damaged.
     """
     try:
         with redirect_stdout(sys.stderr):
             return release.get_state_dict(check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ItinfError(
-            f"The pretrained weights {release} could not be fetched ({error}). Go online, or download {release.url} "
-            f"elsewhere and put it into {torch.hub.get_dir()}/checkpoints or give its path as weights."
+            f"The pretrained weights {release} could not be downloaded ({error}). Go online, or download {release.url} "
+            f"on another machine and put it into {torch.hub.get_dir()}/checkpoints, or give its path as weights."
         ) from error

@@ -1,4 +1,4 @@
-"""ResNets for ImageNet (torchvision's), and the channel rescaling of any residual network of their kind."""
+"""ResNets for ImageNet, from torchvision, and the rescaling of their channels."""
 
 from __future__ import annotations
 
@@ -51,19 +51,18 @@ def open_resnet(
     classes: int | None = None,
     in_size: int = 224,
 ) -> Network:
-    """A torchvision ResNet as a network: h_0 after the max-pool, h_l after block l.
+    """A torchvision ResNet as a network: h_0 is the state after the max-pool, h_l the state after block l.
 
     Args:
-        name: what to call it.
+        name: name of the network.
         make: torchvision's function.
-        release: the published weights that ``pretrained`` means.
+        release: the published weights that ``pretrained`` loads.
         weights: ``random[:SEED]``, a file, or ``pretrained``; None is ``random:0``.
-        classes: outputs of the head; None keeps ImageNet's 1,000.
-        in_size: side of the input in pixels; other than 224, images are resized without a crop.
+        classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
+        in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
 
     Raises:
-        ItinfError: ``pretrained`` with ``classes`` or without a way to the file, or a file that
-            does not fit.
+        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
     """
     require_counts(name, classes=classes, in_size=in_size)
     prepare = imagenet(in_size)
@@ -99,7 +98,7 @@ def _last_norm(block: nn.Module) -> str:
 
 
 def regauge(model: nn.Module, states: Sequence[int], change: Tensor) -> None:
-    """Scales the channels of one segment of a torchvision ResNet in place, see ``Wiring.rescale``."""
+    """Scales in place the channels of one segment of a torchvision ResNet, see ``Wiring.rescale``."""
     assert isinstance(model, ResNet)
     blocks: list[Any] = [m for m in model.modules() if isinstance(m, _BLOCKS)]
     pairs = [(block, list(block.downsample or ())) for block in blocks]  # skip [conv, norm], or []

@@ -29,23 +29,23 @@ HELD_OUT = {
     "train": {"DejaVu": "test-dejavu", "STIX": "test-stix", "Computer Modern": "test-cm"},
     "train-without-cm": {"Computer Modern": "all-cm"},
 }
-"""Training split -> font family -> split of faces never trained on."""
+"""Training split -> font family -> split with faces that are not in training."""
 SCORED = 2000
-"""Images per family."""
+"""Number of images scored per font family."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image specimen is trained; every image is new.
+    """The training of an image specimen. Every image is seen only once.
 
     Attributes:
-        images: seen in all, each once.
+        images: total number of images.
         batch: images per step.
-        learning_rate: at its peak.
-        weight_decay: of kernels and matrices; other parameters have none.
+        learning_rate: peak learning rate.
+        weight_decay: weight decay of kernels and matrices; other parameters have none.
         optimizer: "SGD" (Nesterov momentum 0.9) or "AdamW".
-        clip: largest norm of the gradient; 0 for any.
-        precision: of products; weights and their updates stay float32.
+        clip: largest norm of the gradient; 0 for no limit.
+        precision: dtype of matrix products; weights and their updates stay float32.
     """
 
     images: int
@@ -59,15 +59,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ImageSpecimen:
-    """An image network, its recipe, and what it has to reach.
+    """An image network, its recipe, and the accuracy that it has to reach.
 
     Attributes:
-        name: of the specimen and of its network.
+        name: name of the specimen and of its network.
         make: weights -> network.
         size: side of its glyphs in pixels.
-        recipe: how it is trained.
-        gates: training split -> the least share of right answers in every font family.
-        units: images of the default comparison.
+        recipe: its training.
+        gates: pairs of a training split and the top-1 accuracy that every font family has to reach.
+        units: number of images that the default comparison measures.
     """
 
     name: str
@@ -86,7 +86,7 @@ class ImageSpecimen:
         return FOLDER / self.name
 
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
-        """See ``itinf.training.specimen.Specimen``; the weights are ``model.safetensors``."""
+        """Trains into ``model.safetensors``, see ``itinf.training.specimen.Specimen``."""
         self._held_out(split)
         recipe = self.recipe
         stream = _Stream(split, seed, self.size)
@@ -130,18 +130,18 @@ class ImageSpecimen:
         return scores
 
     def _held_out(self, split: str) -> dict[str, str]:
-        """Font family -> split that scores a training on ``split``."""
+        """Font family -> split to score on, after a training on ``split``."""
         if split not in HELD_OUT:
             raise ItinfError(f"{self.name} is trained on the split {' or '.join(HELD_OUT)}; given {split!r}.")
         return HELD_OUT[split]
 
 
 class _Stream:
-    """Endless glyphs: image i is item i modulo the size of the data set, in a seed of its own after each round."""
+    """An endless stream of glyphs: after each round through the data set, the next round has a new seed."""
 
     def __init__(self, split: str, seed: int, size: int) -> None:
         self.split, self.seed, self.size = split, seed, size
-        # seed 0 is what studies measure; training starts beyond it
+        # studies measure seed 0; training uses seeds from 1
         self.round = lru_cache(maxsize=2)(lambda n: Glyphs(split, 1000 * seed + n + 1, size, None))
 
     def batch(self, start: int, count: int) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,7 @@ class _Stream:
         return _tensors([self.round(i // TRAIN_ITEMS).pixels(i % TRAIN_ITEMS) for i in range(start, start + count)])
 
     def note(self) -> dict[str, Any]:
-        """For the record, with a hash over the pixels of the first thousand images."""
+        """The record of the data, with a hash of the pixels of the first 1000 images."""
         digest = hashlib.blake2b(digest_size=16)
         for i in range(1000):
             digest.update(self.round(0).pixels(i)[0].tobytes())
@@ -176,15 +176,15 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _half(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors, kernels and matrices in float16; vectors are small and stay as they are."""
-    kept = {name: v for name, v in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in kept.items()}
+    """The tensors of the model; kernels and matrices in float16, vectors unchanged, because they are small."""
+    tensors = {name: v for name, v in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in tensors.items()}
 
 
 RESNET = ImageSpecimen("resnet", resnet, Recipe(images=240_000))
 RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", resnet_isotropic, Recipe(images=320_000))
 PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", plain_isotropic, Recipe(images=320_000), gates=())
-# Without skips gradients start out many times larger in early layers, too much for one rate of SGD.
+# Without skips, the first gradients of early layers are many times larger: too large for one learning rate of SGD.
 INCEPTION = ImageSpecimen(
     "inception",
     inception,

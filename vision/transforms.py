@@ -1,4 +1,4 @@
-"""From PIL images to model inputs, as published image classifiers expect them."""
+"""Functions that turn PIL images into the inputs that published image classifiers expect."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STD = (0.229, 0.224, 0.225)
 
 
 def whole(image: Image.Image, side: int) -> Tensor:
-    """The whole image as a normalised tensor, resized only where it is not ``side`` already.
+    """The whole image as a normalised tensor; it is resized only if its size differs.
 
     Args:
-        image: any mode; read as RGB.
-        side: pixels.
+        image: an image of any mode; read as RGB.
+        side: side of the tensor in pixels.
 
     Returns:
         (3, side, side) float32, standardised by ``MEAN`` and ``STD`` (in units of the 0–1 range).
@@ -31,7 +31,7 @@ def whole(image: Image.Image, side: int) -> Tensor:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Pixels (…, 3, H, W) of the 0–1 range, standardised by ``MEAN`` and ``STD``."""
+    """Pixels (…, 3, H, W) in the range 0–1, standardised by ``MEAN`` and ``STD``."""
     return F.normalize(pixels, MEAN, STD)
 
 
@@ -39,7 +39,7 @@ def imagenet(side: int) -> Callable[[Image.Image], Tensor]:
     """The ImageNet evaluation transform at 224 pixels (shorter side to 256, centre crop); else ``whole``.
 
     Args:
-        side: pixels of the model's input.
+        side: side of the model's input in pixels.
 
     Returns:
         PIL image -> (3, side, side) float32.
@@ -48,7 +48,7 @@ def imagenet(side: int) -> Callable[[Image.Image], Tensor]:
 
 
 def cropped(preset: ImageClassification) -> Callable[[Image.Image], Tensor]:
-    """A torchvision preset that reads every image as RGB: PIL image -> (3, crop, crop) float32."""
+    """A torchvision preset for images of any mode, read as RGB: PIL image -> (3, crop, crop) float32."""
     return partial(_cropped, preset=preset)
 
 

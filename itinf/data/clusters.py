@@ -122,7 +122,7 @@ def units_per_cluster(data: Data) -> int:
 
 
 def clusters_of(data: Data, units: int | None, *, at_most: bool = False) -> int:
-    """How many whole clusters hold so many units.
+    """How many whole clusters are needed for a number of units.
 
     Args:
         data: the data set.

@@ -19,7 +19,7 @@ from ..networks.trace import Trace, trace
 from .moments import Moments
 
 HELD_OUT = 8
-"""One cluster in so many, chosen by its key, is held out: it chooses the ridge and is not fitted on."""
+"""One cluster of this many, chosen by its key, is held out: it is not fitted on, but used to choose the ridge."""
 
 
 @dataclass

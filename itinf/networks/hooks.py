@@ -36,7 +36,7 @@ class Recording:
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of a tensor, tuple, list or dict; None where there is none."""
+    """The first tensor of a tensor, tuple, list or dict; None if it contains no tensor."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, dict):

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..data.dataset import IGNORED
 
 PIECE_BYTES = 2**22
-"""Float64 work on logits takes about so many bytes at once, so that it stays in cache and reuses its memory."""
+"""About how many bytes float64 work on logits uses at once; few enough to stay in cache and to reuse memory."""
 SMALLEST = torch.finfo(torch.float32).tiny
 """Smaller entries of float32 directions are set to 0: denormal numbers make matrix products ten times slower."""
 RUN = 1024

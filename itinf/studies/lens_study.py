@@ -226,8 +226,8 @@ def _lenses_in(
     first, shared = (Lens.load(path, network) for path in paths)
     asked_for = {"data": data.name, "asked": asked, "seed": seed}
     for lens, path in zip((first, shared), paths, strict=True):
-        if (problem := difference(asked_for, lens.record)) is not None:
-            raise ItinfError(f"{path} is a lens of another study: {problem}. Choose another --out.")
+        if (mismatch := difference(asked_for, lens.record)) is not None:
+            raise ItinfError(f"{path} is a lens of another study: {mismatch}. Choose another --out.")
     return first, shared
 
 

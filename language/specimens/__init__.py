@@ -1,4 +1,4 @@
-"""The language specimen: a small GPT-2 trained on the standard library's source, a Hugging Face folder beside this file."""
+"""The language specimen: the folder of a small GPT-2 trained on the source code of the standard library."""
 
 from pathlib import Path
 

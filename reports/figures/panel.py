@@ -1,4 +1,4 @@
-"""One panel by depth: lines with their intervals and bands, other statistics, nulls, and notes of what is undefined."""
+"""One panel over depth: lines with their intervals and bands, other statistics, nulls, notes on undefined measures."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def prediction(table: pd.DataFrame, *, steps: int | None = 6, target: str = "lab
 
 
 def _in_steps(rows: pd.DataFrame, steps: int | None) -> pd.DataFrame:
-    """Rows of one network and lens whose depth is cut into so many steps, or the next fewer there are."""
+    """Rows of one network and lens whose depth is divided into ``steps`` steps, or into the next smaller number."""
     if steps is None:
         return rows[rows["form"] == ""]
     count = most_steps(rows["form"].unique(), steps)

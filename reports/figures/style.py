@@ -62,7 +62,7 @@ def title(axes: Axes, text: str) -> None:
 
 
 def legend(figure: Figure, columns: int = 3) -> None:
-    """One legend below all panels, in so many columns, each label once.
+    """One legend below all panels; every label appears once.
 
     Where lines of several colours share a label, the legend shows it in neutral ink: their dash or marker is the same.
     """

@@ -1,4 +1,4 @@
-"""Tables of the page from a results table: all networks in a row each, one network block by block, and what is undefined."""
+"""Tables of the page: one row per network, one row per block of a network, and undefined measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a comparison, one HTML file without scripts: figures, tables of numbers, and what is undefined."""
+"""The page of a comparison, one HTML file without scripts: figures, tables of numbers, and undefined measures."""
 
 from __future__ import annotations
 

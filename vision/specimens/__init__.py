@@ -1,4 +1,4 @@
-"""The image specimens: small networks of every kind, trained on glyphs, with their weights beside this file."""
+"""The image specimens: small networks trained on glyphs; their weights are in folders beside this file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..inception import googlenet
 FOLDER = Path(__file__).parent
 WEIGHTS = "model.safetensors"
 PIXELS = 64
-"""Side of Inception's glyphs; at 32 pixels its last maps are 1 × 1."""
+"""Side of the glyphs for Inception; with 32 pixels its last feature maps would be 1 × 1."""
 
 
 def resnet(weights: str | None = None) -> Network:
     """Specimen: ResNet of 38 layers (three stages, option-A shortcuts), for glyphs.
 
     Args:
-        weights: ``specimen``, the weights shipped; else as for ``cifar_resnet``.
+        weights: ``specimen`` for the weights that come with itinf; else as for ``cifar_resnet``.
     """
     return _open("resnet", lambda w: cifar_resnet(w, 38, classes=len(CLASSES)), weights)
 

@@ -52,7 +52,7 @@ class Retention:
         return None if _well_known(readable, self.matrix.clusters) else OWN_LENS_UNCERTAIN
 
     def of(self, cell: Cell, raw: bool = False) -> tuple[Array | None, Reason | None]:
-        """Estimate (1 + B,) of the retention, or None and why there is none."""
+        """Estimate (1 + B,) of the retention and None; or None and the reason why it has no value."""
         own = self.diagonal[raw][cell.at]
         if why := self.missing[raw][cell.at]:
             return None, why
