@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import registry
 from ..errors import ItinfError
+from ..files import folder_name
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -96,7 +97,7 @@ def draw_report(
         draws[kind] = partial(result.plot, kind, **({} if kind in WITHOUT_TARGET else aim))
     made: list[str] = []
     for kind, draw in draws.items():
-        name = f"figures/{kind}.png"
+        name = f"figures/{folder_name(kind)}.png"  # an added figure may have any name
         if again or not folder.sound(name):
             folder.add(name, _png(draw()))
             made.append(name)
