@@ -115,11 +115,18 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
         (out / name).unlink()
         code, printed = command("compare", toml, "--out", out)
         assert code == 0 and (out / name).is_file() and f"Report: {out / 'report.html'}" in printed, printed
-    again = tmp_path / "again"
-    assert command("compare", out / "study.toml", "--out", again)[0] == 0
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(out / "measures.parquet"), pd.read_parquet(again / "measures.parquet")
-    )
+    page = (out / "report.html").read_bytes()
+    for name in ("report.html", "figures/gain.png", "measures.parquet"):
+        (out / name).unlink()
+    code, printed = command("report", out)  # neither weights nor images are read
+    assert code == 0 and f"Report: {out / 'report.html'}" in printed and (out / "report.html").read_bytes() == page
+    assert (out / "figures/gain.png").is_file() and (out / "measures.parquet").is_file()
+    one = out / "networks" / "cifar-resnet8"
+    assert command("report", one)[0] == 0 and "cifar-plain8" not in (one / "report.html").read_text()
+    code, printed = command("report", tmp_path)
+    assert code == 2 and "holds no itinf results" in printed
+    again = itinf.run_study(out / "study.toml", tmp_path / "again")
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "measures.parquet"), again.table)
 
 
 def test_compare_refuses_before_it_writes(command: Command, photographs: Path, tmp_path: Path) -> None:
