@@ -38,7 +38,8 @@ from torch import Tensor, nn
 
 import itinf
 from itinf.data.clusters import keyed_order, load_batch
-from itinf.data.dataset import Data, as_data
+from itinf.data.dataset import Data
+from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.tuned import Recipe
 from itinf.networks.readout import logits, vectors

@@ -36,7 +36,7 @@ from torch import Tensor
 
 import itinf
 from itinf.data.clusters import keyed_order, load_batch, silent
-from itinf.data.dataset import as_data
+from itinf.data.items import as_data
 from itinf.networks.hooks import frozen
 from itinf.networks.states import part_input, readable
 from itinf.networks.trace import Target

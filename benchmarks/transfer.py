@@ -41,7 +41,8 @@ from torch import Tensor
 import itinf
 from itinf import Batch
 from itinf.data.clusters import keyed_order, load_batch
-from itinf.data.dataset import Data, as_data
+from itinf.data.dataset import Data
+from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import Cell, cells_of

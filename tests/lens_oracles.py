@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from itinf import IGNORED, Batch, Network
 from itinf.data.clusters import batches, keyed_order
-from itinf.data.dataset import as_data
+from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import cells_of

@@ -147,7 +147,7 @@ def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, c
 
     monkeypatch.setattr(compare, "probe", interrupted)
     assert run(monkeypatch, "compare", "--out", broken) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "to resume at the last save" in capsys.readouterr().err
     assert not (broken / "measures.parquet").exists() and len(list(broken.glob("networks/*"))) == 2
     monkeypatch.setattr(compare, "probe", real)
     assert run(monkeypatch, "compare", "--out", broken) == 0

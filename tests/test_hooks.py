@@ -1,18 +1,22 @@
-"""Tapping: what it sees is what the network computes, and nothing of it stays."""
+"""Recording: what it sees is what the network computes, and nothing of it stays."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import itinf
 import oracles
 from itinf import Block, ItinfError, Network, trace
+from itinf.data.clusters import load_batch
 from itinf.networks.hooks import recorded
 from oracles import normal
 from shipped import NAMES, RESIDUAL, by_hand, shipped
+from tiny import images, resnet
 from tolerance import rounding
 
 
@@ -239,3 +243,37 @@ def test_one_rule_for_every_container(kind):
         [*a.states, *a.gradients["label"].branches], [*b.states, *b.gradients["label"].branches], strict=True
     ):
         assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("what", ["trace", "check", "probe", "fit", "transfer", "a failure"])
+def test_a_measurement_is_in_eval_mode_and_leaves_every_mode_as_it_was(what):
+    """As inside a training loop: BatchNorm statistics of the user's model do not move, and one frozen module stays so."""
+    network, data = resnet(), images(320)
+    expected = itinf.trace(network, part_of(data, 8), gradients=False).loss
+    lens = itinf.fit(network, data, "affine", units=200)
+    network.model.train()
+    next(m for m in network.model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
+    modes = {name: module.training for name, module in network.model.named_modules()}
+    assert len(set(modes.values())) == 2
+    before = {name: value.clone() for name, value in network.model.state_dict().items()}
+    if what == "trace":
+        assert torch.equal(itinf.trace(network, part_of(data, 8), gradients=False).loss, expected)
+    elif what == "check":
+        assert itinf.check(network, part_of(data, 4)).ok
+    elif what == "probe":
+        itinf.probe(network, data, units=64, replicates=4, untrained=1)
+    elif what == "fit":
+        again = itinf.fit(network, data, "affine", units=200)
+        assert torch.equal(again.translators[0].weight, lens.translators[0].weight)
+    elif what == "transfer":
+        itinf.transfer(network, lens, data, units=64, replicates=4, precision=1.0)
+    else:
+        with pytest.raises(itinf.ItinfError):
+            itinf.trace(network, replace(part_of(data, 4), targets=torch.full((4,), 99)))
+    assert {name: module.training for name, module in network.model.named_modules()} == modes
+    assert all(torch.equal(value, before[name]) for name, value in network.model.state_dict().items())
+
+
+def part_of(data, count):
+    """A batch of the first items."""
+    return load_batch(data, range(count))

@@ -42,7 +42,7 @@ def test_a_lens_is_fitted_kept_and_moved(command, text, tmp_path):
     code, printed = command("fit", *text, "--units", 1024, "--out", lens)
     assert code == 0 and "Lens (affine) of gpt2: 3 states" in printed, printed
     code, printed = command("fit", *text, "--out", lens)
-    assert code == 2 and "exists. Choose another --out" in printed
+    assert code == 2 and "does not overwrite it. Choose another --out" in printed
     words = ["transfer", *text, "--units", 1600, "--replicates", 20, "--precision", 0]
     code, printed = command(*words, "--lens", lens, "--out", out)
     assert code == 0 and "all the units asked for" in printed, printed

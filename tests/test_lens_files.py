@@ -149,7 +149,7 @@ def rewritten(content, tmp_path, change):
             "'transformer.h.0.mpl', which gpt2 does not have",
         ),
         (lambda h: h.update(format=3), "is of format 3; this itinf reads up to 2"),
-        (lambda h: h.update(kind="affin"), "its kind is 'affin'"),
+        (lambda h: h.update(kind=3), "its kind is 3, and a kind has a name"),
         (lambda h: h["record"].pop("readout"), "KeyError"),
         (lambda h: h["sites"][2].update(width=16), "is (32, 32), not (32, 16)"),
         (lambda h: h.pop("sites"), "KeyError"),

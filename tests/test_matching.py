@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from itinf.data.clusters import batches, keyed_order
-from itinf.data.dataset import as_data
+from itinf.data.items import as_data
 from itinf.lenses.fit_statistics import fit_statistics, spans
 from itinf.lenses.moments import Moments
 from itinf.lenses.transfer.cells import MATCHED

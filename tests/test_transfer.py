@@ -15,7 +15,7 @@ from torch import nn
 import itinf
 from itinf import IGNORED, ItinfError
 from itinf.data.clusters import keyed_order, load_batch
-from itinf.data.dataset import as_data
+from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer import logits as speaking
 from itinf.lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED, SHARED, Cell, cells_of

@@ -12,7 +12,7 @@ from PIL import Image
 
 from itinf import ItinfError
 from itinf.data.clusters import clusters_of, keyed_order
-from itinf.data.dataset import as_data
+from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.cells import Cell
 from itinf.lenses.transfer.matrix import TransferMatrix

@@ -217,7 +217,7 @@ def test_a_lens_that_exists_is_found():
     network = itinf.Network(model, blocks, "n t c", model[2], "token", trunk=run)
     draw = torch.Generator().manual_seed(1)
     data = [(torch.randint(40, (8,), generator=draw), torch.randint(classes, (8,), generator=draw)) for _ in range(60)]
-    data = itinf.data.dataset.as_data(data, "token")
+    data = itinf.data.items.as_data(data, "token")
     start = fit(network, data, "logit")
     lens = tune(network, data, start, Recipe(passes=30, units=64, rate=0.1))
     assert lens.record["start_kl"][0] > 0.05

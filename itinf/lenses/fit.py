@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
-from ..data.dataset import as_data
+from ..data.items import as_data
 from ..errors import ItinfError
+from ..networks.hooks import evaluating
 from ..networks.network import Network
 from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics, fit_statistics
@@ -60,14 +61,15 @@ def fit(
     source = as_data(data, network.unit)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
-    statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
-    about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
-    lens = _lens(network, statistics, chosen, about)
-    if chosen.tune is None:
-        return lens
-    tuned_lens = chosen.tune(
-        network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress
-    )
+    with evaluating(network):
+        statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
+        about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        lens = _lens(network, statistics, chosen, about)
+        if chosen.tune is None:
+            return lens
+        tuned_lens = chosen.tune(
+            network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress
+        )
     return replace(tuned_lens, kind=kind)
 
 

@@ -20,7 +20,6 @@ from ..networks.states import Site
 from ..networks.trace import trace
 from .fit_statistics import is_held_out
 from .kfac import KFAC
-from .kinds import TUNED
 from .lens import Lens
 
 PRECISIONS = ("float32", "bfloat16")
@@ -118,7 +117,7 @@ def tune(
         return [None if learner is None else float(kl) for learner, kl in zip(learners, kls, strict=True)]
 
     about = {"recipe": asdict(recipe), "start_kl": listed(scores[:, 0]), "kl": listed(scores.amin(1))}
-    return replace(start, kind=TUNED.name, translators=translators, record=start.record | about)
+    return replace(start, kind="tuned", translators=translators, record=start.record | about)
 
 
 @dataclass(frozen=True)

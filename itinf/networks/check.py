@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data.dataset import Batch
 from ..errors import ItinfError
 from .gauge import random_change
-from .hooks import first_tensor, recorded
+from .hooks import evaluating, first_tensor, recorded
 from .network import Network
 from .states import segments
 from .trace import Trace, trace, updates
@@ -76,7 +76,11 @@ def check(network: Network, batch: Batch | None = None) -> Report:
     Raises:
         ItinfError: no batch and no ``prepare`` to make one.
     """
-    batch = sample_batch(network) if batch is None else batch
+    with evaluating(network):
+        return _checked(network, sample_batch(network) if batch is None else batch)
+
+
+def _checked(network: Network, batch: Batch) -> Report:
     report = Report(network.name)
     try:
         batch_trace = trace(network, batch)

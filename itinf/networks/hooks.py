@@ -57,6 +57,21 @@ def _replace_first(value: Any, new: Tensor) -> Any:
 
 
 @contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Every module of a network is in eval mode inside; afterwards each has the mode that the user gave it."""
+    parts = (network.model, network.head, network.neck, network.pool)
+    modules = [module for part in parts if isinstance(part, nn.Module) for module in part.modules()]
+    modes = [(module, module.training) for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """No parameter requires a gradient inside; afterwards each does as before."""
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -80,7 +95,7 @@ def recorded(network: Network) -> Iterator[Recording]:
             than its description says.
     """
     recorder = _Recorder(network)
-    with ExitStack() as hooks, frozen(network.model):
+    with ExitStack() as hooks, frozen(network.model), evaluating(network):
         for handle in recorder.attach():
             hooks.callback(handle.remove)
         yield recorder.recording

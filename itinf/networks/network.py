@@ -68,7 +68,7 @@ class Network:
     The loss is the cross-entropy of the readout against one target per unit.
 
     Attributes:
-        model: the module; put into eval mode here.
+        model: the module; put into eval mode here, and for every measurement, after which it has the mode it had.
         blocks: the steps of depth, in the order they run.
         layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"`` or ``"n t c"``.
         head: vectors (…, width) -> logits (…, classes).

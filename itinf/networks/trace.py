@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.dataset import IGNORED, Batch
 from ..errors import ItinfError
-from .hooks import Recording, frozen, recorded
+from .hooks import Recording, evaluating, frozen, recorded
 from .network import Network
 from .readout import chunks, classes_of
 from .residual import label_residual, top1
@@ -182,6 +182,11 @@ class _Final:
     @classmethod
     def of(cls, network: Network, rows: Tensor, target: Tensor, gradient: bool, recording: Recording) -> _Final:
         classes = classes_of(network, rows)
+        if classes < 2:
+            raise ItinfError(
+                f"{network.name}: the head has {classes} output; itinf needs one class target per unit, of two classes "
+                "or more. For two classes give a head of two logits."
+            )
         if len(rows) != len(target):
             raise ItinfError(
                 f"{network.name}: the readout makes {len(rows)} predictions from states of shape "
@@ -197,7 +202,7 @@ class _Final:
         direction = torch.empty_like(rows) if gradient else None
         norm, loss = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
         answer = torch.empty_like(target)
-        with frozen(network.model):
+        with frozen(network.model), evaluating(network):
             for part in chunks(len(rows), classes):
                 x = rows[part].detach().requires_grad_(gradient)
                 with torch.set_grad_enabled(gradient):

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from ..data.clusters import Order, Progress, clusters_of, keyed_order, load_batch, silent
-from ..data.dataset import Data, as_data
+from ..data.dataset import Data
+from ..data.items import as_data
 from ..errors import ItinfError
 from ..networks.check import require_readout
+from ..networks.hooks import evaluating
 from ..networks.network import Network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
@@ -64,7 +66,7 @@ def probe(
     """
     source = as_data(data, network.unit)
     study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes), progress)
-    with process_group() as here:
+    with process_group() as here, evaluating(network):
         return study.run(here, Path(out) if out is not None else None)
 
 

@@ -16,8 +16,10 @@ from ...data.clusters import (
     silent,
     units_per_cluster,
 )
-from ...data.dataset import Batch, Data, as_data
+from ...data.dataset import Batch, Data
+from ...data.items import as_data
 from ...errors import ItinfError, TooFewError
+from ...networks.hooks import evaluating
 from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
@@ -79,7 +81,7 @@ def transfer(
     order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
     identity = _identity(network, lens, source, rotations, settings)
     under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
-    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder:
+    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
         if (done := _finished(folder)) is not None:
             return done
         matrix = _begun(
