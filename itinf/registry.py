@@ -137,10 +137,7 @@ def specimen(name: str) -> Specimen:
     Raises:
         ItinfError: there is no such specimen.
     """
-    known = names("specimens")
-    if name not in known:
-        raise ItinfError(f"There is no specimen {name!r}. {_help('specimens', name, known)}")
-    return opened("specimens", name)
+    return _known("specimens", "specimen", name)
 
 
 def figure(name: str) -> Callable[..., Any]:
@@ -149,10 +146,7 @@ def figure(name: str) -> Callable[..., Any]:
     Raises:
         ItinfError: there is no such figure.
     """
-    known = names("figures")
-    if name not in known:
-        raise ItinfError(f"There is no figure {name!r}. {_help('figures', name, known)}")
-    return opened("figures", name)
+    return _known("figures", "figure", name)
 
 
 def probe(name: str) -> Callable[[], Any]:
@@ -161,10 +155,7 @@ def probe(name: str) -> Callable[[], Any]:
     Raises:
         ItinfError: there is no such probe.
     """
-    known = names("probes")
-    if name not in known:
-        raise ItinfError(f"There is no probe {name!r}. {_help('probes', name, known)}")
-    return opened("probes", name)
+    return _known("probes", "probe", name)
 
 
 def page(name: str) -> Callable[..., str]:
@@ -173,10 +164,15 @@ def page(name: str) -> Callable[..., str]:
     Raises:
         ItinfError: there is no such page.
     """
-    known = names("pages")
+    return _known("pages", "page", name)
+
+
+def _known(group: str, what: str, name: str) -> Any:
+    """The object that is registered under a name that may be unknown."""
+    known = names(group)
     if name not in known:
-        raise ItinfError(f"There is no page {name!r}. {_help('pages', name, known)}")
-    return opened("pages", name)
+        raise ItinfError(f"There is no {what} {name!r}. {_help(group, name, known)}")
+    return opened(group, name)
 
 
 def opened(group: str, name: str) -> Any:
