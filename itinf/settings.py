@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -67,13 +68,17 @@ class Settings:
         if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
             raise ItinfError(f"shard is {self.shard}; expected (i, n) with 0 <= i < n, e.g. (0, 2).")
 
-    def changed(self, changes: dict[str, Any]) -> Settings:
+    def changed(self, changes: dict[str, Any], used: Collection[str] | None = None) -> Settings:
         """A copy in which some settings are replaced.
 
+        Args:
+            changes: name -> value.
+            used: the settings that the caller uses; None for all.
+
         Raises:
-            ItinfError: there is no such setting, or a value is out of range.
+            ItinfError: there is no such setting, the caller does not use it, or a value is out of range.
         """
-        known = [field.name for field in fields(self)]
+        known = [field.name for field in fields(self)] if used is None else used
         for name in changes:
             if name not in known:
                 raise ItinfError(f"There is no setting {name!r}. {nearest(name, known)}")

@@ -267,3 +267,10 @@ def test_images_without_a_target_enter_no_number():
     # the forms that calibrate see fewer units
     free = ~a.index.get_level_values("form").isin(["centred", "gauge-fixed"])
     np.testing.assert_allclose(a["mean"][free], b["mean"][free], rtol=FLOAT32, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("setting", [{"dtype": "float64"}, {"device": "cpu"}, {"precision": 0.1}, {"unit": 8}])
+def test_a_setting_that_would_be_ignored_is_refused(setting):
+    """A network is moved by its own ``to``; transfer alone has a precision."""
+    with pytest.raises(itinf.ItinfError, match=f"no setting {next(iter(setting))!r}"):
+        itinf.probe(*opened("image", 16), **setting)

@@ -15,6 +15,7 @@ from ..files import folder_name
 from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
+from ..networks.trace import TARGETS
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
@@ -89,8 +90,8 @@ def probe_network(
     Raises:
         ItinfError: there is no such target, or ``itinf.probe`` refuses its arguments.
     """
-    if wrong := [t for t in targets if t not in ("label", "answer", "model")]:
-        raise ItinfError(f"--target {wrong[0]!r}: expected label, answer or model. Give one of these.")
+    if wrong := [t for t in targets if t not in TARGETS]:
+        raise ItinfError(f"--target {wrong[0]!r}: expected {' or '.join(TARGETS)}. Give one of these.")
     predicted = [t for t in targets if t != "answer"] or ["label"]
     probes: list[Probe] = [
         Performance(),

@@ -31,6 +31,9 @@ from ..statistics.bootstrap import Sums
 from .distributed import ProcessGroup, all_reduce, process_group
 from .probe_pass import ProbePass
 
+USED = ("units", "seed", "group", "calibration", "replicates", "untrained", "shard", "batch")
+"""Settings that a probe study uses. ``Network.to`` sets device and dtype."""
+
 
 def default_probes() -> list[Probe]:
     """The built-in probes with their default settings."""
@@ -65,7 +68,7 @@ def probe(
         ItinfError: an argument is wrong; nothing has been written then.
     """
     source = as_data(data, network.unit)
-    study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes), progress)
+    study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes, USED), progress)
     with process_group() as here, evaluating(network):
         return study.run(here, Path(out) if out is not None else None)
 

@@ -38,6 +38,8 @@ from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
 
+USED = ("units", "seed", "replicates", "precision", "batch")
+"""Settings that a transfer uses. ``Network.to`` sets device and dtype."""
 CHECK = {"image": 64, "token": 16}
 """Clusters between two checks of the precision."""
 PILOT_UNITS = 512
@@ -75,7 +77,7 @@ def transfer(
     Raises:
         ItinfError: a lens with one map for many states or of another readout, or a folder that holds something else.
     """
-    settings = settings.changed(changes)
+    settings = settings.changed(changes, USED)
     source = as_data(data, network.unit)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
