@@ -90,6 +90,7 @@ class Network:
             resets the parameters of a copy through ``reset_parameters``.
         name: what tables and figures call it.
         weights: where the parameters came from, for the record.
+        left_out: sentences about what could not be found, of a network that itinf opened by itself.
 
     Raises:
         ItinfError: where a block or submodule does not exist, or layout, unit or gauge is unknown.
@@ -111,6 +112,7 @@ class Network:
     untrained: Callable[[int], Network] | None = None
     name: str = ""
     weights: str = "as given"
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.blocks = tuple(self.blocks)
