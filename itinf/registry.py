@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .networks.network import Network
     from .training.specimen import Specimen
 
-GROUPS = ("networks", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds")
+GROUPS = ("networks", "libraries", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds")
 """Groups that a session can add to; the entry point group of each is ``itinf.GROUP``."""
 _session: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
 
@@ -77,11 +77,13 @@ def describe(value: str) -> str:
 
 
 def network(name: str, weights: str | None = None, **options: Any) -> Network:
-    """Opens a registered network.
+    """Opens a registered network, or a network of a library.
 
     Args:
-        name: a name that ``itinf list`` prints. A family accepts any size in the name: ``cifar-resnet164``.
-        weights: ``random[:SEED]``, a file or folder, a hub id, or ``pretrained``; None is random.
+        name: a name that ``itinf list`` prints. A family accepts any size in the name: ``cifar-resnet164``. A network
+            of a library is named ``LIBRARY:NAME``, such as ``timm:mixer_b16_224`` or ``hf:FOLDER``.
+        weights: ``random[:SEED]``, a file or folder, a hub id, or ``pretrained``; None is random, or the weights in
+            the folder that the name gives.
         **options: passed to the function of the network.
 
     Raises:
@@ -89,18 +91,25 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
     """
     known = names("networks")
     entry = name
+    library, colon, inner = name.partition(":")
+    if colon and library in names("libraries"):
+        return _called(opened("libraries", library), name, inner, weights=weights, **options)
     if name not in known:
         family = re.fullmatch(r"(.*?)-?(\d+)", name)
         if family is None or family[1] not in known:
             raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)}")
         entry, options = family[1], {"depth": int(family[2]), **options}
-    function = opened("networks", entry)
+    return _called(opened("networks", entry), name, weights=weights, **options).named(name)
+
+
+def _called(function: Callable[..., Network], name: str, *arguments: str, **options: Any) -> Network:
+    """The network that a function returns; a message with its options if it does not take those given."""
     try:
-        inspect.signature(function).bind(weights=weights, **options)
+        inspect.signature(function).bind(*arguments, **options)
     except TypeError as error:
-        takes = [p for p in inspect.signature(function).parameters if p != "weights"]
+        takes = [p for p in list(inspect.signature(function).parameters)[len(arguments) :] if p != "weights"]
         raise ItinfError(f"{name}: {error}. The options of {name} are: {', '.join(takes) or 'none'}.") from None
-    return function(weights=weights, **options).named(name)
+    return function(*arguments, **options)
 
 
 def dataset(source: str, network: Network, **options: Any) -> Data:

@@ -57,7 +57,9 @@ def find_blocks(flow: Flow, source: int, sink: int) -> FoundBlocks:
     forking = [call for call in between if _forks(call, through, total)]
     chosen = [call for call in _smallest(forking, through, total) if _has_matrix(call.module)] or _repeated(candidates)
     if not chosen:
-        raise ItinfError("no module of the model can be a block; name the blocks yourself: itinf.Network(model, blocks=[…])")
+        raise ItinfError(
+            "no module of the model can be a block; name the blocks yourself: itinf.Network(model, blocks=[…])"
+        )
     chosen = _siblings(chosen, candidates, flow)
     return _described(chosen, flow)
 

@@ -97,7 +97,9 @@ def _recorded(model: nn.Module, example: Tensor | None, name: str) -> tuple[Flow
         try:
             output = flow.record(model, lambda inputs=inputs: model(inputs))
         except Exception as error:  # a made-up input may not fit
-            problems.append(f"{tuple(inputs.shape)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+            problems.append(
+                f"{tuple(inputs.shape)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            )
             continue
         first = getattr(output, "logits", None)
         first = first if isinstance(first, Tensor) else next(tensors_in(output), None)
@@ -134,7 +136,10 @@ def _takes_input(module: nn.Module) -> bool:
 
 def _stated_sizes(model: Any) -> list[int]:
     """The image size that a model of timm or transformers states."""
-    stated = [(getattr(model, "pretrained_cfg", None) or {}).get("input_size"), getattr(getattr(model, "config", None), "image_size", None)]
+    stated = [
+        (getattr(model, "pretrained_cfg", None) or {}).get("input_size"),
+        getattr(getattr(model, "config", None), "image_size", None),
+    ]
     return [size if isinstance(size, int) else int(tuple(size)[-1]) for size in stated if size]
 
 

@@ -114,7 +114,9 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
         return FoundTail(None, lambda x: x, "the state is a vector", _chain(flow, steps) or nn.Identity())
     cut = next((k for k, step in enumerate(steps) if _is_vector(flow.tensors[step.after])), None)
     if cut is None:
-        raise ItinfError(f"the logits have shape {tuple(flow.tensors[sink].shape)}: itinf needs one class target per unit")
+        raise ItinfError(
+            f"the logits have shape {tuple(flow.tensors[sink].shape)}: itinf needs one class target per unit"
+        )
     head = _head(flow, steps, cut)
     for first in range(cut + 1):
         for pool, said in _simple_pools(flow.tensors[steps[first].before]):
@@ -129,7 +131,9 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
     module = _chain(flow, steps[first : cut + 1]) or nn.Identity()
     pool = _Flattened(module)
     if not _fits(flow, steps, first, cut, pool):
-        raise ItinfError(f"{', '.join(s.name for s in steps[first : cut + 1])} is no mean, no single position and no module")
+        raise ItinfError(
+            f"{', '.join(s.name for s in steps[first : cut + 1])} is no mean, no single position and no module"
+        )
     said = ", ".join(s.name for s in steps[first : cut + 1] if s.module is not None) or "all positions side by side"
     return FoundTail(_chain(flow, steps[:first]) or nn.Identity(), pool, said, head)
 
