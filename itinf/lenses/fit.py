@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
+from ..data.clusters import Progress, batches, clusters_of, keyed_order, load_batch, silent
 from ..data.items import as_data
 from ..errors import ItinfError
-from ..networks.hooks import evaluating
+from ..networks.axes import FEW, require_axes
+from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics, fit_statistics
@@ -62,6 +63,7 @@ def fit(
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
     with evaluating(network):
+        require_axes(network, load_batch(source, order.indices[:FEW]))
         statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
         about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
         lens = _lens(network, statistics, chosen, about)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.clusters import Order, Progress, batches, keyed_order, silent
 from ..data.dataset import Batch, Data
 from ..errors import ItinfError
-from ..networks.hooks import frozen
+from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.readout import chunks, logits, vectors
 from ..networks.states import Site
@@ -159,7 +159,7 @@ class _ClusterReader:
 
     def slope(self, translated: Tensor, target: Tensor) -> Tensor:
         """Derivative of the summed cross-entropy by the translated vectors; target (R, classes) is a distribution."""
-        with frozen(self.network.model), torch.enable_grad():
+        with evaluating(self.network), torch.enable_grad():
             translated = translated.detach().requires_grad_()
             z = self.logits(translated)
             return torch.autograd.grad(z, translated, z.detach().softmax(1).sub_(target))[0]

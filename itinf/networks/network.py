@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ItinfError, nearest
+from .containers import only_tensor
+from .devices import DTYPES, require_float64
 from .gauge import GAUGES, Gauge
 
 Unit = Literal["image", "token"]
-Layout = Literal["n c h w", "n h w c", "n t c"]
+Layout = Literal["n c h w", "n h w c", "n t c", "t n c", "n c"]
 
 image: Unit = "image"
 token: Unit = "token"
 
-LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c")
+LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
+WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "ScriptModule")
+"""Classes of models whose submodules run elsewhere than where hooks are set."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Block:
         parallel: True where all parts read the block's own ``before`` (GPT-J), False where each
             is added before the next one reads (GPT-2).
         call: which call of the module this block is, for a module that is called repeatedly.
+        input, output: position, keyword or field of the state in what the block takes and puts out, for a block that
+            takes or puts out several tensors of one shape; None where the first tensor of a state's kind is the state.
     """
 
     name: str
@@ -41,6 +49,8 @@ class Block:
     parts: Mapping[str, str] = field(default_factory=dict)
     parallel: bool = False
     call: int | None = None
+    input: int | str | None = None
+    output: int | str | None = None
 
 
 def modules(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
@@ -70,10 +80,11 @@ class Network:
     Attributes:
         model: the module; put into eval mode here, and for every measurement, after which it has the mode it had.
         blocks: the steps of depth, in the order they run.
-        layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"`` or ``"n t c"``.
+        layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"``, ``"n t c"``, ``"t n c"`` (the batch second,
+            as in ``nn.TransformerEncoderLayer`` by default) or ``"n c"`` (one vector per item, such as a table's row).
         head: vectors (…, width) -> logits (…, classes).
-        unit: what one prediction is about, ``itinf.image`` or ``itinf.token``.
-        pool: state -> one vector per unit; tokens need none.
+        unit: what one prediction is about, ``itinf.token``, or ``itinf.image`` for one prediction per item of any kind.
+        pool: state -> one vector per unit; tokens and layout ``"n c"`` need none.
         neck: norm or activation between the last state and the pool, a module (or a function
             without parameters), e.g. GPT-2's ``ln_f``.
         gauge: the changes of basis that leave the function unchanged (``itinf.probes.forms``); None
@@ -92,7 +103,8 @@ class Network:
         weights: where the parameters came from, for the record.
 
     Raises:
-        ItinfError: where a block or submodule does not exist, or layout, unit or gauge is unknown.
+        ItinfError: where a block or submodule does not exist, layout, unit or gauge is unknown, or the model is wrapped
+            so that its blocks cannot be seen (DataParallel, TorchScript).
     """
 
     model: nn.Module
@@ -123,16 +135,27 @@ class Network:
         ):
             if value not in valid:
                 raise ItinfError(f"{self.name}: {what} is {value!r}; expected one of {valid}.")
-        if self.unit == "token" and (self.layout != "n t c" or self.pool is not None):
+        if self.unit == "token" and (self.layout not in ("n t c", "t n c") or self.pool is not None):
             raise ItinfError(
-                f"{self.name}: a token network has layout 'n t c' and no pool; "
+                f"{self.name}: a token network has layout 'n t c' or 't n c' and no pool; "
                 f"given layout {self.layout!r} and pool {self.pool!r}."
             )
-        if self.unit == "image" and self.pool is None:
+        if self.unit == "image" and self.pool is None and self.layout != "n c":
             raise ItinfError(f"{self.name}: an image network needs a pool: state -> one vector per image.")
         if not self.blocks:
             raise ItinfError(f"{self.name}: no blocks given; name at least one.")
+        self._require_no_wrapper()
         self._require_modules()
+
+    def _require_no_wrapper(self) -> None:
+        for module in self.model.modules():
+            wrapper = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in WRAPPERS), None)
+            if wrapper is not None:
+                inside = "the model that it was made from" if wrapper == "ScriptModule" else "its .module"
+                raise ItinfError(
+                    f"{self.name}: the model holds a {wrapper}, whose submodules run where itinf cannot see them. "
+                    f"Give {inside}."
+                )
 
     def _require_modules(self) -> None:
         known = dict(self.model.named_modules())
@@ -156,19 +179,35 @@ class Network:
         return "image" if self.unit == "image" else "language"
 
     @property
+    def _tensors(self) -> Iterator[Tensor]:
+        """Parameters and buffers of the model, then of the readout where it has its own."""
+        modules = [part for part in (self.model, self.head, self.neck, self.pool) if isinstance(part, nn.Module)]
+        return chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
+
+    @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return next((tensor.device for tensor in self._tensors), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+        """That of the first parameter or buffer of floating-point numbers."""
+        return next((tensor.dtype for tensor in self._tensors if tensor.is_floating_point()), torch.float32)
+
+    def ready(self, inputs: Tensor) -> Tensor:
+        """Inputs on the network's device, in its dtype unless they are whole numbers."""
+        inputs = inputs.clone() if inputs.is_inference() else inputs
+        return inputs.to(self.device, self.dtype if inputs.is_floating_point() else None)
 
     def forward(self, inputs: Tensor) -> Any:
         """Runs the model up to its last block (through ``trunk``), or all of it where there is no ``trunk``."""
         return self.trunk(self.model, inputs) if self.trunk is not None else self.model(inputs)
 
+    def batch_first(self, state: Tensor) -> Tensor:
+        """A state as the model has it, with the batch first; and the other way round."""
+        return state.transpose(0, 1) if self.layout == "t n c" else state
+
     def per_prediction(self, state: Tensor) -> Tensor:
-        """A state with one row per prediction: images (N, …), or tokens (N·T, width)."""
+        """A state, the batch first, with one row per prediction: images (N, …), or tokens (N·T, width)."""
         return state.flatten(0, 1) if self.unit == "token" else state
 
     def readout(self, rows: Tensor) -> Tensor:
@@ -179,20 +218,61 @@ class Network:
 
         Returns:
             (R, classes) logits.
+
+        Raises:
+            ItinfError: neck, pool or head does not run on such rows, or does not put out one tensor.
         """
-        rows = self.neck(rows.clone()) if self.neck is not None else rows  # a neck may work in place
-        rows = self.pool(rows) if self.pool is not None else rows
-        return self.head(rows)
+        with self.explained("the readout (neck, pool, head)", rows):
+            return self.logits(self.pooled(self.necked(rows)))
+
+    def necked(self, rows: Tensor) -> Tensor:
+        """What the neck makes of rows; the rows themselves where there is none."""
+        if self.neck is None:
+            return rows
+        given = rows.clone() if self.unit == "token" else self.batch_first(rows).clone()  # a neck may work in place
+        out = only_tensor(self.neck(given), f"{self.name}: the neck")
+        return out if self.unit == "token" else self.batch_first(out)
+
+    def pooled(self, rows: Tensor) -> Tensor:
+        """One vector per row: the pool of rows that are images, else the rows themselves."""
+        if self.pool is None:
+            return rows
+        return only_tensor(self.pool(self.batch_first(rows)), f"{self.name}: the pool")
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """The head's logits of vectors."""
+        return only_tensor(self.head(vectors), f"{self.name}: the head")
+
+    @contextmanager
+    def explained(self, what: str, given: Tensor) -> Iterator[None]:
+        """Raises ItinfError where the user's own modules fail on a tensor; running out of memory is no fault of theirs."""
+        try:
+            yield
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            if isinstance(error, ItinfError) or "memory" in str(error).lower():
+                raise
+            raise ItinfError(
+                f"{self.name}: {what} does not run on {given.dtype} of shape {tuple(given.shape)} "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). "
+                "Do the inputs, layout, unit and dtype fit the model?"
+            ) from error
+
+    @property
+    def axes(self) -> int:
+        """Number of axes of a state."""
+        return len(self.layout.split())
 
     def width(self, state: Tensor) -> int:
         """Number of channels of a state."""
         return state.shape[1] if self.layout == "n c h w" else state.shape[-1]
 
     def canonical(self, state: Tensor) -> Tensor:
-        """A state as (N, P, C, S): P positions that are units themselves, S positions within a unit.
+        """A state, the batch first, as (N, P, C, S): P positions that are units themselves, S positions within a unit.
 
-        Images have P = 1 and S pixels; tokens have P = T and S = 1.
+        Images have P = 1 and S pixels; tokens have P = T and S = 1; single vectors have P = S = 1.
         """
+        if self.layout == "n c":
+            return state[:, None, :, None]
         if self.layout == "n c h w":
             return state.flatten(2).unsqueeze(1)
         if self.layout == "n h w c":
@@ -204,12 +284,25 @@ class Network:
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
         """Moves the model in place and returns this network.
 
-        The model's own parameters move, as with ``nn.Module.to``.
+        The model's own parameters move, as with ``nn.Module.to``; complex ones stay complex.
+
+        Raises:
+            ItinfError: a dtype that itinf does not measure in, complex parameters in 16 bits, or a device without float64.
         """
-        self.model.to(device=device, dtype=dtype)
-        for part in (self.head, self.neck, self.pool):
+        if dtype is not None and str(dtype).removeprefix("torch.") not in DTYPES:
+            raise ItinfError(f"{self.name}: itinf does not measure in {dtype}; expected one of {', '.join(DTYPES)}.")
+        if dtype in (torch.float16, torch.bfloat16) and any(t.is_complex() for t in self._tensors):
+            raise ItinfError(f"{self.name} has complex parameters, which have no {dtype}. Choose float32 or float64.")
+        require_float64(torch.device(device))
+
+        def moved(tensor: Tensor) -> Tensor:
+            if tensor.is_complex():
+                return tensor.to(device, None if dtype is None else dtype.to_complex())
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        for part in (self.model, self.head, self.neck, self.pool):
             if isinstance(part, nn.Module):
-                part.to(device=device, dtype=dtype)
+                part._apply(moved)
         return self
 
     def named(self, name: str) -> Network:

@@ -29,8 +29,7 @@ def vectors(network: Network, state: Tensor) -> Tensor:
     if network.unit == "token":
         return rows
     if pools_first(network):
-        assert network.pool is not None
-        return network.pool(rows)
+        return network.pooled(rows)
     return rows.movedim(1, -1) if network.layout == "n c h w" else rows
 
 
@@ -44,8 +43,10 @@ def logits(network: Network, vectors: Tensor) -> Tensor:
     Returns:
         (R, classes), float32 at least: losses are not taken in 16 bits.
     """
+    vectors = vectors.to(network.dtype)  # a translator reads and gives float32 at least
     if pools_first(network):
-        logits = network.head(vectors)
+        with network.explained("the head", vectors):
+            logits = network.logits(vectors)
     else:
         channels_first = network.unit == "image" and network.layout == "n c h w"
         logits = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)

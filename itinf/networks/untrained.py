@@ -47,7 +47,7 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
             norm.train()
         with torch.no_grad():
             for batch in calibration:
-                fresh.forward(batch.inputs.to(fresh.device, fresh.dtype))
+                fresh.forward(fresh.ready(batch.inputs))
         fresh.model.eval()
     return fresh
 

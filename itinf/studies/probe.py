@@ -14,8 +14,9 @@ from ..data.clusters import Order, Progress, clusters_of, keyed_order, load_batc
 from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError
+from ..networks.axes import FEW, require_axes
 from ..networks.check import require_readout
-from ..networks.hooks import evaluating
+from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
@@ -131,7 +132,9 @@ class _ProbeStudy:
             stages = stages_in(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
-            require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
+            first = load_batch(self.data, self.order.indices[:FEW])
+            require_axes(self.network, first)
+            require_readout(self.network, first)
             try:
                 for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
                     self._stage(name, stages, folder, here)

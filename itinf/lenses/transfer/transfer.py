@@ -13,13 +13,15 @@ from ...data.clusters import (
     clusters_of,
     groups,
     keyed_order,
+    load_batch,
     silent,
     units_per_cluster,
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
 from ...errors import ItinfError, TooFewError
-from ...networks.hooks import evaluating
+from ...networks.axes import FEW, require_axes
+from ...networks.measuring import evaluating
 from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
@@ -86,6 +88,7 @@ def transfer(
     with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
         if (done := _finished(folder)) is not None:
             return done
+        require_axes(network, load_batch(source, order.indices[:FEW]))
         matrix = _begun(
             folder, network, lens, cells_of(lens, rotations), batches(source, pilot, settings.batch), settings
         )
