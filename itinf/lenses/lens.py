@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -75,7 +74,7 @@ class Lens:
         if fitted_at is not None:
             translator = self[fitted_at]
         with torch.no_grad():
-            return logits(trace.network, translator(vectors(trace.network, trace.state(site.id))))
+            return logits(trace.network, translator.on(trace.network.device)(vectors(trace.network, trace.state(site.id))))
 
     def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.sites, self.translators, strict=True))
@@ -180,7 +179,7 @@ def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Trans
             what = f"the state {site.name!r} is {width} wide, not {site.width}"
             raise ItinfError(f"{_does_not_fit(network, lens)} {what}. Fit a lens on this network.")
         if translator is not None:
-            translators[site.id] = _on(translator, network.device)
+            translators[site.id] = translator.on(network.device)
     return translators
 
 
@@ -193,11 +192,6 @@ def _has_site(trace: Trace, site: SiteId) -> bool:
 
 def _does_not_fit(network: Network, lens: Lens) -> str:
     return f"The {lens.kind} lens of {lens.record.get('network', 'another network')} does not fit {network.name}:"
-
-
-def _on(translator: Translator, device: torch.device) -> Translator:
-    """The translator on a device; a copy where it is on another one."""
-    return translator if translator.weight.device == device else copy.deepcopy(translator).to(device)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -106,8 +107,9 @@ def tune(
         for translator, moments in zip(start.translators, start.statistics.fitted, strict=True)
     ]
     reader = _ClusterReader(network, data, order, start.sites, recipe, batch)
-    _train(reader, learners, ~held_out, seed, progress)
-    scores = _scores(reader, learners, held_out, progress)  # (sites, shares)
+    with evaluating(network):
+        _train(reader, learners, ~held_out, seed, progress)
+        scores = _scores(reader, learners, held_out, progress)  # (sites, shares)
     translators = [
         translator if learner is None else learner.translator(SHARES[int(kl.argmin())])
         for translator, learner, kl in zip(start.translators, learners, scores, strict=True)
@@ -140,10 +142,11 @@ class _ClusterReader:
         """The clusters at these indices of the order."""
         return batches(self.data, self.order.part(chosen), self.batch)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """Matrix products in the recipe's precision."""
-        precision = getattr(torch, self.recipe.precision)
-        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
+        if self.recipe.precision == "bfloat16":
+            return torch.autocast(self.network.device.type, torch.bfloat16)
+        return nullcontext()
 
     def states(self, batch: Batch) -> list[Tensor]:
         """At every site the vectors of the units with a target, (R, …, D) float32."""
@@ -221,12 +224,13 @@ def _add_curvature(
     Where the lens is right, this is the Fisher information. Where the lens is confident and wrong, it is larger; the
     Fisher information would be near 0 there.
     """
-    random = torch.Generator(reader.network.device).manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)  # of the CPU: the lens must not depend on the device
     states = [x[: CURVATURE_UNITS * states[-1].shape[-1]] for x in states]
     for part in reader.chunks(states[-1]):
         with torch.no_grad():
             final = reader.logits(states[-1][part]).softmax(1)
-        drawn = torch.zeros_like(final).scatter_(1, torch.multinomial(final, 1, generator=random), 1)
+        targets = torch.multinomial(final.cpu(), 1, generator=random).to(final.device)
+        drawn = torch.zeros_like(final).scatter_(1, targets, 1)
         for k, learner in trained:
             x = states[k][part]
             learner.add_curvature(x, reader.slope(learner(x), drawn), len(states[-1]))
@@ -249,7 +253,7 @@ def _scores(
     """Mean KL(final ‖ lens) over the held-out clusters, nats, (sites, shares) float64, in float32 products."""
     exact = replace(reader, recipe=replace(reader.recipe, precision="float32"))
     device = reader.network.device
-    candidates = [[] if x is None else [x.translator(share).to(device) for share in SHARES] for x in learners]
+    candidates = [[] if x is None else [x.translator(share).on(device) for share in SHARES] for x in learners]
     sums, count, done = torch.zeros(len(learners), len(SHARES), dtype=torch.float64), 0, 0
     indices = np.flatnonzero(held_out)
     progress("scoring", 0, len(indices))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -76,10 +75,7 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
     states = {at: vectors(network, trace.state(sites[at].id)) for at in by_state}
     for at, state in states.items():
         require_finite(network, sites[at].name, state)
-    maps = {
-        t: t if t.weight.device == last.device else deepcopy(t).to(last.device)
-        for t in {cell.translator for cell in cells}
-    }
+    maps = {translator: translator.on(last.device) for translator in {cell.translator for cell in cells}}
     reading = replace(network, head=_SameMemory(network.head)) if type(network.head) is nn.Linear else network
     classes, most = logits(network, last[:1]).shape[1], max(map(len, by_state.values()))
     positions = max(state[0].numel() // state.shape[-1] for state in states.values())
