@@ -74,7 +74,9 @@ class Lens:
         if fitted_at is not None:
             translator = self[fitted_at]
         with torch.no_grad():
-            return logits(trace.network, translator.on(trace.network.device)(vectors(trace.network, trace.state(site.id))))
+            return logits(
+                trace.network, translator.on(trace.network.device)(vectors(trace.network, trace.state(site.id)))
+            )
 
     def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.sites, self.translators, strict=True))

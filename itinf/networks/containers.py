@@ -48,7 +48,7 @@ def state_in(value: Any, axes: int, named: int | str | None = None) -> tuple[Pat
         if (named,) not in all_tensors:
             keys = ", ".join(repr(path[0]) for path in all_tensors if len(path) == 1)
             raise ItinfError(f"has no tensor {named!r}; its tensors: {keys or 'none'}")
-        return (named,), all_tensors[named,]
+        all_tensors = {(named,): all_tensors[named,]}
     fits = [(p, t) for p, t in all_tensors.items() if t.is_floating_point() and t.ndim == axes]
     if not fits:
         return None

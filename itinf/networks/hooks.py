@@ -59,6 +59,7 @@ class _Recorder:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.recording = Recording()
+        self.inside: dict[int, list[tuple[nn.Module, str | None]]] = {}  # id of a block -> its branch and parts
         self.calls: dict[str, int] = {}
         self.ran: list[Block] = []
         self.active: Block | None = None
@@ -66,14 +67,14 @@ class _Recorder:
 
     def attach(self) -> list[Any]:
         handles: list[Any] = []
-        modules = dict(self.network.model.named_modules())
+        modules = dict(self.network.model.named_modules(remove_duplicate=False))
         by_module: dict[str, list[Block]] = {}
         for block in self.network.blocks:
             by_module.setdefault(block.name, []).append(block)
+            self.inside[id(block)] = [(modules[f"{block.name}.{path}"], part) for path, part in _modules_inside(block)]
+        for module in dict.fromkeys(module for inside in self.inside.values() for module, _ in inside):
+            handles.append(module.register_forward_hook(self._inside))
         for name, blocks in by_module.items():
-            inside = {(path, part) for b in blocks for path, part in _modules_inside(b)}
-            for path, part in sorted(inside, key=str):
-                handles.append(modules[f"{name}.{path}"].register_forward_hook(self._inside(part)))
             handles.append(modules[name].register_forward_pre_hook(self._enter(name, blocks), with_kwargs=True))
             handles.append(modules[name].register_forward_hook(self._leave))
         return handles
@@ -99,23 +100,26 @@ class _Recorder:
 
         return hook
 
-    def _inside(self, part: str | None) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            if self.active is None:
-                return None
-            what = f"{part or 'the branch'} of block {self.active.name!r}"
-            path, value = self._state(output, "puts out", what)
-            self._add_missing()
-            twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
-            if twice:
-                raise ItinfError(f"{self.network.name}: {what} is called more than once in one pass.")
-            if part is None:
-                self.recording.branches[-1] = value
-            else:
-                self.recording.parts[-1][part] = value
-            return replaced(output, path, value.clone())
+    def _inside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        for inside, part in self.inside[id(self.active)] if self.active is not None else ():
+            if inside is module:  # blocks may share it
+                output = self._record(part, output)
+        return output
 
-        return hook
+    def _record(self, part: str | None, output: Any) -> Any:
+        """Records the branch (None) or a part of the active block; returns what the model goes on with."""
+        assert self.active is not None
+        what = f"{part or 'the branch'} of block {self.active.name!r}"
+        path, value = self._state(output, "puts out", what)
+        self._add_missing()
+        twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
+        if twice:
+            raise ItinfError(f"{self.network.name}: {what} is called more than once in one pass.")
+        if part is None:
+            self.recording.branches[-1] = value
+        else:
+            self.recording.parts[-1][part] = value
+        return replaced(output, path, value.clone())
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if self.active is None:

@@ -27,7 +27,7 @@ def evaluating(network: Network) -> Iterator[None]:
     these switches are as before.
 
     Raises:
-        ItinfError: parameters on several devices, or on a device without float64.
+        ItinfError: parameters on several devices, on a device without float64, or made under inference mode.
     """
     roots = [part for part in (network.model, network.head, network.neck, network.pool) if isinstance(part, nn.Module)]
     outer = _measured.get()
@@ -35,7 +35,7 @@ def evaluating(network: Network) -> Iterator[None]:
         yield
         return
     modules = list(dict.fromkeys(module for root in roots for module in root.modules()))
-    _require_one_device(network, modules)
+    _require_measurable(network, modules)
     with ExitStack() as stack:
         token = _measured.set(outer | {id(root) for root in roots})
         stack.callback(_measured.reset, token)
@@ -75,12 +75,17 @@ def _as_before(modules: list[nn.Module]) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def _require_one_device(network: Network, modules: list[nn.Module]) -> None:
+def _require_measurable(network: Network, modules: list[nn.Module]) -> None:
     devices = {str(p.device) for module in modules for p in module.parameters(recurse=False)}
     if len(devices) > 1:
         raise ItinfError(
             f"{network.name} has parameters on {' and '.join(sorted(devices))}; itinf measures on one device. "
             "Move all of it there with network.to(device)."
+        )
+    if any(p.is_inference() for module in modules for p in module.parameters(recurse=False)):
+        raise ItinfError(
+            f"{network.name}: its parameters were made under torch.inference_mode, and PyTorch takes no gradients through "
+            "them. Make the model, or load it, outside of it."
         )
     require_float64(network.device)
 

@@ -25,6 +25,8 @@ token: Unit = "token"
 LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "ScriptModule")
 """Classes of models whose submodules run elsewhere than where hooks are set."""
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+"""Where PyTorch keeps its quantized modules."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ class Network:
         weights: where the parameters came from, for the record.
 
     Raises:
-        ItinfError: where a block or submodule does not exist, layout, unit or gauge is unknown, or the model is wrapped
-            so that its blocks cannot be seen (DataParallel, TorchScript).
+        ItinfError: where a block or submodule does not exist, layout, unit or gauge is unknown, the model is wrapped so
+            that its blocks cannot be seen (DataParallel, TorchScript), or it is quantized.
     """
 
     model: nn.Module
@@ -144,11 +146,17 @@ class Network:
             raise ItinfError(f"{self.name}: an image network needs a pool: state -> one vector per image.")
         if not self.blocks:
             raise ItinfError(f"{self.name}: no blocks given; name at least one.")
-        self._require_no_wrapper()
+        self._require_transparent()
         self._require_modules()
 
-    def _require_no_wrapper(self) -> None:
+    def _require_transparent(self) -> None:
+        """Requires that hooks see the model's modules, and that gradients pass through them."""
         for module in self.model.modules():
+            if type(module).__module__.startswith(QUANTIZED):
+                raise ItinfError(
+                    f"{self.name}: the model holds a quantized {type(module).__name__}, through which PyTorch takes no "
+                    "gradients. Give the model that it was made from."
+                )
             wrapper = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in WRAPPERS), None)
             if wrapper is not None:
                 inside = "the model that it was made from" if wrapper == "ScriptModule" else "its .module"
@@ -158,7 +166,7 @@ class Network:
                 )
 
     def _require_modules(self) -> None:
-        known = dict(self.model.named_modules())
+        known = dict(self.model.named_modules(remove_duplicate=False))
         for block in self.blocks:
             inside = [p for p in (block.branch, *block.parts.values()) if p is not None]
             for path in (block.name, *(f"{block.name}.{p}" for p in inside)):
@@ -172,6 +180,16 @@ class Network:
                     "name the call, e.g. Block(name, call=1), where one module is called repeatedly."
                 )
             calls.add((block.name, block.call))
+        first: dict[int, str] = {}
+        for name in dict.fromkeys(block.name for block in self.blocks):
+            same = first.setdefault(id(known[name]), name)
+            if same != name:
+                raise ItinfError(
+                    f"{self.name}: {same!r} and {name!r} are one module. Name its calls: Block({same!r}, call=1), "
+                    f"Block({same!r}, call=2) …"
+                )
+            if outer := next((other.name for other in self.blocks if name.startswith(f"{other.name}.")), None):
+                raise ItinfError(f"{self.name}: block {name!r} lies inside block {outer!r}. List one of them.")
 
     @property
     def modality(self) -> str:
@@ -192,6 +210,13 @@ class Network:
     def dtype(self) -> torch.dtype:
         """That of the first parameter or buffer of floating-point numbers."""
         return next((tensor.dtype for tensor in self._tensors if tensor.is_floating_point()), torch.float32)
+
+    @property
+    def readout_dtype(self) -> torch.dtype:
+        """What the readout reads: the dtype of the parameters of neck and head where they are modules, else the model's."""
+        modules = [part for part in (self.neck, self.head) if isinstance(part, nn.Module)]
+        dtypes = (p.dtype for module in modules for p in module.parameters() if p.is_floating_point())
+        return next(dtypes, self.dtype)
 
     def ready(self, inputs: Tensor) -> Tensor:
         """Inputs on the network's device, in its dtype unless they are whole numbers."""
@@ -222,6 +247,7 @@ class Network:
         Raises:
             ItinfError: neck, pool or head does not run on such rows, or does not put out one tensor.
         """
+        rows = rows.to(self.readout_dtype)
         with self.explained("the readout (neck, pool, head)", rows):
             return self.logits(self.pooled(self.necked(rows)))
 

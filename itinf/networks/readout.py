@@ -43,7 +43,7 @@ def logits(network: Network, vectors: Tensor) -> Tensor:
     Returns:
         (R, classes), float32 at least: losses are not taken in 16 bits.
     """
-    vectors = vectors.to(network.dtype)  # a translator reads and gives float32 at least
+    vectors = vectors.to(network.readout_dtype)  # a translator gives float32 at least
     if pools_first(network):
         with network.explained("the head", vectors):
             logits = network.logits(vectors)
@@ -60,6 +60,25 @@ def require_finite(network: Network, name: str, vectors: Tensor) -> None:
             f"{network.name}: the state {name!r} holds numbers that are not finite. "
             "Look for NaN in the weights or the inputs, or use a wider --dtype."
         )
+
+
+def gradient_through(
+    network: Network, logits: Tensor, rows: Tensor, seed: Tensor, retain_graph: bool = False
+) -> Tensor:
+    """The gradient at rows that were read as logits, from the gradient ``seed`` at the logits.
+
+    Raises:
+        ItinfError: none passes through the readout, as where it is quantized or detaches.
+    """
+    gradient = None
+    if logits.requires_grad:
+        (gradient,) = torch.autograd.grad(logits, rows, seed, retain_graph=retain_graph, allow_unused=True)
+    if gradient is None:
+        raise ItinfError(
+            f"{network.name}: no gradient passes through the readout (neck, pool, head). Is it quantized, or does it detach? "
+            "Give the model in floating-point numbers, or leave out probes with gradients."
+        )
+    return gradient
 
 
 CHUNK_BYTES = 2**25

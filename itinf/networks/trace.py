@@ -15,7 +15,7 @@ from ..errors import ItinfError
 from .hooks import Recording, recorded
 from .measuring import evaluating
 from .network import Network
-from .readout import chunks, classes_of
+from .readout import chunks, classes_of, gradient_through
 from .residual import label_residual, top1
 
 Target = Literal["label", "answer", "model"]
@@ -242,7 +242,7 @@ class _Final:
                     answer[part] = top1(logits)
                 norm[part], loss[part] = residual.norm, residual.loss
                 if direction is not None:
-                    (direction[part],) = torch.autograd.grad(logits, x, residual.direction)
+                    direction[part] = gradient_through(network, logits, x, residual.direction)
         if not bool(loss.isfinite().all()):
             raise ItinfError(_first_not_finite(network, recording))
         return cls(direction, norm, loss, answer)
