@@ -128,7 +128,7 @@ def _random(name: str, made: GPT2Config, weights: str | None, prepare: Encoder) 
 def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:
     made = model.config
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(f"transformer.h.{i}", parts={"attention": "attn", "mlp": "mlp"}) for i in range(made.n_layer)],
         layout="n t c",
         unit=token,

@@ -114,7 +114,7 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
         )
     parts = {"attention": "self_attn", "mlp": "mlp"}
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(f"model.layers.{i}", parts=parts) for i in range(made.num_hidden_layers)],
         layout="n t c",
         unit=token,

@@ -45,14 +45,10 @@ class Restless(nn.Module):
 
 def restless() -> Network:
     model = Restless()
-    model.train()
     model.blocks[1].eval()
     model.head.weight.requires_grad_(False)
     model.head.bias.grad = torch.ones(CLASSES)
-    network = Network(model, [Block(f"blocks.{i}", branch="branch") for i in range(2)], "n c", head=model.head)
-    model.train()
-    model.blocks[1].eval()
-    return network
+    return Network(model, [Block(f"blocks.{i}", branch="branch") for i in range(2)], "n c", head=model.head)
 
 
 def state_of(model: nn.Module) -> dict[str, object]:
@@ -79,6 +75,10 @@ COMMANDS = {
     "fit tuned": lambda net: itinf.fit(net, rows_of, "tuned"),
     "transfer": lambda net: itinf.transfer(net, LENS, rows_of, replicates=4, precision=1.0),
 }
+
+
+def test_opening_a_model_changes_no_mode():
+    assert [m.training for m in restless().model.modules()].count(False) == 4, "block 2 with its three modules"
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["", "also after an error"])

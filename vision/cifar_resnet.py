@@ -134,7 +134,7 @@ def _open(form: CifarConfig, weights: str | None) -> Network:
     assert isinstance(model, CifarResNet)
     branch = "bn2" if form.activation == "post" else "conv2"
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path, branch if form.residual else None) for path in modules(model, CifarBlock)],
         layout="n c h w",
         head=model.linear,

@@ -59,7 +59,7 @@ def googlenet(
     model.aux_logits = False
     model.aux1 = model.aux2 = None
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path) for path in modules(model, Inception)],
         layout="n c h w",
         head=model.fc,

@@ -75,7 +75,7 @@ def open_resnet(
         model = build(lambda: make(num_classes=classes or 1000), weights)
     assert isinstance(model, ResNet)
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path, branch=_last_norm(model.get_submodule(path))) for path in modules(model, _BLOCKS)],
         layout="n c h w",
         head=model.fc,

@@ -80,7 +80,7 @@ class Network:
     The loss is the cross-entropy of the readout against one target per unit.
 
     Attributes:
-        model: the module; put into eval mode here, and for every measurement, after which it has the mode it had.
+        model: the module; every measurement puts it into eval mode, and afterwards it has the mode that it had.
         blocks: the steps of depth, in the order they run.
         layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"``, ``"n t c"``, ``"t n c"`` (the batch second,
             as in ``nn.TransformerEncoderLayer`` by default) or ``"n c"`` (one vector per item, such as a table's row).
@@ -129,7 +129,6 @@ class Network:
     def __post_init__(self) -> None:
         self.blocks = tuple(self.blocks)
         self.name = self.name or type(self.model).__name__
-        self.model.eval()
         for value, valid, what in (
             (self.layout, LAYOUTS, "layout"),
             (self.unit, ("image", "token"), "unit"),

@@ -39,6 +39,7 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
             for name, module in fresh.model.named_modules():
                 _reset(name, module)
     fresh = fresh.named(network.name)
+    fresh.model.eval()
     norms = [m for m in fresh.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if norms:
         for norm in norms:
