@@ -199,12 +199,12 @@ def _branches(batch_trace: Trace) -> list[Finding]:
         before, after = (batch_trace.states[index[number]] for index in (batch_trace.before, batch_trace.after))
         for what, value in (("branch", batch_trace.branches[number]), ("parts", _total(batch_trace.parts[number]))):
             if value is not None:
-                status, detail = _adds_up(before, value, after, what)
+                status, detail = _adds_up(before, value, after, what, _tolerance(batch_trace.network))
                 findings.append(Finding(f"{block.name}: before + {what} is after", status, detail))
     return _in_few_lines(findings)
 
 
-def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str) -> tuple[Status, str]:
+def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance: float) -> tuple[Status, str]:
     """Status and detail of before + value = after."""
     if before.shape != after.shape:
         if value.shape == after.shape:
@@ -214,7 +214,7 @@ def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str) -> tuple[S
         return "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"
     total = before + value
     gap = min(_relative(total, after), _relative(total.relu(), after))
-    if gap < TOLERANCE:
+    if gap < tolerance:
         return "ok", ""
     return "failed", f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
 
