@@ -31,8 +31,8 @@ class Settings:
         fit_units: number of images or tokens to fit lenses on; None for enough for the widest state.
         precision: transfer stops when every retention is known to ± this.
         batch: clusters per forward pass. Results do not depend on it.
-        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes CUDA if it is available, else the CPU.
-        dtype: dtype of the model, "float32", "float64" or "bfloat16".
+        device: "cpu", "cuda" or "cuda:1"; "auto" takes CUDA if it is available, else the CPU.
+        dtype: dtype of the model, "float32", "float64", "bfloat16" or "float16".
 
     Raises:
         ItinfError: a value is out of range.

@@ -73,6 +73,7 @@ COMMANDS = {
     "probe": lambda net: itinf.probe(net, rows_of[:32], replicates=4, calibration=8, untrained=1),
     "fit": lambda net: itinf.fit(net, rows_of, "affine"),
     "fit tuned": lambda net: itinf.fit(net, rows_of, "tuned"),
+    "read": lambda net: LENS.read(COMMANDS["trace"](net), "blocks.0"),
     "transfer": lambda net: itinf.transfer(net, LENS, rows_of, replicates=4, precision=1.0),
 }
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ItinfError, nearest
 from ..files import write_bytes
+from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.readout import logits, vectors
 from ..networks.states import Site, readable
@@ -73,10 +74,9 @@ class Lens:
         site, translator = self._known(name)
         if fitted_at is not None:
             translator = self[fitted_at]
-        with torch.no_grad():
-            return logits(
-                trace.network, translator.on(trace.network.device)(vectors(trace.network, trace.state(site.id)))
-            )
+        network = trace.network
+        with torch.no_grad(), evaluating(network):
+            return logits(network, translator.on(network.device)(vectors(network, trace.state(site.id))))
 
     def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.sites, self.translators, strict=True))

@@ -101,13 +101,14 @@ def _parts(total: int, size: int, several: int) -> Iterator[tuple[slice, list[sl
         yield slice(start, start + count), [slice(k, min(k + size, count)) for k in range(0, count, size)]
 
 
-class _SameMemory:
+class _SameMemory(nn.Module):
     """A linear head that writes its logits into the same memory every time: new memory slows the product by a fifth."""
 
     def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
         self.head, self.memory = head, torch.empty(0)
 
-    def __call__(self, vectors: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor) -> Tensor:
         """(R, D) -> (R, classes)."""
         size = len(vectors) * self.head.out_features
         if self.memory.numel() < size:
