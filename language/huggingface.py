@@ -63,7 +63,7 @@ def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:
     """A model with random weights, see ``itinf.networks.weights.build``."""
     try:
-        return build(lambda: family.model(config), weights)
+        return build(lambda: family.model(config), weights)[0]
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise ItinfError(f"{name}: no {family.title} can be built from {config.to_diff_dict()} ({error}).") from error
 
