@@ -82,7 +82,9 @@ def test_release_expects_another_normalisation(tmp_path, monkeypatch, with_heads
     assert network.weights == str(GoogLeNet_Weights.IMAGENET1K_V1)
     assert not [name for name in network.model.state_dict() if name.startswith("aux")]
     torch.save({k: v + 1 for k, v in with_heads.state_dict().items()}, path)
-    with pytest.raises(ItinfError, match="does not say whether its network converts the input. Give transform_input=true"):
+    with pytest.raises(
+        ItinfError, match=r"does not say whether its network converts the input\. Give transform_input=true"
+    ):
         googlenet(str(path))  # only the name is that of the release
 
 

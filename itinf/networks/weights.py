@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,12 @@ def fill(model: nn.Module, source: str | Path, ignored: Sequence[str] = ()) -> s
             )
     model.load_state_dict(tensors, strict=False)
     dtypes = {str(v.dtype).removeprefix("torch.") for n, v in reading.found.items() if own[n].is_floating_point()}
-    return f"{path}{f'#{reading.name}' if reading.name else ''}{_in_words(dtypes)}"
+    return f"{path}{f'#{reading.name}' if reading.name else ''}{in_words(dtypes)}"
 
 
-def _in_words(dtypes: set[str]) -> str:
+def in_words(dtypes: Collection[str]) -> str:
     """The dtypes of weights in brackets, for the record; "" if all are float32."""
-    return "" if dtypes <= {"float32"} else f" ({', '.join(sorted(dtypes))})"
+    return "" if set(dtypes) <= {"float32"} else f" ({', '.join(sorted(dtypes))})"
 
 
 def split_choice(source: str | Path) -> tuple[Path, str | None]:
