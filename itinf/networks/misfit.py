@@ -12,6 +12,7 @@ from .weight_file import SAVE, class_name
 if TYPE_CHECKING:
     from .readings import Reading
 
+ARRAY = "an array of NumPy"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -54,12 +55,15 @@ def _advice(reading: Reading, shapes: Shapes) -> str:
     sizes = {(_shape(reading.found[name]), shapes[name]) for name in reading.wrong}
     tensors = bool(sizes) and all(isinstance(a, tuple) and len(a) == len(b) > 0 for a, b in sizes)
     outputs = {(a[0], b[0]) for a, b in sizes if tensors and a[1:] == b[1:]}
-    if tensors and len(owners) == len(outputs) == 1 and reading.faults == len(reading.wrong):
+    head = any(len(a) == 2 for a, _ in sizes)
+    if tensors and head and len(owners) == len(outputs) == 1 and reading.faults == len(reading.wrong):
         ((theirs, ours),) = outputs
         return (
             f" So {shown(owners.pop())} has {theirs} outputs in the file and {ours} in the model: make the model with "
             f"{theirs} (networks of itinf: option classes={theirs})."
         )
+    if ARRAY in {a for a, _ in sizes}:
+        return " Save tensors: torch.save({name: torch.from_numpy(array) for name, array in weights.items()}, 'weights.pt')."
     if tensors and all(len(a) == 2 and a == b[::-1] for a, b in sizes):
         return " These are transposed: the file is of another implementation. Convert it with its own tools."
     if reading.unknown and not reading.missing and not reading.wrong and not reading.unknown_inside:
@@ -100,4 +104,6 @@ def _count(names: Sequence[str], one: str, many: str) -> str:
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if isinstance(value, Tensor) else f"no tensor but {class_name(value)}"
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return ARRAY if class_name(value).endswith("_reconstruct") else f"no tensor but {shown(class_name(value))}"

@@ -15,8 +15,10 @@ from ..errors import ItinfError
 from .misfit import misfit
 from .weight_file import class_name
 
-DEPTH, NODES, PREFIXES = 4, 200, 8
-"""How deep, and how far, the entries of a file are searched; how many prefixes are tried for each."""
+DEPTH, PREFIXES = 4, 8
+"""How deep the entries of a file are searched, and how many prefixes are tried for each."""
+OPTIMIZER = re.compile(r"(^|_)(optim\w*|exp_avg\w*|momentum\w*|grads?|gradients?)$", re.I)
+"""Names of entries that are never weights, though they can have the names and shapes of weights."""
 AVERAGED = re.compile(r"(^|[/._-])(ema|swa|averaged?|shadow)([/._-]|$)", re.I)
 UNUSED = re.compile(r"(^|\.)(num_batches_tracked|n_averaged|total_ops|total_params|rotary_emb\.inv_freq|position_ids)$")
 """Entries without influence on the outputs in evaluation, or that follow from the architecture."""
@@ -101,7 +103,7 @@ class Wanted:
         return MASK.search(name) is not None and (value.ndim == 0 or (value.ndim == 4 and value.shape[:2] == (1, 1)))
 
 
-def find(path: Any, content: Any, wanted: Wanted, choice: str | None = None) -> Reading:
+def find(path: str, content: Any, wanted: Wanted, choice: str | None = None) -> Reading:
     """The one reading of a file that fits a model.
 
     If several fit, with different values, those with an average of the weights (``ema``, ``swa``) stand back.
@@ -147,14 +149,14 @@ def nodes(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for _ in range(DEPTH):
         below: list[tuple[str, Any]] = []
         for entry, value in level:
-            if id(value) in seen or len(seen) > NODES:
+            if id(value) in seen or not isinstance(value, dict | list | tuple):
                 continue
             seen.add(id(value))
             items = enumerate(value) if isinstance(value, list | tuple) else value.items()
             named = {str(key): item for key, item in items if isinstance(key, str | int)}
             if any(isinstance(item, Tensor) for item in named.values()) or _are_arrays(named):
                 yield entry, named
-            inner = [(key, item) for key, item in named.items() if isinstance(item, dict | list | tuple)]
+            inner = [(key, item) for key, item in named.items() if not OPTIMIZER.search(key)]
             below += [("/".join(filter(None, (entry, key))), item) for key, item in inner]
         level = below
 

@@ -110,7 +110,7 @@ def content(path: Path) -> Any:
         ) from error
     what = _no_weights(start)
     if what:
-        raise ItinfError(f"{path} is {what}")
+        raise ItinfError(f"{label(path)} is {what}")
     try:
         if _is_safetensors(start, size):
             return load_file(path)
@@ -120,7 +120,12 @@ def content(path: Path) -> Any:
     except Exception as error:
         # the errors of torch advise to switch its protection off, so they are not repeated
         why = f"{error}" if _is_safetensors(start, size) else _reason(error)
-        raise ItinfError(f"{path} cannot be read as weights ({why}). Is the file complete?") from error
+        raise ItinfError(f"{label(path)} cannot be read as weights ({why}). Is the file complete?") from error
+
+
+def label(path: Path) -> str:
+    """A path for a message: as it is, or quoted where it has characters that do not print."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _absent(path: Path) -> str:
@@ -143,7 +148,7 @@ def _no_weights(start: bytes) -> str:
             "a pointer of Git LFS, not the weights. Fetch them: git lfs pull.",
         ),
         (text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")), "a web page. Download the file itself."),
-        (start.startswith(b"GGUF"), "a GGUF file. The network llama reads it, under a name that ends in .gguf."),
+        (start.startswith(b"GGUF"), "a GGUF file. The network llama reads it."),
         (start.startswith(b"\x89HDF"), "an HDF5 file, as Keras writes it. Give weights that PyTorch saved."),
         (start.startswith(b"\x93NUMPY"), "an array of NumPy. Give a state dict that PyTorch saved."),
         (start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")), "compressed. Unpack it first."),
@@ -172,7 +177,7 @@ def _read_saved(path: Path, size: int, start: bytes) -> Any:
     """Reads a file that ``torch.save`` wrote."""
     archive = start.startswith(b"PK")
     if not archive and not start.startswith(b"\x80"):
-        raise ItinfError(f"{path} is no weight file: its first bytes are {start[:8]!r}. Give a file of weights.")
+        raise ItinfError(f"{label(path)} is no weight file: its first bytes are {start[:8]!r}. Give a file of weights.")
     asked = _zip_names(path, size) if archive else _legacy_names(path)
     _refuse_harmful(path, asked)
     try:
@@ -180,11 +185,12 @@ def _read_saved(path: Path, size: int, start: bytes) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        other = sorted(name for name in asked if not name.startswith(("torch.", "collections.")))
+        other = sorted(name for name in asked if not name.startswith(("torch._", "collections.", "builtins.")))
+        other = [name for name in other if not name.endswith("Storage")]
         if not other:
             raise
         raise ItinfError(
-            f"{path} holds Python objects ({', '.join(map(repr, other[:3]))}{', …' if len(other) > 3 else ''}) that "
+            f"{label(path)} holds Python objects ({', '.join(map(repr, other[:3]))}{', …' if len(other) > 3 else ''}) that "
             f"itinf does not open, because nothing from a file is run. {SAVE}"
         ) from error
 
@@ -196,14 +202,20 @@ def _zip_names(path: Path, size: int) -> set[str]:
         pickled = [name for name in names if name.split("/")[-1] == "data.pkl"]
         if any(name.split("/")[-1] == "constants.pkl" for name in names):
             raise ItinfError(
-                f"{path} is a TorchScript program, not a state dict; itinf runs nothing from a file. {SAVE}"
+                f"{label(path)} is a TorchScript program, not a state dict; itinf runs nothing from a file. {SAVE}"
             )
         if len(pickled) != 1:
             inside = f"; it holds {', '.join(map(repr, names[:3]))}" if names else ""
-            raise ItinfError(f"{path} is a zip archive that PyTorch did not write{inside}. Give a file of weights.")
+            raise ItinfError(
+                f"{label(path)} is a zip archive that PyTorch did not write{inside}. Give a file of weights."
+            )
         if sum(entry.file_size for entry in archive.infolist()) > size:
             raise ItinfError(
-                f"{path} unpacks to more than its size, and PyTorch packs nothing. Give a file of weights."
+                f"{label(path)} unpacks to more than its size, and PyTorch packs nothing. Give a file of weights."
+            )
+        if (damaged := archive.testzip()) is not None:
+            raise ItinfError(
+                f"{label(path)} is damaged: {damaged!r} in it has another checksum. Copy or download it again."
             )
         with archive.open(pickled[0]) as file:
             return _names(file)
@@ -245,7 +257,7 @@ def _refuse_harmful(path: Path, asked: set[str]) -> None:
         harmful = root in sys.stdlib_module_names and root not in PLAIN
         if harmful or (root == "builtins" and attribute not in BUILTINS):
             raise ItinfError(
-                f"{path} asks Python to run {name!r}, which weights do not need. Nothing was run. "
+                f"{label(path)} asks Python to run {name!r}, which weights do not need. Nothing was run. "
                 "Give weights from a source that you trust."
             )
 

@@ -16,7 +16,7 @@ from ..errors import ItinfError
 from .misfit import shown
 from .network import Network
 from .readings import Wanted, find, is_plain
-from .weight_file import content
+from .weight_file import content, label
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -95,18 +95,18 @@ def fill(model: nn.Module, source: str | Path, ignored: Sequence[str] = ()) -> s
     wanted, own = Wanted.of(model, ignored), model.state_dict()
     if any(value.is_meta for value in own.values()):
         raise ItinfError(f"{wanted.model} is on the device meta and can hold no weights. Make it on the CPU.")
-    reading = find(path, content(path), wanted, choice)
+    reading = find(label(path), content(path), wanted, choice)
     tensors = {name: converted(path, name, value, own[name]) for name, value in reading.found.items()}
     for group in wanted.tied:
         given = [tensors[name] for name in sorted(group) if name in tensors]
         if any(not torch.equal(given[0], other) for other in given[1:]):
             raise ItinfError(
-                f"{path}: {' and '.join(map(shown, sorted(group)))} differ in the file, and the model has one parameter "
+                f"{label(path)}: {' and '.join(map(shown, sorted(group)))} differ in the file, and the model has one parameter "
                 "for them. Make the model with two."
             )
     model.load_state_dict(tensors, strict=False)
     dtypes = {str(v.dtype).removeprefix("torch.") for n, v in reading.found.items() if own[n].is_floating_point()}
-    return f"{path}{f'#{reading.name}' if reading.name else ''}{in_words(dtypes)}"
+    return f"{label(path)}{f"#{reading.name}" if reading.name else ""}{in_words(dtypes)}"
 
 
 def in_words(dtypes: Collection[str]) -> str:
@@ -133,17 +133,19 @@ def converted(path: Path, name: str, value: Tensor, own: Tensor) -> Tensor:
     """
     if not is_plain(value):
         kind = "quantised" if value.is_quantized else "without values" if value.is_meta else "sparse or nested"
-        raise ItinfError(f"{path}: {shown(name)} is {kind}. Give plain weights: float32, float16, bfloat16 or float64.")
+        raise ItinfError(
+            f"{label(path)}: {shown(name)} is {kind}. Give plain weights: float32, float16, bfloat16 or float64."
+        )
     if (own.is_floating_point() and value.dtype not in FLOATS) or (value.is_complex() and not own.is_complex()):
         raise ItinfError(
-            f"{path}: {shown(name)} is {str(value.dtype).removeprefix('torch.')}; weights are expected in float32, "
+            f"{label(path)}: {shown(name)} is {str(value.dtype).removeprefix('torch.')}; weights are expected in float32, "
             "float16, bfloat16 or float64. Give the weights before they were quantised or converted."
         )
     result = value.detach().reshape(own.shape).to(own.dtype)
     if result.is_floating_point() and bool(torch.isfinite(own).all()) and not bool(torch.isfinite(result).all()):
         wrong = int((~torch.isfinite(result)).sum())
         raise ItinfError(
-            f"{path}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are infinite or no numbers, so the network "
+            f"{label(path)}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are infinite or no numbers, so the network "
             "would compute none. Give weights of an earlier step."
         )
     return result
@@ -151,7 +153,7 @@ def converted(path: Path, name: str, value: Tensor, own: Tensor) -> Tensor:
 
 def read_weights(path: Path, what: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The float32 tensors of a weight file, which must have just these names and shapes; read as ``load`` does."""
-    found = find(path, content(path), Wanted(what, shapes)).found
+    found = find(label(path), content(path), Wanted(what, shapes)).found
     return {name: converted(path, name, value, torch.zeros(shapes[name])) for name, value in found.items()}
 
 
