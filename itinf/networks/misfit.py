@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .weight_file import SAVE, class_name
+from .stand_ins import class_name
+from .weight_file import SAVE
 
 if TYPE_CHECKING:
     from .readings import Reading

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ItinfError
 from .misfit import misfit
-from .weight_file import class_name
+from .stand_ins import class_name
 
 DEPTH, PREFIXES = 4, 8
 """How deep the entries of a file are searched, and how many prefixes are tried for each."""

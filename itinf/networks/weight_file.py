@@ -3,90 +3,19 @@
 from __future__ import annotations
 
 import pickletools
-import sys
 import warnings
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from ..errors import ItinfError
+from .stand_ins import harmful, names, stand_ins
 
 SAVE = "Save the weights alone where the model can be opened: torch.save(model.state_dict(), 'weights.pt')."
 """What to do about a file that holds more than weights."""
-PLAIN = frozenset(
-    [
-        "_codecs",
-        "abc",
-        "argparse",
-        "builtins",
-        "collections",
-        "copyreg",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "functools",
-        "logging",
-        "operator",
-        "pathlib",
-        "re",
-        "threading",
-        "types",
-        "typing",
-        "uuid",
-        "weakref",
-        "zoneinfo",
-    ]
-)
-"""Modules of the standard library that usual checkpoints name; stand-ins take the place of what they name."""
-BUILTINS = frozenset(
-    [
-        "object",
-        "dict",
-        "list",
-        "set",
-        "frozenset",
-        "tuple",
-        "str",
-        "bytes",
-        "bytearray",
-        "int",
-        "float",
-        "complex",
-        "bool",
-        "slice",
-        "range",
-        "getattr",
-    ]
-)
-"""Names of builtins in checkpoints; getattr comes with enums."""
-_CLASS = "itinf: class"
-
-
-class StandIn:
-    """Stands for an object of a class that torch does not read from weight files; keeps the name of the class."""
-
-    name = ""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def class_name(value: Any) -> str:
-    """The class of something in a weight file, also where a stand-in is in its place."""
-    if isinstance(value, StandIn):
-        return value.name
-    return vars(value).get(_CLASS, type(value).__name__) if isinstance(value, OrderedDict) else type(value).__name__
 
 
 def content(path: Path) -> Any:
@@ -179,9 +108,13 @@ def _read_saved(path: Path, size: int, start: bytes) -> Any:
     if not archive and not start.startswith(b"\x80"):
         raise ItinfError(f"{label(path)} is no weight file: its first bytes are {start[:8]!r}. Give a file of weights.")
     asked = _zip_names(path, size) if archive else _legacy_names(path)
-    _refuse_harmful(path, asked)
+    if (name := harmful(asked)) is not None:
+        raise ItinfError(
+            f"{label(path)} asks Python to run {name[:80]!r}, which weights do not need. Nothing was run. "
+            "Give weights from a source that you trust."
+        )
     try:
-        with _stand_ins(asked), warnings.catch_warnings():
+        with stand_ins(asked), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -198,14 +131,14 @@ def _read_saved(path: Path, size: int, start: bytes) -> Any:
 def _zip_names(path: Path, size: int) -> set[str]:
     """The Python names that a saved zip archive asks for."""
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        pickled = [name for name in names if name.split("/")[-1] == "data.pkl"]
-        if any(name.split("/")[-1] == "constants.pkl" for name in names):
+        entries = archive.namelist()
+        pickled = [name for name in entries if name.split("/")[-1] == "data.pkl"]
+        if any(name.split("/")[-1] == "constants.pkl" for name in entries):
             raise ItinfError(
                 f"{label(path)} is a TorchScript program, not a state dict; itinf runs nothing from a file. {SAVE}"
             )
         if len(pickled) != 1:
-            inside = f"; it holds {', '.join(map(repr, names[:3]))}" if names else ""
+            inside = f"; it holds {', '.join(map(repr, entries[:3]))}" if entries else ""
             raise ItinfError(
                 f"{label(path)} is a zip archive that PyTorch did not write{inside}. Give a file of weights."
             )
@@ -213,86 +146,27 @@ def _zip_names(path: Path, size: int) -> set[str]:
             raise ItinfError(
                 f"{label(path)} unpacks to more than its size, and PyTorch packs nothing. Give a file of weights."
             )
-        if (damaged := archive.testzip()) is not None:
+        damaged = archive.testzip()
+        # torch gives no values to an entry that is marked as a folder
+        damaged = damaged or next(
+            (e.filename for e in archive.infolist() if e.external_attr & 16 and not e.is_dir()), None
+        )
+        if damaged is not None:
             raise ItinfError(
-                f"{label(path)} is damaged: {damaged!r} in it has another checksum. Copy or download it again."
+                f"{label(path)} is damaged: {damaged!r} in it does not have its checksum, or is marked as a folder. Copy or download it again."
             )
         with archive.open(pickled[0]) as file:
-            return _names(file)
+            return names(file)
 
 
 def _legacy_names(path: Path) -> set[str]:
     """The Python names that a file asks for which PyTorch before 1.6 wrote, or any pickle."""
     with path.open("rb") as file:
         # a magic number, a version, the system, and the content
-        return set().union(*(_names(file) for _ in range(4))) if _is_legacy(path) else _names(file)
+        return set().union(*(names(file) for _ in range(4))) if _is_legacy(path) else names(file)
 
 
 def _is_legacy(path: Path) -> bool:
     with path.open("rb") as file:
         first = next((arg for code, arg, _ in pickletools.genops(file) if code.name == "LONG1"), None)
     return first == torch.serialization.MAGIC_NUMBER
-
-
-def _names(file: BinaryIO | Any) -> set[str]:
-    """The names of functions and classes in one pickle, which is taken apart and not run."""
-    asked: set[str] = set()
-    strings: list[str] = []
-    for code, arg, _ in pickletools.genops(file):
-        if code.name in ("GLOBAL", "INST"):
-            asked.add(str(arg).replace(" ", "."))
-        elif code.name == "STACK_GLOBAL":
-            asked.add(".".join(strings[-2:]))
-        elif isinstance(arg, str):
-            strings.append(arg)
-    # these two have other names in the pickles of torch.save, which Python 2 can read
-    return {name.replace("__builtin__.", "builtins.", 1).replace("copy_reg.", "copyreg.", 1) for name in asked}
-
-
-def _refuse_harmful(path: Path, asked: set[str]) -> None:
-    """Refuses a file that asks for what weights do not need; torch would not run it either."""
-    for name in sorted(asked):
-        module, _, attribute = name.rpartition(".")
-        root = module.split(".")[0]
-        harmful = root in sys.stdlib_module_names and root not in PLAIN
-        if harmful or (root == "builtins" and attribute not in BUILTINS):
-            raise ItinfError(
-                f"{label(path)} asks Python to run {name!r}, which weights do not need. Nothing was run. "
-                "Give weights from a source that you trust."
-            )
-
-
-@contextmanager
-def _stand_ins(asked: set[str]) -> Iterator[None]:
-    """While a file is read, every class that torch does not know is a stand-in, whatever the process allows."""
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        torch.serialization.add_safe_globals([(_stand_in(name), name) for name in sorted(asked)])
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
-
-
-class _Called(type):
-    """A stand-in that is called makes a ``StandIn``; one made without arguments is a dict, for items or a state."""
-
-    def __call__(cls, *_: Any, **__: Any) -> Any:
-        return object.__new__(cls)  # type: ignore[arg-type]
-
-
-def _stand_in(name: str) -> Any:
-    if name == "collections.defaultdict":
-        return lambda *_: OrderedDict()
-    if name == "collections.deque":
-        return lambda *_: []
-
-    def made(cls: Any, *args: Any) -> Any:
-        if args:
-            return object.__new__(cls)
-        items: OrderedDict[Any, Any] = OrderedDict()
-        vars(items)[_CLASS] = name
-        return items
-
-    return _Called("StandIn", (StandIn,), {"name": name, "__new__": made})

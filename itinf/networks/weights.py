@@ -106,7 +106,8 @@ def fill(model: nn.Module, source: str | Path, ignored: Sequence[str] = ()) -> s
             )
     model.load_state_dict(tensors, strict=False)
     dtypes = {str(v.dtype).removeprefix("torch.") for n, v in reading.found.items() if own[n].is_floating_point()}
-    return f"{label(path)}{f"#{reading.name}" if reading.name else ""}{in_words(dtypes)}"
+    chosen = f"#{reading.name}" if reading.name else ""
+    return f"{label(path)}{chosen}{in_words(dtypes)}"
 
 
 def in_words(dtypes: Collection[str]) -> str:
