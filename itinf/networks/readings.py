@@ -61,7 +61,8 @@ class Reading:
 
     def called(self, choice: str) -> bool:
         """Whether the user's choice means this reading."""
-        return choice in (self.name, self.entry, self.prefix) or f"{choice}." in (self.name, self.prefix)
+        prefixes = {choice, f"{choice}."} - {"", "."}
+        return choice in (self.name, self.entry) or not prefixes.isdisjoint((self.name, self.prefix))
 
 
 @dataclass(frozen=True)
