@@ -23,8 +23,6 @@ def require_gguf(path: Path) -> Tensors:
     Raises:
         ValueError: a phrase that says what is wrong.
     """
-    from gguf import GGMLQuantizationType
-
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(4) != MAGIC:
@@ -37,14 +35,16 @@ def require_gguf(path: Path) -> Tensors:
             _skip(file, size, STRING)
             (kind,) = _numbers(file, "<I")
             _skip(file, size, kind)
-        dtypes, elements = set(), 0
+        kinds, elements = set(), 0
         for _ in range(tensors):
             _skip(file, size, STRING)
             (axes,) = _numbers(file, "<I")
             _within(file, size, 8 * axes)
             elements += math.prod(_numbers(file, f"<{axes}Q"))
-            dtype, _ = _numbers(file, "<IQ")
-            dtypes.add(GGMLQuantizationType(dtype).name)
+            kinds.add(_numbers(file, "<IQ")[0])
+    from gguf import GGMLQuantizationType
+
+    dtypes = {GGMLQuantizationType(kind).name for kind in kinds}
     if whole := dtypes & {"I8", "I16", "I32", "I64"}:
         raise ValueError(f"it holds integers ({', '.join(sorted(whole))}), which are no weights")
     return Tensors(frozenset(FLOATS.get(dtype, dtype) for dtype in dtypes), tensors, elements)

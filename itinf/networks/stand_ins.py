@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,18 +45,24 @@ def class_name(value: Any) -> str:
 
 
 def names(file: BinaryIO | Any) -> set[str]:
-    """The names of functions and classes in one pickle, which is taken apart and not run."""
-    asked: set[str] = set()
+    """The names of functions and classes in one pickle, which is taken apart and not run.
+
+    torch.save writes some under the names that they had in Python 2; both are given.
+    """
+    asked: set[tuple[str, str]] = set()
     strings: list[str] = []
     for code, arg, _ in pickletools.genops(file):
         if code.name in ("GLOBAL", "INST"):
-            asked.add(str(arg).replace(" ", "."))
+            module, _, attribute = str(arg).partition(" ")
+            asked |= {
+                (module, attribute),
+                NAME_MAPPING.get((module, attribute), (IMPORT_MAPPING.get(module, module), attribute)),
+            }
         elif code.name == "STACK_GLOBAL":
-            asked.add(".".join(strings[-2:]))
+            asked.add(("", ".".join(strings[-2:])))
         elif isinstance(arg, str):
             strings.append(arg)
-    # these two have other names in the pickles of torch.save, which Python 2 can read
-    return {name.replace("__builtin__.", "builtins.", 1).replace("copy_reg.", "copyreg.", 1) for name in asked}
+    return {".".join(filter(None, pair)) for pair in asked}
 
 
 def harmful(asked: set[str]) -> str | None:

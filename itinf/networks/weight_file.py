@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from ..errors import ItinfError
 from .stand_ins import harmful, names, stand_ins
 
+PARTS = ("torch._", "collections.", "builtins.", "__builtin__.", "copy_reg.", "copyreg.")
+"""Beginnings of names that say nothing about the kind of a file."""
 SAVE = "Save the weights alone where the model can be opened: torch.save(model.state_dict(), 'weights.pt')."
 """What to do about a file that holds more than weights."""
 
@@ -119,7 +121,7 @@ def _read_saved(path: Path, size: int, start: bytes) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        other = sorted(name for name in asked if not name.startswith(("torch._", "collections.", "builtins.")))
+        other = sorted(name for name in asked if not name.startswith(PARTS))
         other = [name for name in other if not name.endswith("Storage")]
         if not other:
             raise
