@@ -62,7 +62,8 @@ def read_tuned_lens_folder(folder: str | Path, network: Network, like: Lens) -> 
         folder,
         f"its unembed_hash is {theirs}, and the unembedding of {network.name} has {ours}",
     )
-    bias = bool(config.get("bias", True))
+    bias = config.get("bias", True)
+    _require(isinstance(bias, bool), folder, f"its bias is {bias!r}; expected true or false")
     shapes: dict[str, tuple[int, ...]] = {f"{i}.weight": (width, width) for i in range(layers)}
     shapes |= {f"{i}.bias": (width,) for i in range(layers) if bias}
     tensors = read_weights(folder / PARAMS, f"a tuned lens of {layers} layers, {width} wide", shapes)
@@ -149,7 +150,7 @@ def _config(path: Path) -> dict[str, Any]:
         raise ItinfError(
             f"There is no {path}; a folder of the tuned-lens package holds {CONFIG} and {PARAMS}."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Is the file complete?") from error
     if not isinstance(config, dict):
         raise ItinfError(
