@@ -22,7 +22,8 @@ from torch import nn
 
 import itinf
 from itinf import ItinfError
-from itinf.networks.weights import fill
+from itinf.networks.weights import fill, is_random
+from vision.cifar_resnet import cifar_resnet
 
 
 def small(outputs=4):
@@ -362,7 +363,7 @@ def test_places_that_are_no_files_are_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("weights", ["random:²", f"random:{2**63}", "random:-1", "random:1.5", 5, {"conv1.weight": 1}])
 def test_sources_that_are_no_seed_and_no_file(weights):
     with pytest.raises(ItinfError, match=r"random:SEED with a whole number|expected text: random"):
-        itinf.network("cifar-resnet8", weights)
+        cifar_resnet(weights, 8)
 
 
 def test_the_record_of_a_network_names_the_reading(tmp_path):
@@ -377,8 +378,6 @@ def test_the_record_of_a_network_names_the_reading(tmp_path):
 
 def test_a_file_called_random_is_no_random_network(tmp_path):
     """A lens of another network is left out for an untrained one, and refused for a trained one, whatever its file is called."""
-    from itinf.networks.weights import is_random
-
     network = itinf.network("cifar-resnet8", "random:7")
     torch.save(network.model.state_dict(), tmp_path / "randomised.pt")
     assert is_random(network) and is_random(network.untrained(3))
