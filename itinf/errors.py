@@ -9,8 +9,12 @@ from collections.abc import Iterable
 class ItinfError(ValueError):
     """A mistake that the user can correct. The message says what was given, what was expected, and what to do.
 
-    The command line prints its message without a traceback and exits with code 2.
+    The command line prints its message without a traceback and exits with code 2. Characters that would steer a
+    terminal, such as those in the name of a file, are written as escapes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message))
 
 
 class NoSplitError(ItinfError):

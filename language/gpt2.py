@@ -103,15 +103,20 @@ def _clear(norm: nn.LayerNorm) -> None:
 
 
 def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
-    if weights == "pretrained":
+    published = weights == "pretrained"
+    if published:
         weights = f"openai-community/{name}"
     if random_seed(weights) is not None:
         made = config(FAMILY, name, PUBLISHED[name], options)
         return _random(name, made, weights, Encoder("UTF-8 bytes", made.vocab_size))
     assert weights is not None
     require_no_options(name, weights, options)
-    where, source = _specimen(name) if weights == "specimen" else folder(name, weights, "random[:SEED], or pretrained")
-    model = load(FAMILY, where)
+    if weights == "specimen":
+        where, source = _specimen(name)
+    else:
+        where, source = folder(name, weights, "random[:SEED], or pretrained", hub=published)
+    model, dtypes = load(FAMILY, where)
+    source += dtypes if weights != "specimen" else ""
     return _network(name, model, source, encoder(where, model.config.vocab_size))
 
 

@@ -14,7 +14,7 @@ from itinf import Block, ItinfError, Network, token
 from itinf.networks.weights import random_seed
 
 from .encoder import Encoder, encoder
-from .gguf_file import read
+from .gguf_file import is_gguf, read
 from .huggingface import Family, config, folder, load, random_model, require_no_options
 
 FAMILY = Family("Llama", LlamaForCausalLM)
@@ -52,12 +52,12 @@ def llama(weights: str | None = None, **options: Any) -> Network:
         return _random(made, weights, Encoder("UTF-8 bytes", made.vocab_size))
     assert weights is not None
     require_no_options("llama", weights, options)
-    if Path(weights).suffix == ".gguf":
-        model, prepare = read(FAMILY, Path(weights))
-        return _network(model, weights, prepare)
+    if is_gguf(Path(weights)):
+        model, dtypes, prepare = read(FAMILY, Path(weights))
+        return _network(model, weights + dtypes, prepare)
     where, source = folder("llama", weights, "a .gguf file, or random[:SEED]")
-    model = load(FAMILY, where)
-    return _network(model, source, encoder(where, model.config.vocab_size))
+    model, dtypes = load(FAMILY, where)
+    return _network(model, source + dtypes, encoder(where, model.config.vocab_size))
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:

@@ -179,7 +179,7 @@ def test_the_usual_size_is_smollm2s():
 def test_folder_round_trip(folder, ids, capfd):
     network = llama(str(folder))
     assert capfd.readouterr() == ("", "")
-    assert (network.weights, network.context, network.dtype) == (str(folder), 24, torch.float32)
+    assert (network.weights, network.context, network.dtype) == (f"{folder} (bfloat16)", 24, torch.float32)
     theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
         assert torch.equal(logits(network, ids), theirs(ids).logits)

@@ -14,7 +14,7 @@ from itinf.networks.weights import build
 
 from .cifar_model import CifarBlock, CifarConfig, CifarResNet
 from .gauge import Wiring
-from .published_weights import origin, require_counts
+from .published_weights import require_counts
 from .transforms import whole
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -127,10 +127,8 @@ def regauge(model: nn.Module, states: Sequence[int], change: Tensor) -> None:
 
 def _open(form: CifarConfig, weights: str | None) -> Network:
     if weights == "pretrained":
-        raise ItinfError(
-            f"{form.name} has no published weights. Give a .safetensors, .pt or .pth file, or random[:SEED]."
-        )
-    model = build(lambda: CifarResNet(form), weights)
+        raise ItinfError(f"{form.name} has no published weights. Give a weight file, or random[:SEED].")
+    model, origin = build(lambda: CifarResNet(form), weights)
     assert isinstance(model, CifarResNet)
     branch = "bn2" if form.activation == "post" else "conv2"
     return Network(
@@ -146,7 +144,7 @@ def _open(form: CifarConfig, weights: str | None) -> Network:
         classes=CIFAR10 if form.classes == 10 else None,
         untrained=lambda seed: _open(form, f"random:{seed}"),
         name=form.name,
-        weights=origin(weights),
+        weights=origin,
     )
 
 

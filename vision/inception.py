@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torchvision.models import GoogLeNet_Weights
 from torchvision.models.googlenet import GoogLeNet, Inception
 
-from itinf import Block, Network, modules
-from itinf.networks.weights import build, random_seed, read_weights
+from itinf import Block, ItinfError, Network, modules
+from itinf.networks.weights import build, random_seed
 
-from .published_weights import download, origin, refuse_classes, require_counts
+from .published_weights import is_release, published_file, require_counts
 from .transforms import cropped, imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT
@@ -32,32 +30,28 @@ def googlenet(
         classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
         in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
         transform_input: True if the model converts its input from ImageNet's normalisation to 2x − 1, as the release
-            of torchvision needs. None: True for that release (``pretrained``, or its file under the original name),
-            else False.
+            of torchvision needs. None: True for that release (``pretrained``, or its file under any name), False for
+            random weights. No other file says which it needs, so it has to be given.
 
     Raises:
-        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit;
+            ``transform_input`` is missing.
     """
     require_counts("googlenet", classes=classes, in_size=in_size)
-    released = weights == "pretrained"
-    if transform_input is None:
-        transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
-    heads = released or _has_heads(weights)
-
-    def make() -> GoogLeNet:
-        return GoogLeNet(
-            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
-        )
-
-    if released:
-        refuse_classes("googlenet", classes)
-        model = build(make, None)
-        model.load_state_dict(download(RELEASE))
-    else:
-        model = build(make, weights)
+    file = published_file("googlenet", weights, RELEASE, classes)
+    model, origin = build(lambda: _model(classes), file, ignored=("aux1.", "aux2."))
     assert isinstance(model, GoogLeNet)
-    model.aux_logits = False
-    model.aux1 = model.aux2 = None
+    released, from_file = is_release(file, RELEASE), random_seed(file) is None
+    if transform_input is None:
+        if from_file and not released:
+            raise ItinfError(
+                f"googlenet: {weights} does not say whether its network converts the input. Give transform_input=true "
+                "(to 2x − 1, as the release of torchvision) or transform_input=false (ImageNet's normalisation as it is)."
+            )
+        transform_input = released
+    model.transform_input = transform_input
+    if from_file:
+        origin = str(RELEASE) if weights == "pretrained" else f"{origin} (transform_input={transform_input})"
     return Network(
         model.eval(),
         blocks=[Block(path) for path in modules(model, Inception)],
@@ -70,11 +64,9 @@ def googlenet(
             f"random:{seed}", classes=classes, in_size=in_size, transform_input=transform_input
         ),
         name="googlenet",
-        weights=origin(weights, RELEASE),
+        weights=origin,
     )
 
 
-def _has_heads(weights: str | None) -> bool:
-    if weights is None or random_seed(weights) is not None:
-        return False
-    return any(key.startswith(("aux1.", "aux2.")) for key in read_weights(Path(weights)))
+def _model(classes: int | None) -> GoogLeNet:
+    return GoogLeNet(num_classes=classes or 1000, aux_logits=False, init_weights=False)

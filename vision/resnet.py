@@ -13,7 +13,7 @@ from itinf import Block, Network, modules
 from itinf.networks.weights import build
 
 from .gauge import Wiring
-from .published_weights import download, origin, refuse_classes, require_counts
+from .published_weights import is_release, published_file, require_counts
 from .transforms import cropped, imagenet
 
 
@@ -65,15 +65,10 @@ def open_resnet(
         ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
     """
     require_counts(name, classes=classes, in_size=in_size)
-    prepare = imagenet(in_size)
-    if weights == "pretrained":
-        refuse_classes(name, classes)
-        model = build(make, None)
-        model.load_state_dict(download(release))
-        prepare = cropped(release.transforms()) if in_size == 224 else prepare
-    else:
-        model = build(lambda: make(num_classes=classes or 1000), weights)
+    file = published_file(name, weights, release, classes)
+    model, origin = build(lambda: make(num_classes=classes or 1000), file)
     assert isinstance(model, ResNet)
+    released = is_release(file, release)
     return Network(
         model.eval(),
         blocks=[Block(path, branch=_last_norm(model.get_submodule(path))) for path in modules(model, _BLOCKS)],
@@ -82,11 +77,11 @@ def open_resnet(
         pool=lambda h: h.mean((2, 3)),
         gauge="channel-scale",
         regauge=regauge,
-        prepare=prepare,
+        prepare=cropped(release.transforms()) if released and in_size == 224 else imagenet(in_size),
         classes=release.meta["categories"] if classes is None else None,
         untrained=lambda seed: open_resnet(name, make, release, f"random:{seed}", classes=classes, in_size=in_size),
         name=name,
-        weights=origin(weights, release),
+        weights=str(release) if weights == "pretrained" else origin,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ItinfError, nearest
 from ..files import write_bytes
@@ -216,7 +216,10 @@ def _unreadable(path: Path, why: str) -> ItinfError:
 def _site(item: dict[str, Any]) -> Site:
     written = item["id"] if "id" in item else item["where"]  # format 1 calls it "where"
     site = written if isinstance(written, int) else (int(written[0]), str(written[1]))
-    return Site(str(item["name"]), site, int(item["width"]), int(item["segment"]), float(item["depth"]))
+    made = Site(str(item["name"]), site, int(item["width"]), int(item["segment"]), float(item["depth"]))
+    if made.width < 1 or not 0 <= made.depth <= 1:
+        raise ValueError(f"the state {made.name!r} has width {made.width} and depth {made.depth}")
+    return made
 
 
 def _translator(tensors: dict[str, Tensor], k: int, site: Site, last: Site) -> Translator | None:
@@ -225,6 +228,9 @@ def _translator(tensors: dict[str, Tensor], k: int, site: Site, last: Site) -> T
     weight, bias = tensors[f"{k}/weight"], tensors[f"{k}/bias"]
     if weight.shape != (last.width, site.width) or bias.shape != (last.width,):
         raise ValueError(f"the translator of {site.name!r} is {tuple(weight.shape)}, not {(last.width, site.width)}")
+    for value in (weight, bias):
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise ValueError(f"the translator of {site.name!r} is {value.dtype}, or not finite")
     return Translator(weight, bias)
 
 
@@ -232,10 +238,18 @@ def _priors(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     prior, final = tensors["prior"], tensors["final"]
     if prior.dtype != torch.float64 or prior.ndim != 1 or prior.shape != final.shape:
         raise ValueError(f"the prior is {tuple(prior.shape)} {prior.dtype}")
+    if not bool(torch.isfinite(prior).all()) or final.dtype != prior.dtype or bool(final.isnan().any()):
+        raise ValueError("the prior or the mean final distribution holds no numbers")
     return prior, final
 
 
 def _require_sites(path: Path, lens: Lens, network: Network) -> None:
+    outputs = network.head.out_features if isinstance(network.head, nn.Linear) else len(lens.log_prior)
+    if len(lens.log_prior) != outputs:
+        raise ItinfError(
+            f"{path} is a lens for {len(lens.log_prior):,} outputs, and {network.name} has {outputs:,}. "
+            "Fit a lens for this network."
+        )
     known = {name for b in network.blocks for name in (b.name, f"before {b.name}", *(f"{b.name}.{p}" for p in b.parts))}
     for site in lens.sites:
         if site.name not in known:
