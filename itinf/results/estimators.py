@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import interval, mean_error
+from ..statistics.intervals import interval, mean_error, share_interval
+from ..statistics.twice import counted_twice, dyadic
 
 if TYPE_CHECKING:
     from ..statistics.histograms import Histograms
@@ -30,11 +31,13 @@ class Estimator:
         n: the column that counts the units.
         replicated: whether ``estimate`` returns replicates; intervals of differences need them.
         counts_twice: whether ``n`` counts every pair twice, once in each of its two clusters.
+        share: whether the estimate is a share, from 0 to 1; then its interval is inside them.
     """
 
     n: str
     replicated: ClassVar[bool] = True
     counts_twice: ClassVar[bool] = False
+    share: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,7 +73,24 @@ class Estimator:
         """The estimate and its interval."""
         with np.errstate(divide="ignore", invalid="ignore"):
             values = self.estimate(sums)
-        return float(values[0]), *interval(values, clusters)
+        return float(values[0]), *self.limits(values, sums, clusters)
+
+    def limits(self, values: Array, sums: Sums, clusters: int) -> tuple[float, float]:
+        """The interval of an estimate (1 + B,)."""
+        twice = self.twice(sums)
+        if not self.share:
+            return interval(values, clusters, twice=twice)
+        units, of = self.counts(sums)
+        one_each = units == of and not any(self.dyadic(sums))
+        return share_interval(values, clusters, units, twice=twice, one_each=one_each)
+
+    def twice(self, sums: Sums) -> float:
+        """The variance that the replicates count twice, see ``itinf.statistics.twice``; 0 without pairs of clusters."""
+        return counted_twice(self.estimate, self.columns.values(), sums)
+
+    def dyadic(self, sums: Sums) -> list[str]:
+        """The columns over pairs of clusters."""
+        return dyadic(self.columns.values(), sums)
 
     def _counted(self, sums: Sums, column: str) -> tuple[int, int]:
         k = sums.index[column]
@@ -92,6 +112,13 @@ class Mean(Estimator):
 
     def error(self, sums: Sums, clusters: int) -> Array | None:
         return mean_error({role: sums.column(name) for role, name in self.columns.items()}, clusters)
+
+
+@dataclass(frozen=True)
+class Share(Mean):
+    """Share of units for which something happens: the mean of 0 and 1."""
+
+    share = True
 
 
 @dataclass(frozen=True)
@@ -128,8 +155,18 @@ class PairMean(Estimator):
 
 
 @dataclass(frozen=True)
+class PairShare(PairMean):
+    """Share of all pairs of a group for which something happens."""
+
+    share = True
+
+
+@dataclass(frozen=True)
 class PartnerMean(Estimator):
-    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units."""
+    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units.
+
+    A unit with several partners counts once, with the mean over them.
+    """
 
     sum: str
     own: str
@@ -143,6 +180,13 @@ class PartnerMean(Estimator):
 
     def counts(self, sums: Sums) -> tuple[int, int]:
         return self._counted(sums, self.own_n)
+
+
+@dataclass(frozen=True)
+class PartnerShare(PartnerMean):
+    """Share of units for which something happens with the partner's vector."""
+
+    share = True
 
 
 @dataclass(frozen=True)

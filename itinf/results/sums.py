@@ -62,7 +62,7 @@ class StudySums:
             self.histograms = Histograms(names)
         if names:
             self.histograms.add(values, known)
-        self.sums.add(keys, record.take())
+        self.sums.add(keys, record.take(), record.take_products())
 
     def merge(self, other: StudySums) -> None:
         """Adds the clusters of another study's sums.
