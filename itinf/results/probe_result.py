@@ -160,6 +160,9 @@ def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
     except ItinfError as error:
         folder.start_over(str(error).rstrip("."), SUMS)
         return {}
+    if not complete and any(stage.older for stage in stages.values()):
+        folder.start_over(f"{path} was written by an older itinf, which recorded less", SUMS)
+        return {}
     if complete and not folder.sound(MEASURES):
         folder.add(MEASURES, table(stages).to_parquet(index=False))
     if not complete:

@@ -167,7 +167,9 @@ class Sums:
             self._name(other.names, other.replicated)
             self.seed = other.seed
         if (self.seed, self.count, self.names) != (other.seed, other.count, other.names):
-            raise ValueError("they were made with other settings (seed, replicates or measures)")
+            raise ValueError(
+                "they were made with other settings (seed, replicates or measures) or by another version of itinf"
+            )
         if shared := len(np.intersect1d(self.keys, other.keys)):
             raise ValueError(f"{shared} clusters are in both")
         self.flush()
