@@ -6,6 +6,7 @@ A file of sums holds the name of the estimator. To read the file, import the mod
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import interval, mean_error, share_interval
+from ..statistics.intervals import Estimated, interval, mean_error, share_difference, share_interval
 from ..statistics.twice import counted_twice, dyadic
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Estimator:
         units, of = self.counts(sums)
         one_each = units == of and not any(self.dyadic(sums))
         return share_interval(values, clusters, units, twice=twice, one_each=one_each)
+
+    def estimated(self, values: Array, sums: Sums, clusters: int) -> Estimated:
+        """An estimate (1 + B,) with its interval."""
+        return Estimated(values, *self.limits(values, sums, clusters), self.twice(sums))
 
     def twice(self, sums: Sums) -> float:
         """The variance that the replicates count twice, see ``itinf.statistics.twice``; 0 without pairs of clusters."""
@@ -241,6 +246,24 @@ class GaugeFreePairs(GaugeFree):
 
     def estimate(self, sums: Sums) -> Array:
         return self._size(sums) * _pair_mean(sums, self.sum, self.n)
+
+
+def paired(
+    first: tuple[Estimator, Array], second: tuple[Estimator, Array], sums: Sums, clusters: int
+) -> tuple[float, float]:
+    """The interval of first − second, over the same clusters; each is an estimator with its estimate (1 + B,).
+
+    What belongs to single pairs of clusters is counted twice in either; of the difference at least the difference of
+    the two is. Where both are means over pairs the interval can therefore be too wide, but not too narrow.
+    """
+    gap = first[1] - second[1]
+    (one, a), (other, b) = first, second
+    twice = (math.sqrt(one.twice(sums)) - math.sqrt(other.twice(sums))) ** 2
+    if one.share and other.share:
+        return share_difference(
+            one.estimated(a, sums, clusters), other.estimated(b, sums, clusters), gap, clusters, twice
+        )
+    return interval(gap, clusters, twice=twice)
 
 
 _KINDS: dict[str, type[Estimator]] = {

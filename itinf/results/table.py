@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import interval, share_difference, simultaneous_band
+from ..statistics.intervals import simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
-from .estimators import Estimator, Mean
+from .estimators import Estimator, Mean, paired
 from .reasons import Reason, why_nothing
 from .row import Row
 from .schema import SCHEMA, results_table
@@ -124,14 +124,9 @@ def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> 
         same_units = estimator.own_estimate(stage.sums)
         own = observed.estimate(stage.sums) if same_units is None else same_units
         null = estimator.estimate(stage.sums)
-        gap, twice = own - null, estimator.twice(stage.sums)
-        if observed.share and estimator.share:
-            limits = [(x, *e.limits(x, stage.sums, clusters)) for x, e in ((own, observed), (null, estimator))]
-            lo, hi = share_difference(gap, clusters, limits[0], limits[1], twice)
-        else:
-            lo, hi = interval(gap, clusters, twice=twice)
+        lo, hi = paired((observed, own), (estimator, null), stage.sums, clusters)
     units = (observed if same_units is None else estimator).counts(stage.sums)[0]
-    value = _value((float(gap[0]), lo, hi), row, units, clusters)
+    value = _value((float(own[0] - null[0]), lo, hi), row, units, clusters)
     return [_line(row, stage, units, clusters) | value | {"measure": f"{row.measure}_effect"}]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -110,26 +111,35 @@ def _clopper_pearson(share: float, size: float, level: float) -> tuple[float, fl
     return min(lo, share), max(hi, share)
 
 
+class Estimated(NamedTuple):
+    """An estimate (1 + B,) with its interval, and the variance that its replicates count twice."""
+
+    estimate: Array
+    lo: float
+    hi: float
+    twice: float = 0.0
+
+
 def share_difference(
-    gap: Array, clusters: int, first: tuple[Array, float, float], second: tuple[Array, float, float], twice: float = 0.0
+    first: Estimated, second: Estimated, gap: Array, clusters: int, twice: float = 0.0
 ) -> tuple[float, float]:
-    """Interval of the difference of two shares, inside [−1, 1]; its width is zero for no sample from two networks.
+    """Interval of the difference of two shares, inside [−1, 1].
 
     The Student interval of the paired difference, squared and added (Newcombe 1998, Statistics in Medicine 17:873) to
     what the interval of either share has beyond its own Student interval. That is next to nothing in the middle, and
-    all of it at 0 or 1, where a share has no replicates that differ.
+    all of it at 0 or 1, where the replicates of a share do not differ.
 
     Args:
-        gap: (1 + B,) replicates of first − second.
+        first, second: the shares.
+        gap: (1 + B,) first − second.
         clusters: G.
-        first, second: each an estimate (1 + B,) and its interval lo, hi.
-        twice: the variance that the replicates of ``gap`` count twice; it belongs to the second share.
+        twice: the variance that the replicates of ``gap`` count twice.
     """
     half = half_width(gap, clusters, twice=twice)
     below = above = half**2
-    for (estimate, lo, hi), owed, sign in ((first, 0.0, 1), (second, twice, -1)):
-        own = half_width(estimate, clusters, twice=owed) ** 2
-        beyond = [max((limit - estimate[0]) ** 2 - own, 0.0) for limit in (lo, hi)[::sign]]
+    for share, sign in ((first, 1), (second, -1)):
+        own = half_width(share.estimate, clusters, twice=share.twice) ** 2
+        beyond = [max((limit - share.estimate[0]) ** 2 - own, 0.0) for limit in (share.lo, share.hi)[::sign]]
         below, above = below + beyond[0], above + beyond[1]
     return max(float(gap[0]) - math.sqrt(below), -1.0), min(float(gap[0]) + math.sqrt(above), 1.0)
 
