@@ -85,7 +85,8 @@ def print_blocks(run: ProbeResult) -> None:
     table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
     for (_, block, update, part), of_update in rows.groupby(["block_index", "block", "update", "part"], sort=False):
-        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in of_update.itertuples() if not r.reason}
+        measured = of_update[of_update["mean"].notna()]
+        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in measured.itertuples()}
         if cells:
             table.add_row(
                 escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-import torch
 from torch import Tensor
 
 from ..errors import ItinfError
@@ -14,7 +13,7 @@ from ..lenses.lens import translators_at
 from ..networks.trace import Target
 from ..results.estimators import Efficiency, PairEfficiency
 from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR_OF_BOTH, OTHER_WIDTH_BEFORE
-from ..results.recorder import Recorder, row_and_column
+from ..results.recorder import Recorder
 from ..results.row import Row
 from .batch import ProbeBatch
 from .prediction_space import Step, prediction_steps
@@ -114,14 +113,9 @@ class Prediction(Probe):
             ("prediction_movement", step.movement, observed.movement),
         ):
             record.partners(replace(row, measure=measure, statistic="mean"), values, own_values, partner, count)
-        fits = (partner >= 0).reshape(step.gain.shape)
-        columns = {
-            "gain": row_and_column(torch.where(fits, step.gain, 0.0), partner),
-            "movement": row_and_column(torch.where(fits, step.movement, 0.0), partner),
-            "own_gain": torch.where(fits, observed.gain, 0.0).sum(1),
-            "own_movement": torch.where(fits, observed.movement, 0.0).sum(1),
-        }
-        record.add(row, PairEfficiency, columns, n=f"{count}|own", pairs=count)
+        own = {"own_gain": observed.gain, "own_movement": observed.movement}
+        theirs = {"gain": step.gain, "movement": step.movement}
+        record.per_partner(row, PairEfficiency, theirs, partner, own, n=f"{count}|own", pairs=count)
 
 
 def _split(record: Recorder, row: Row, step: Step) -> None:

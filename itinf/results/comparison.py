@@ -15,7 +15,7 @@ from ..errors import ItinfError, nearest
 from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import interval
+from ..statistics.intervals import Estimated, interval, share_difference, share_interval
 from .estimators import Estimator
 from .manifest import MANIFEST, read_manifest
 from .probe_result import ProbeResult
@@ -105,10 +105,11 @@ class Comparison:
         """
         chosen = [self._run(name) for name in (first, second)]
         curves = [_curve(run, measure, fields) for run in chosen]
-        depths = min((depth for depth, _ in curves), key=len)
-        low, high = (max(d[0] for d, _ in curves), min(d[-1] for d, _ in curves))
+        shares = all(share for _, _, share in curves)
+        depths = min((depth for depth, _, _ in curves), key=len)
+        low, high = (max(d[0] for d, _, _ in curves), min(d[-1] for d, _, _ in curves))
         depths = depths[(depths >= low - 1e-12) & (depths <= high + 1e-12)]
-        a, b = (_interpolate(depths, d, values) for d, values in curves)
+        a, b = (_interpolate(depths, d, values) for d, values, _ in curves)
         observed = [run.stages["observed"] for run in chosen]
         paired = _same_clusters(observed[0].sums.keys, observed[1].sums.keys) and (
             observed[0].sums.seed == observed[1].sums.seed
@@ -120,6 +121,9 @@ class Comparison:
             if not paired:  # the runs are independent: shift the replicates of one, so that none is paired
                 gap = np.concatenate([gap[:1], x[1:] - np.roll(y[1:], len(y) // 2)])
             lo, hi = interval(gap, clusters)
+            if shares and not x[0] * (1 - x[0]) * y[0] * (1 - y[0]) > 0:  # at 0 or 1 replicates do not differ
+                each = [Estimated(v, *share_interval(v, clusters, clusters)) for v in (x, y)]
+                lo, hi = share_difference(each[0], each[1], gap, clusters)
             rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
         return pd.DataFrame(rows)
 
@@ -149,8 +153,8 @@ def compare(
     return Comparison(list(runs), list(transfers), list(notes))
 
 
-def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
-    """Depths (L,) and estimates (L, 1 + B) of the curve that the fields select."""
+def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array, bool]:
+    """Depths (L,) and estimates (L, 1 + B) of the curve that the fields select, and whether they are shares."""
     stage = run.stages["observed"]
     columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
     rows: dict[Row, Estimator] = {
@@ -168,7 +172,7 @@ def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Arra
     total = len(stage.structure["blocks"])
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
         estimates = np.stack([estimator.estimate(stage.sums) for estimator in rows.values()])
-    return np.array([block / total for block in blocks]), estimates
+    return np.array([block / total for block in blocks]), estimates, all(e.share for e in rows.values())
 
 
 def _interpolate(at: Array, depths: Array, values: Array) -> Array:

@@ -6,6 +6,7 @@ A file of sums holds the name of the estimator. To read the file, import the mod
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import interval, mean_error
+from ..statistics.intervals import Estimated, interval, mean_error, share_difference, share_interval
+from ..statistics.twice import counted_twice, dyadic
 
 if TYPE_CHECKING:
     from ..statistics.histograms import Histograms
@@ -30,11 +32,13 @@ class Estimator:
         n: the column that counts the units.
         replicated: whether ``estimate`` returns replicates; intervals of differences need them.
         counts_twice: whether ``n`` counts every pair twice, once in each of its two clusters.
+        share: whether the estimate is a share, from 0 to 1; then its interval is inside them.
     """
 
     n: str
     replicated: ClassVar[bool] = True
     counts_twice: ClassVar[bool] = False
+    share: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,7 +74,28 @@ class Estimator:
         """The estimate and its interval."""
         with np.errstate(divide="ignore", invalid="ignore"):
             values = self.estimate(sums)
-        return float(values[0]), *interval(values, clusters)
+        return float(values[0]), *self.limits(values, sums, clusters)
+
+    def limits(self, values: Array, sums: Sums, clusters: int) -> tuple[float, float]:
+        """The interval of an estimate (1 + B,)."""
+        twice = self.twice(sums)
+        if not self.share:
+            return interval(values, clusters, twice=twice)
+        units, of = self.counts(sums)
+        one_each = units == of and not any(self.dyadic(sums))
+        return share_interval(values, clusters, units, twice=twice, one_each=one_each)
+
+    def estimated(self, values: Array, sums: Sums, clusters: int) -> Estimated:
+        """An estimate (1 + B,) with its interval."""
+        return Estimated(values, *self.limits(values, sums, clusters), self.twice(sums))
+
+    def twice(self, sums: Sums) -> float:
+        """The variance that the replicates count twice, see ``itinf.statistics.twice``; 0 without pairs of clusters."""
+        return counted_twice(self.estimate, self.columns.values(), sums)
+
+    def dyadic(self, sums: Sums) -> list[str]:
+        """The columns over pairs of clusters."""
+        return dyadic(self.columns.values(), sums)
 
     def _counted(self, sums: Sums, column: str) -> tuple[int, int]:
         k = sums.index[column]
@@ -92,6 +117,13 @@ class Mean(Estimator):
 
     def error(self, sums: Sums, clusters: int) -> Array | None:
         return mean_error({role: sums.column(name) for role, name in self.columns.items()}, clusters)
+
+
+@dataclass(frozen=True)
+class Share(Mean):
+    """Share of units for which something happens: the mean of 0 and 1."""
+
+    share = True
 
 
 @dataclass(frozen=True)
@@ -128,8 +160,18 @@ class PairMean(Estimator):
 
 
 @dataclass(frozen=True)
+class PairShare(PairMean):
+    """Share of all pairs of a group for which something happens."""
+
+    share = True
+
+
+@dataclass(frozen=True)
 class PartnerMean(Estimator):
-    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units."""
+    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units.
+
+    A unit with several partners counts once, with the mean over them.
+    """
 
     sum: str
     own: str
@@ -143,6 +185,13 @@ class PartnerMean(Estimator):
 
     def counts(self, sums: Sums) -> tuple[int, int]:
         return self._counted(sums, self.own_n)
+
+
+@dataclass(frozen=True)
+class PartnerShare(PartnerMean):
+    """Share of units for which something happens with the partner's vector."""
+
+    share = True
 
 
 @dataclass(frozen=True)
@@ -197,6 +246,24 @@ class GaugeFreePairs(GaugeFree):
 
     def estimate(self, sums: Sums) -> Array:
         return self._size(sums) * _pair_mean(sums, self.sum, self.n)
+
+
+def paired(
+    first: tuple[Estimator, Array], second: tuple[Estimator, Array], sums: Sums, clusters: int
+) -> tuple[float, float]:
+    """The interval of first − second, over the same clusters; each is an estimator with its estimate (1 + B,).
+
+    What belongs to single pairs of clusters is counted twice in either; of the difference at least the difference of
+    the two is. Where both are means over pairs the interval can therefore be too wide, but not too narrow.
+    """
+    gap = first[1] - second[1]
+    (one, a), (other, b) = first, second
+    twice = (math.sqrt(one.twice(sums)) - math.sqrt(other.twice(sums))) ** 2
+    if one.share and other.share:
+        return share_difference(
+            one.estimated(a, sums, clusters), other.estimated(b, sums, clusters), gap, clusters, twice
+        )
+    return interval(gap, clusters, twice=twice)
 
 
 _KINDS: dict[str, type[Estimator]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ItinfError, UnknownEstimatorError
-from ..files import difference
+from ..files import difference as differing
 from ..registry import figure
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
+from .difference import Difference, difference
 from .folder import ResultsFolder
 from .manifest import MANIFEST, read_manifest, record_of, require_sound
 from .reasons import NO_SKIPS
@@ -63,6 +64,20 @@ class ProbeResult:
         elif self.clusters < FEW_CLUSTERS:
             few = [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
         return few + _changes(self.manifest["history"])
+
+    def difference(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference:
+        """One row minus another with a paired interval: the noise that the two rows share cancels.
+
+        Two intervals that overlap say nothing about rows of one network, because their units are the same.
+
+        Args:
+            first, second: columns of the table that select one row each, such as
+                ``{"measure": "efficiency", "block_index": 3}``; by default of the null "observed" and the subset "all".
+
+        Raises:
+            ItinfError: a choice does not select exactly one row, or selects a median or a row without a value.
+        """
+        return difference(self.stages["observed"], first, second)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""
@@ -132,7 +147,7 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
     first = runs[0]
     for other in runs[1:]:
         a, b = ({**r.identity, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
-        if (why := difference(a, b)) is not None:
+        if (why := differing(a, b)) is not None:
             raise ItinfError(f"These runs are not of one study: {why}. Merge runs that differ only in their shard.")
     stages = merge_stages(run.stages for run in runs)
     shards = [run.manifest["settings"]["shard"] for run in runs]
@@ -159,6 +174,9 @@ def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
         raise
     except ItinfError as error:
         folder.start_over(str(error).rstrip("."), SUMS)
+        return {}
+    if not complete and any(stage.older for stage in stages.values()):
+        folder.start_over(f"{path} was written by an older itinf, which recorded less", SUMS)
         return {}
     if complete and not folder.sound(MEASURES):
         folder.add(MEASURES, table(stages).to_parquet(index=False))

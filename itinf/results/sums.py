@@ -36,6 +36,7 @@ class StudySums:
         missing: row without a value -> the reason.
         nulls: name -> null, for the nulls that itinf does not define.
         structure: blocks, segments and sizes of the network.
+        older: whether they come from the file of an older itinf, which recorded less; then no clusters can be added.
     """
 
     sums: Sums
@@ -44,6 +45,7 @@ class StudySums:
     missing: dict[Row, Reason] = field(default_factory=dict)
     nulls: dict[str, Null] = field(default_factory=dict)
     structure: dict[str, Any] = field(default_factory=dict)
+    older: bool = False
 
     @property
     def units(self) -> int:
@@ -62,7 +64,7 @@ class StudySums:
             self.histograms = Histograms(names)
         if names:
             self.histograms.add(values, known)
-        self.sums.add(keys, record.take())
+        self.sums.add(keys, record.take(), record.take_products())
 
     def merge(self, other: StudySums) -> None:
         """Adds the clusters of another study's sums.
@@ -90,6 +92,7 @@ def meaning_of(stage: StudySums) -> dict[str, Any]:
     return {
         "seed": stage.sums.seed,
         "columns": stage.sums.names,
+        "replicated": stage.sums.replicated,
         "histograms": stage.histograms.names,
         "entries": [{"row": row.__dict__} | estimator_json(e) for row, e in stage.entries.items()],
         "missing": [[row.__dict__, why.sentence, why.code] for row, why in stage.missing.items()],
@@ -101,9 +104,10 @@ def meaning_of(stage: StudySums) -> dict[str, Any]:
 def empty_sums(meaning: Mapping[str, Any], replicates: int) -> StudySums:
     """Sums with this meaning and without clusters; ``meaning`` is what ``meaning_of`` returns."""
     columns = list(meaning["columns"])
+    replicated = meaning.get("replicated", len(columns))  # a file of an older itinf has replicates of all columns
     zeros = {"plain": np.zeros(len(columns)), "clusters": np.zeros(len(columns)), "keys": np.zeros(0, np.uint64)}
     return StudySums(
-        sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, len(columns)))}),
+        sums=Sums.of(meaning["seed"], columns, zeros | {"replicates": np.zeros((replicates, replicated))}),
         histograms=Histograms(list(meaning["histograms"])),
         entries={row_of(entry["row"]): estimator_of(entry) for entry in meaning["entries"]},
         missing={row_of(row): _reason(*why) for row, *why in meaning["missing"]},
@@ -146,8 +150,13 @@ def load_sums(path: Path) -> dict[str, StudySums]:
         arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
         stages[name] = stage = empty_sums(meaning, len(arrays["replicates"]))
         stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
-        for f in Histograms.FIELDS:
-            setattr(stage.histograms, f, tensors[f"{name}/histogram/{f}"].copy())
+        counted = {k.removeprefix("histogram/"): v for k, v in arrays.items() if k.startswith("histogram/")}
+        stage.older = "below" in counted
+        if stage.older:
+            stage.histograms = Histograms.of_decades(stage.histograms.names, **counted)
+        else:
+            for f in Histograms.FIELDS:
+                setattr(stage.histograms, f, counted[f].copy())
     return stages
 
 

@@ -64,13 +64,10 @@ def all_reduce(part: StudySums, here: ProcessGroup) -> StudySums:
         part = part if part.entries else empty_sums(json.loads(meaning), part.sums.count)
     arrays = part.sums.arrays()
     summed = {field: _summed(arrays[field]) for field in FINISHED}
-    for field in Histograms.FIELDS:
+    for field in Histograms.SUMS:
         setattr(part.histograms, field, _summed(getattr(part.histograms, field)))
-    mine = np.zeros(max(lengths), dtype=np.uint64)
-    mine[: lengths[here.rank]] = part.sums.keys
-    gathered = [torch.zeros(len(mine), dtype=torch.int64) for _ in lengths]
-    dist.all_gather(gathered, torch.from_numpy(mine.view(np.int64)))
-    keys = np.concatenate([g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)])
+    part.histograms.recount(*(_gathered(x.astype(np.int64)) for x in (part.histograms.fine, part.histograms.counts)))
+    keys = _gathered(part.sums.keys.view(np.int64)).view(np.uint64)
     part.sums = Sums.of(part.sums.seed, part.sums.names, summed | {"keys": keys})
     return part
 
@@ -79,6 +76,17 @@ def _summed(array: np.ndarray) -> np.ndarray:
     whole = torch.from_numpy(np.ascontiguousarray(array))
     dist.all_reduce(whole)
     return whole.numpy()
+
+
+def _gathered(mine: np.ndarray) -> np.ndarray:
+    """The int64 arrays (N,) of all processes, one after another; their lengths may differ."""
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(mine)]))
+    padded = torch.zeros(max(map(int, lengths)), dtype=torch.int64)
+    padded[: len(mine)] = torch.from_numpy(np.ascontiguousarray(mine))
+    gathered = [torch.zeros_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return np.concatenate([each.numpy()[: int(n)] for each, n in zip(gathered, lengths, strict=True)])
 
 
 def _broadcast_text(text: str, here: ProcessGroup) -> str:

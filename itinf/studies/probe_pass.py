@@ -124,7 +124,7 @@ class ProbePass:
         probes = self.fitting(network)
         lensed = self._read_lenses(batch_trace, probes)
         batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed)
-        record = Recorder(into.entries, into.missing)
+        record = Recorder(into.entries, into.missing, group=self.group)
         record.count(KNOWN, batch_trace.known)
         self._absent(network, probes, record)
         for probe in probes:
