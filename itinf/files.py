@@ -9,6 +9,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+ADDED = ("content", "input", "classes_by")
+"""Entries that records of an older itinf lack; where one of two records lacks such an entry, this is no difference."""
+COMMENTS = ("doubts",)
+"""Entries that define nothing."""
 PART = ".part"
 """Ending of the hidden name under which a file is written before it is renamed."""
 
@@ -73,7 +77,11 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any], ignored: Colle
             whole = {name: asked.get(name) for name in sorted(asked.keys() | recorded.keys())}
             if (why := difference(whole, recorded, inner)) is not None:
                 return f"{key}.{why}"
+        elif key in COMMENTS or (key in ADDED and None in (asked, recorded)):
+            continue
         elif key not in ignored and asked != recorded:
+            if key == "content":
+                return "content has changed: items have the same names as then, but hold something else"
             return f"{key} is {asked!r} here and {recorded!r} there"
     return None
 

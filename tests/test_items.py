@@ -171,8 +171,13 @@ def test_token_items(item, ids, targets):
         ({"labels": IDS}, "is a dict with labels"),
         ({"input_ids": IDS, "labels": IDS.flip(0)}, "neither its input_ids nor the next ones"),
         ({"input_ids": IDS, "labels": IDS[1:]}, "7 input_ids, 6 labels"),
-        ({"input_ids": IDS, "attention_mask": [0, 0, 1, 1, 1, 1, 1]}, "padded on the left or inside"),
-        ({"input_ids": IDS, "attention_mask": [1, 1, 0, 1, 1, 1, 1]}, "padded on the left or inside"),
+        ({"input_ids": IDS, "attention_mask": [1, 1, 0, 1, 1, 1, 1]}, "is padded inside"),
+        ({"input_ids": IDS, "attention_mask": [0, 1, 0, 1, 1, 1, 1]}, "is padded inside"),
+        ({"input_ids": IDS, "attention_mask": [0] * 7}, "is padding alone"),
+        ({"input_ids": IDS, "attention_mask": [0, 0, 1, 1, 2, 2, 2]}, "other numbers than 0 and 1"),
+        ({"input_ids": IDS - 5}, "has the token id -4"),
+        (IDS[:1], "has one token or none"),
+        (IDS[:0], "has one token or none"),
     ],
 )
 def test_token_items_of_another_form_are_refused(item, words):

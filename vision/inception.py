@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torchvision.models import GoogLeNet_Weights
 from torchvision.models.googlenet import GoogLeNet, Inception
@@ -10,8 +12,9 @@ from torchvision.models.googlenet import GoogLeNet, Inception
 from itinf import Block, Network, modules
 from itinf.networks.weights import build, random_seed, read_weights
 
-from .published_weights import download, origin, refuse_classes, require_counts
-from .transforms import cropped, imagenet
+from .normalisation import Normalisation, normalisation
+from .published_weights import download, named_outputs, origin, refuse_classes, require_counts
+from .transforms import imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT
 
@@ -19,9 +22,11 @@ RELEASE = GoogLeNet_Weights.DEFAULT
 def googlenet(
     weights: str | None = None,
     *,
-    classes: int | None = None,
+    classes: int | str | Sequence[str] | None = None,
     in_size: int = 224,
     transform_input: bool | None = None,
+    mean: Any = None,
+    std: Any = None,
 ) -> Network:
     """Inception v1 (Szegedy et al. 2015, arXiv 1409.4842): 9 Inception modules, max-pools as bridges.
 
@@ -29,28 +34,34 @@ def googlenet(
 
     Args:
         weights: ``random[:SEED]``, a file (auxiliary heads in it are ignored), or ``pretrained``; None is ``random:0``.
-        classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
+        classes: outputs of the head, or their names in order: a list, or a file with one name per line; None keeps the 1,000
+            classes of ImageNet.
         in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
         transform_input: True if the model converts its input from ImageNet's normalisation to 2x − 1, as the release
             of torchvision needs. None: True for that release (``pretrained``, or its file under the original name),
             else False.
+        mean, std: of the input's channels, see ``vision.normalisation``.
 
     Raises:
-        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: ``pretrained`` is given with a number of ``classes``, the file cannot be downloaded, or it does not fit.
     """
-    require_counts("googlenet", classes=classes, in_size=in_size)
+    outputs, names = named_outputs("googlenet", classes)
+    require_counts("googlenet", classes=outputs, in_size=in_size)
     released = weights == "pretrained"
+    preset = RELEASE.transforms() if released else None
+    stored = None if preset is None else Normalisation(tuple(preset.mean), tuple(preset.std), str(RELEASE))
+    look = normalisation("googlenet", weights, mean, std, stored)
     if transform_input is None:
         transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
     heads = released or _has_heads(weights)
 
     def make() -> GoogLeNet:
         return GoogLeNet(
-            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
+            num_classes=outputs or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
         )
 
     if released:
-        refuse_classes("googlenet", classes)
+        refuse_classes("googlenet", outputs, names)
         model = build(make, None)
         model.load_state_dict(download(RELEASE))
     else:
@@ -64,10 +75,15 @@ def googlenet(
         layout="n c h w",
         head=model.fc,
         pool=lambda h: h.mean((2, 3)),
-        prepare=cropped(RELEASE.transforms()) if released and in_size == 224 else imagenet(in_size),
-        classes=RELEASE.meta["categories"] if classes is None else None,
+        prepare=imagenet(in_size, look, preset),
+        classes=RELEASE.meta["categories"] if classes is None else names,
         untrained=lambda seed: googlenet(
-            f"random:{seed}", classes=classes, in_size=in_size, transform_input=transform_input
+            f"random:{seed}",
+            classes=classes,
+            in_size=in_size,
+            transform_input=transform_input,
+            mean=look.mean,
+            std=look.std,
         ),
         name="googlenet",
         weights=origin(weights, RELEASE),
