@@ -15,7 +15,7 @@ from itinf import ItinfError
 
 from .normalisation import IMAGENET, MEAN, STD, Normalisation
 
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 """Modes of Pillow for grey pixels of 16 bits; its own conversion would clip them to 8."""
 
 
@@ -96,16 +96,11 @@ def rgb(image: Image.Image) -> Image.Image:
     """An image as 8-bit RGB: 16-bit grey is scaled, transparency is dropped, as torchvision does.
 
     Raises:
-        ItinfError: the pixels are floats, or whole numbers beyond 16 bits, whose range is not known.
+        ItinfError: the pixels are floats or whole numbers of 32 bits, whose range is not known.
     """
-    if image.mode in SIXTEEN_BITS:
-        pixels = np.asarray(image)
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise ItinfError(
-                f"The image has grey values from {pixels.min()} to {pixels.max()}; expected 0 … 255, or 0 … 65535. "
-                "Scale it and save it again."
-            )
-        image = Image.fromarray(np.rint(pixels / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ItinfError("The image has floats for pixels, whose range is not known. Save it with 8 or 16 bits.")
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):  # Pillow's PGM of 16 bits
+        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "whole numbers of 32 bits" if image.mode == "I" else "floats"
+        raise ItinfError(f"The image has {kind} for pixels, whose range is not known. Save it with 8 or 16 bits.")
     return image.convert("RGB")
