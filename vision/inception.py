@@ -12,7 +12,7 @@ from torchvision.models.googlenet import GoogLeNet, Inception
 from itinf import Block, Network, modules
 from itinf.networks.weights import build, random_seed, read_weights
 
-from .normalisation import Normalisation, normalisation
+from .normalisation import normalisation
 from .published_weights import download, named_outputs, origin, refuse_classes, require_counts
 from .transforms import imagenet
 
@@ -47,35 +47,20 @@ def googlenet(
     """
     outputs, names = named_outputs("googlenet", classes)
     require_counts("googlenet", classes=outputs, in_size=in_size)
+    look = normalisation("googlenet", weights, mean, std, RELEASE)
     released = weights == "pretrained"
-    preset = RELEASE.transforms() if released else None
-    stored = None if preset is None else Normalisation(tuple(preset.mean), tuple(preset.std), str(RELEASE))
-    look = normalisation("googlenet", weights, mean, std, stored)
-    if transform_input is None:
-        transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
-    heads = released or _has_heads(weights)
-
-    def make() -> GoogLeNet:
-        return GoogLeNet(
-            num_classes=outputs or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
-        )
-
     if released:
         refuse_classes("googlenet", outputs, names)
-        model = build(make, None)
-        model.load_state_dict(download(RELEASE))
-    else:
-        model = build(make, weights)
-    assert isinstance(model, GoogLeNet)
-    model.aux_logits = False
-    model.aux1 = model.aux2 = None
+    if transform_input is None:
+        transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
+    model = _model(weights, outputs or 1000, transform_input)
     return Network(
         model,
         blocks=[Block(path) for path in modules(model, Inception)],
         layout="n c h w",
         head=model.fc,
         pool=lambda h: h.mean((2, 3)),
-        prepare=imagenet(in_size, look, preset),
+        prepare=imagenet(in_size, look, RELEASE if released else None),
         classes=RELEASE.meta["categories"] if classes is None else names,
         untrained=lambda seed: googlenet(
             f"random:{seed}",
@@ -88,6 +73,23 @@ def googlenet(
         name="googlenet",
         weights=origin(weights, RELEASE),
     )
+
+
+def _model(weights: str | None, outputs: int, transform_input: bool) -> GoogLeNet:
+    """The model without its auxiliary heads."""
+    released = weights == "pretrained"
+    heads = released or _has_heads(weights)
+
+    def make() -> GoogLeNet:
+        return GoogLeNet(num_classes=outputs, aux_logits=heads, transform_input=transform_input, init_weights=False)
+
+    model = build(make, None if released else weights)
+    assert isinstance(model, GoogLeNet)
+    if released:
+        model.load_state_dict(download(RELEASE))
+    model.aux_logits = False
+    model.aux1 = model.aux2 = None
+    return model
 
 
 def _has_heads(weights: str | None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from torchvision.models import WeightsEnum
 
 from itinf import ItinfError
 
@@ -44,7 +45,7 @@ IMAGENET = Normalisation()
 
 
 def normalisation(
-    name: str, weights: str | None, mean: Any = None, std: Any = None, released: Normalisation | None = None
+    name: str, weights: str | None, mean: Any = None, std: Any = None, release: WeightsEnum | None = None
 ) -> Normalisation:
     """The normalisation of a network's input.
 
@@ -55,12 +56,15 @@ def normalisation(
         name: name of the network.
         weights: its weights, as given.
         mean, std: the options of the user: one number, or one for each of three channels; None for no option.
-        released: what the release of the weights says.
+        release: the published weights that ``pretrained`` stands for.
 
     Raises:
         ItinfError: an option is wrong, only one of the two is given, or two sources disagree and no option decides.
     """
-    stored = [released] if released is not None else _stored(weights)
+    stored = _stored(weights)
+    if weights == "pretrained" and release is not None:
+        preset = release.transforms()
+        stored = [Normalisation(tuple(preset.mean), tuple(preset.std), str(release))]
     if mean is None and std is None:
         if not stored:
             return IMAGENET

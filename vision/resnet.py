@@ -13,7 +13,7 @@ from itinf import Block, Network, modules
 from itinf.networks.weights import build
 
 from .gauge import Wiring
-from .normalisation import Normalisation, normalisation
+from .normalisation import normalisation
 from .published_weights import download, named_outputs, origin, refuse_classes, require_counts
 from .transforms import imagenet
 
@@ -71,9 +71,7 @@ def open_resnet(
     """
     outputs, names = named_outputs(name, classes)
     require_counts(name, classes=outputs, in_size=in_size)
-    preset = release.transforms() if weights == "pretrained" else None
-    released = None if preset is None else Normalisation(tuple(preset.mean), tuple(preset.std), str(release))
-    look = normalisation(name, weights, mean, std, released)
+    look = normalisation(name, weights, mean, std, release)
     if weights == "pretrained":
         refuse_classes(name, outputs, names)
         model = build(make, None)
@@ -89,7 +87,7 @@ def open_resnet(
         pool=lambda h: h.mean((2, 3)),
         gauge="channel-scale",
         regauge=regauge,
-        prepare=imagenet(in_size, look, preset),
+        prepare=imagenet(in_size, look, release if weights == "pretrained" else None),
         classes=release.meta["categories"] if classes is None else names,
         untrained=lambda seed: open_resnet(
             name, make, release, f"random:{seed}", classes=classes, in_size=in_size, mean=look.mean, std=look.std

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torchvision.models import WeightsEnum
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
@@ -49,29 +50,20 @@ class Prepare:
         return {"side": self.side, **crop, **self.look.note}
 
 
-def imagenet(side: int, look: Normalisation | None = None, preset: ImageClassification | None = None) -> Prepare:
+def imagenet(side: int, look: Normalisation | None = None, release: WeightsEnum | None = None) -> Prepare:
     """The evaluation transform for ImageNet at 224 pixels (shorter side to 256, centre crop); else the whole image.
 
     Args:
         side: side of the model's input in pixels.
         look: mean and standard deviation.
-        preset: the transform of a release at 224 pixels, by default that of He et al. 2016; mean and standard deviation are
-            replaced by those of ``look``.
+        release: published weights, which may come with another transform at 224 pixels.
     """
     look = look or IMAGENET
     if side != 224:
         return Prepare(side, look)
-    preset = preset or ImageClassification(crop_size=224)
-    crop, resize = preset.crop_size[0], preset.resize_size[0]
-    made = ImageClassification(
-        crop_size=crop,
-        resize_size=resize,
-        mean=look.mean,
-        std=look.std,
-        interpolation=preset.interpolation,
-        antialias=preset.antialias,
-    )
-    return Prepare(side, look, made)
+    preset = ImageClassification(crop_size=224) if release is None else release.transforms()
+    preset.mean, preset.std = list(look.mean), list(look.std)
+    return Prepare(side, look, preset)
 
 
 def whole(image: Image.Image, side: int) -> Tensor:
