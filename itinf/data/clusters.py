@@ -40,10 +40,9 @@ def content_of(data: Data, indices: Sequence[int] | np.ndarray) -> str | None:
     content = getattr(data, "content", None)
     if content is None:
         return None
-    digest = hashlib.blake2b(digest_size=16)
-    for index in sorted({int(i) for i in indices}):
-        digest.update(hashlib.blake2b(content(index), digest_size=16).digest())
-    return digest.hexdigest()
+    named = {data.key(i).encode(): i for i in {int(i) for i in indices}}
+    hashes = [hashlib.blake2b(name + b"\x00" + content(named[name]), digest_size=16).digest() for name in sorted(named)]
+    return hashlib.blake2b(b"".join(hashes), digest_size=16).hexdigest()
 
 
 def identity_of(data: Data, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
