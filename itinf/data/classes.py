@@ -82,7 +82,7 @@ def require_meaning(items: Any, names: Sequence[str] | None, network: str) -> No
     raise ItinfError(
         f"{type(items).__name__} numbers its {len(given)} classes in another way than {network} its outputs: {what}. "
         "Give the data a target_transform to the network's numbers, or images:FOLDER, which goes by name. If the numbers "
-        "are right, say so: itinf.items(data, inputs=0, targets=1)."
+        "are right, say so: itinf.items(data, inputs=…, targets=…)."
     )
 
 

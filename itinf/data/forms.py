@@ -68,8 +68,9 @@ def token_item(item: Any) -> tuple[Tensor, Tensor]:
     item = _by_name(item, "input_ids")
     if isinstance(item, Mapping):
         return _token_dict(item)
-    if isinstance(item, Tensor | np.ndarray) or (isinstance(item, Sequence) and len(item) == 1):
-        ids = _ids(item if isinstance(item, Tensor | np.ndarray) else item[0])
+    alone = isinstance(item, Tensor | np.ndarray) or (isinstance(item, list) and all(type(one) is int for one in item))
+    if alone or (isinstance(item, Sequence) and len(item) == 1):
+        ids = _ids(item if alone else item[0])
         return _at_least_one(ids[:-1], ids[1:])
     first, second = _pair(item)
     ids, targets = _ids(first), _numbers(second)
@@ -85,20 +86,20 @@ def padding(item: Any) -> int:
     item = named_fields(item)
     if not isinstance(item, Mapping) or item.get("attention_mask") is None:
         return 0
-    mask = _numbers(item["attention_mask"])
+    mask = _mask(item["attention_mask"])
     return 0 if bool(mask.all()) else int(mask.sum())
 
 
 def _token_dict(item: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     if "input_ids" not in item:
         raise FormError(f"is a dict with {', '.join(map(str, item))}")
-    ids = _ids(item["input_ids"])
-    labels = _numbers(item["labels"]) if item.get("labels") is not None else ids
-    mask = _numbers(item["attention_mask"]) if item.get("attention_mask") is not None else torch.ones_like(ids)
+    given, labels, mask = (item.get(name) for name in ("input_ids", "labels", "attention_mask"))
+    mask = None if mask is None else _mask(mask)
+    ids = _ids(given, mask)
+    labels = ids if labels is None else _numbers(labels)
+    mask = torch.ones_like(ids) if mask is None else mask
     if labels.shape != ids.shape or mask.shape != ids.shape:
         raise FormError(f"has {len(ids)} input_ids, {labels.numel()} labels and an attention_mask of {mask.numel()}")
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        raise FormError("has an attention_mask with other numbers than 0 and 1")
     labels = labels.masked_fill(mask == 0, IGNORED)
     if not bool(mask.any()):
         raise FormError("is padding alone by its attention_mask")
@@ -140,25 +141,48 @@ def _pair(item: Any) -> tuple[Any, Any]:
 
 def _tensor(value: Any, what: str) -> Tensor:
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+        try:
+            value = torch.from_numpy(value.copy())  # a copy, as arrays may be read-only or run backwards
+        except TypeError:
+            raise FormError(f"has an array of {value.dtype} as its {what}; give one of floats") from None
     if not isinstance(value, Tensor):
-        raise FormError(f"has a {type(value).__name__} as its {what}; apply the model's transform first")
-    return value
+        raise FormError(
+            f"has a {type(value).__name__} as its {what}; apply the model's transform first, such as the network's prepare"
+        )
+    if value.layout != torch.strided or value.is_meta:
+        raise FormError(f"has a {'meta' if value.is_meta else value.layout} tensor as its {what}; give a plain one")
+    return value.detach()
 
 
-def _ids(value: Any) -> Tensor:
+def _ids(value: Any, mask: Tensor | None = None) -> Tensor:
+    """Token ids (T,); negative ones behind a mask become 0."""
     ids = _numbers(value)
     if ids.ndim != 1:
         raise FormError(f"has ids of shape {tuple(ids.shape)}, and a sequence is one-dimensional")
+    if getattr(value, "dtype", None) in (torch.bool, np.dtype(bool)):
+        raise FormError("has true and false for token ids")
+    if mask is not None and mask.shape == ids.shape:
+        ids = ids.masked_fill((mask == 0) & (ids < 0), 0)
     if len(ids) and int(ids.min()) < 0:
         raise FormError(f"has the token id {int(ids.min())}, and ids begin at 0")
     return ids
 
 
+def _mask(value: Any) -> Tensor:
+    """An attention mask (T,) of 0 and 1, of any dtype."""
+    try:
+        mask = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise FormError(f"has a {type(value).__name__} as its attention_mask") from None
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise FormError("has an attention_mask with other numbers than 0 and 1")
+    return mask.to(torch.int64)
+
+
 def _numbers(value: Any) -> Tensor:
     """Whole numbers as int64; numbers with a fraction are no classes, and are refused rather than cut off."""
     try:
-        numbers = torch.as_tensor(value)
+        numbers = torch.as_tensor(value.item() if isinstance(value, np.generic) else value)
     except (TypeError, ValueError, RuntimeError):
         raise FormError(f"has a {type(value).__name__} for numbers of classes or tokens") from None
     if numbers.is_floating_point() or numbers.is_complex():

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, default_collate
 
 from ..errors import ItinfError
 from .classes import require_meaning
-from .dataset import Data
+from .dataset import IGNORED, Data
 from .forms import EXPECTED, FormError, image_item, named_fields, padding, token_item
+from .sources import dataset_of
 
 SPREAD = 64
 """Number of items, spread over the data, that a name and a range are taken from."""
@@ -43,7 +43,7 @@ class WrappedDataset:
     """
 
     def __init__(self, source: Any, unit: str, classes: Sequence[str] | None = None, network: str = "") -> None:
-        items = _dataset_of(source)
+        items = dataset_of(source)
         self.items, self.unit = items, unit
         named = isinstance(items, NamedItems)
         self.title = type(items.data if named else items).__name__
@@ -58,11 +58,16 @@ class WrappedDataset:
         self._require_same_twice()
         spread = [self[index] for index in sorted({round(i) for i in np.linspace(0, len(items) - 1, SPREAD)})]
         self.name += f"#{_hash([tensor for item in spread for tensor in item], 4).hex()}"
+        if all(bool((targets == IGNORED).all()) for _, targets in spread):
+            raise ItinfError(
+                f"None of {len(spread)} items of {self.title}, spread over the data, has a target: all are {IGNORED}, or behind "
+                "an attention mask. Give data with labels."
+            )
         self._look_at_range(spread)
 
     def _require_same_twice(self) -> None:
         for index in {0, len(self) - 1}:
-            if any(not torch.equal(a, b) for a, b in zip(self[index], self[index], strict=True)):
+            if _hash(self[index], 16) != _hash(self[index], 16):
                 raise ItinfError(
                     f"Item {index} of {self.title} differs between two readings: a transform is random. "
                     "Leave random augmentation out, so that everybody measures the same data."
@@ -158,7 +163,7 @@ def items(
     Returns:
         A data set for ``probe``, ``fit`` and ``transfer``; an item without such a field is refused when it is read.
     """
-    return NamedItems(_dataset_of(data), {"inputs": inputs, "targets": targets, "mask": mask})
+    return NamedItems(dataset_of(data), {"inputs": inputs, "targets": targets, "mask": mask})
 
 
 def as_data(source: Any, unit: str, classes: Sequence[str] | None = None, network: str = "") -> Data:
@@ -175,40 +180,3 @@ def _hash(tensors: Sequence[Tensor], size: int) -> bytes:
     for tensor in tensors:
         digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.digest()
-
-
-def _dataset_of(source: Any) -> Any:
-    """The data set with length and index behind what the user gave."""
-    dataset = _loaded(source) if isinstance(source, DataLoader) else source
-    if isinstance(dataset, Mapping):
-        raise ItinfError(
-            f"A dict with {', '.join(map(str, list(dataset)[:5]))} was given as data. Give one of its data sets, or a list "
-            "of items."
-        )
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-        raise ItinfError(
-            f"{type(dataset).__name__} is a stream; expected data with len() and indexing, "
-            "because which items are measured must not depend on a loader. Put its items in a list."
-        )
-    return dataset
-
-
-def _loaded(loader: DataLoader[Any]) -> Any:
-    """The dataset of a loader that neither chooses nor changes its items."""
-    if not hasattr(loader.dataset, "__len__"):
-        return loader.dataset  # a stream, which is refused as one
-    sampler, batches = loader.sampler, loader.batch_sampler
-    chooses = not isinstance(sampler, SequentialSampler | RandomSampler) or len(sampler) != len(loader.dataset)
-    if chooses or type(batches) not in (BatchSampler, type(None)) or getattr(sampler, "replacement", False):
-        named = sampler if chooses or type(batches) is BatchSampler else batches
-        raise ItinfError(
-            f"The loader draws its items by a {type(named).__name__}, and itinf reads data sets whole and in an order of "
-            "its own. Give the data set itself, or torch.utils.data.Subset(dataset, indices) with the items to measure."
-        )
-    if loader.collate_fn is not default_collate and loader.batch_size is not None:
-        name = getattr(loader.collate_fn, "__name__", type(loader.collate_fn).__name__)
-        raise ItinfError(
-            f"The loader changes items by its collate_fn {name}, which itinf does not call. Give a data set whose "
-            f"items are what the model reads: {EXPECTED['image']}; {EXPECTED['token']}."
-        )
-    return loader.dataset

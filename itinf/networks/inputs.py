@@ -85,7 +85,7 @@ def _hint(network: Network, inputs: Tensor) -> str:
         return f"There are {ids} in {inputs.shape[-1]} positions,{known}. Give ids of the network's own tokenizer."
     convolution = next((m for m in network.model.modules() if isinstance(m, nn.Conv2d)), None)
     if not inputs.is_floating_point():
-        return "The pixels are whole numbers. Give floats as the network learned from, such as image / 255, normalised."
+        return "The pixels are no floats. Give floats as the network learned from, such as image / 255, normalised."
     if convolution is None:
         return "Give inputs of the shape that the model reads."
     channels = convolution.in_channels
