@@ -47,7 +47,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
     rng = np.random.default_rng(0)
     for n in range(48):
-        place = folder / f"class{n % CLASSES}"
+        place = folder / str(n % CLASSES)
         place.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(place / f"{n:04}.png")
     return folder

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.clusters import Progress, batches, clusters_of, keyed_order, load_batch, silent
+from ..data.clusters import Progress, batches, clusters_of, content_of, keyed_order, load_batch, silent
 from ..data.items import as_data
 from ..errors import ItinfError
 from ..networks.axes import FEW, require_axes
+from ..networks.inputs import require_padding_unseen
 from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.weights import readout_fingerprint
@@ -59,13 +60,16 @@ def fit(
         raise ItinfError(
             f"A recipe was given for a lens of kind {kind!r}; only {tuned} lenses follow one. Leave it out."
         )
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
+    content = content_of(source, order.indices)
     with evaluating(network):
+        require_padding_unseen(network, source)
         require_axes(network, load_batch(source, order.indices[:FEW]))
         statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
-        about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        about |= {} if content is None else {"content": content}
         lens = _lens(network, statistics, chosen, about)
         if chosen.tune is None:
             return lens

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..data.dataset import IGNORED, Batch
 from ..errors import ItinfError
 from .hooks import Recording, recorded
+from .inputs import run
 from .measuring import evaluating
 from .network import Network
 from .readout import chunks, classes_of, gradient_through
@@ -123,12 +124,8 @@ def trace(
 
 def _traced(network: Network, batch: Batch, targets: Sequence[Target], gradients: bool) -> Trace:
     inputs = network.ready(batch.inputs)
-    with (
-        torch.set_grad_enabled(gradients),
-        recorded(network) as recording,
-        network.explained("the model", inputs),
-    ):
-        network.forward(inputs)
+    with torch.set_grad_enabled(gradients), recorded(network) as recording:
+        run(network, inputs)
     labels = batch.targets.to(network.device).reshape(len(batch), -1)
     _require_sizes(network, recording, labels)
     states, before, after = _distinct(recording)

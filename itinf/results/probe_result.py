@@ -63,7 +63,8 @@ class ProbeResult:
             few = [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
         elif self.clusters < FEW_CLUSTERS:
             few = [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
-        return few + _changes(self.manifest["history"])
+        doubts = self.manifest["data"]["note"].get("doubts", [])
+        return few + doubts + _changes(self.manifest["history"])
 
     def difference(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference:
         """One row minus another with a paired interval: the noise that the two rows share cancels.
