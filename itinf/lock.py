@@ -32,11 +32,13 @@ def kept(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     made: list[Path] = []
-    handle = _taken(folder, made)
     try:
-        yield
+        handle = _taken(folder, made)
+        try:
+            yield
+        finally:
+            _give_back(folder, handle)
     finally:
-        _give_back(folder, handle)
         for path in made:
             with suppress(OSError):  # it is not empty, or gone
                 path.rmdir()
@@ -55,7 +57,7 @@ def _taken(folder: Path, made: list[Path]) -> int:
         try:
             _lock(handle, folder)
             if _same_file(handle, folder / LOCK):  # if not, it was deleted between opening and locking
-                _sign(handle)
+                _signed(handle, folder)
                 return handle
         except BaseException:
             os.close(handle)
@@ -101,6 +103,16 @@ def _same_file(handle: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _signed(handle: int, folder: Path) -> None:
+    """Writes into the locked file which process has locked it; if that fails, the file is removed again."""
+    try:
+        _sign(handle)
+    except OSError:  # the disk is full
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        raise
 
 
 def _sign(handle: int) -> None:

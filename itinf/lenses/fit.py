@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
 from ..data.items import as_data
-from ..errors import ItinfError
+from ..errors import ItinfError, batch_in_memory
 from ..networks.hooks import evaluating
-from ..networks.network import Network
+from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
+from ..settings import MOST_SEED, whole
 from .fit_statistics import FitStatistics, fit_statistics
 from .kinds import DEFAULT, LensKind, either, lens_kind, lens_kinds
 from .lens import Lens
@@ -52,7 +53,10 @@ def fit(
         ItinfError: an unknown kind, a recipe for a kind that is not tuned, more units than the data have, or
             too few units for a translator (says how many it takes).
     """
+    require_network(network)
     chosen = lens_kind(kind)
+    units = whole("units", units, 1, "a lens needs something to be fitted on", optional=True)
+    batch, seed = whole("batch", batch, 1), whole("seed", seed, 0, most=MOST_SEED)
     if recipe is not None and chosen.closed_form:
         tuned = either(known for known in lens_kinds() if not known.closed_form)
         raise ItinfError(
@@ -61,7 +65,7 @@ def fit(
     source = as_data(data, network.unit)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
-    with evaluating(network):
+    with evaluating(network), batch_in_memory(batch):
         statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
         about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
         lens = _lens(network, statistics, chosen, about)

@@ -1,0 +1,58 @@
+"""The end of a command that fails: the one place that tells the user's mistakes from faults of itinf."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import traceback
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+from ..errors import ItinfError, lacks_memory, system_error
+from .console import err
+
+MISTAKE, FAULT = 2, 1
+"""Exit codes: the user can correct it; itinf has to be corrected."""
+PACKAGES = ("itinf", "torch", "numpy", "transformers")
+
+
+def told(error: Exception) -> int:
+    """Prints what is wrong and what to do, and returns the exit code.
+
+    Errors of the operating system and a lack of memory are the user's to correct. Everything else that is no
+    ``ItinfError`` is a fault of itinf: the traceback is printed, and then how to report it.
+    """
+    if isinstance(error, OSError) and sys.stdout is not None:  # if it was stdout that failed, the last flush would, too
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            return _print(system_error(error))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _print(system_error(error, "The output (stdout)"))
+    if isinstance(error, ItinfError):
+        return _print(error)
+    if lacks_memory(error):
+        first = (str(error).splitlines() or [""])[0] or type(error).__name__
+        return _print(f"Out of memory ({first}). Close other programs, take a smaller network, or another machine.")
+    traceback.print_exception(error)
+    _print(
+        f"This is a fault of itinf, or of a package that was added to it: {type(error).__name__}: {error}\n"
+        f"Please report the command and the traceback above:\n  {shlex.join(['itinf', *sys.argv[1:]])}\n"
+        f"  {', '.join(_versions())}"
+    )
+    return FAULT
+
+
+def _print(message: object) -> int:
+    with suppress(OSError):  # stderr may be closed or full, too
+        err.print(f"itinf: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return MISTAKE
+
+
+def _versions() -> list[str]:
+    found = [f"Python {platform.python_version()} on {platform.platform()}"]
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return found
