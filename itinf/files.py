@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import shown, system_error
+from .errors import ItinfError, shown, system_error
 
 PART = ".part"
 """Ending of the hidden name under which a file is written before it is renamed."""
@@ -43,6 +43,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Writes UTF-8 text, like ``write_bytes``."""
     write_bytes(path, content.encode())
+
+
+def user_path(text: str) -> Path:
+    """The path in a user's words, in which ~ is the home folder.
+
+    Raises:
+        ItinfError: there is no such home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ItinfError(f"The home folder in {text!r} is not known here. Write the path without ~.") from None
 
 
 def require_writable(path: Path) -> None:
@@ -185,7 +197,9 @@ def misfit(value: Any, shape: Any, name: str = "it") -> str:
         if not isinstance(value, list) or (isinstance(shape, tuple) and len(value) != len(shape)):
             return f"{name} is {shown(value)}, and a list {f'of {len(shape)} ' if isinstance(shape, tuple) else ''}is expected"
         shapes = shape if isinstance(shape, tuple) else shape * len(value)
-        phrases = (misfit(item, inner, f"{name}[{k}]") for k, (item, inner) in enumerate(zip(value, shapes, strict=True)))
+        phrases = (
+            misfit(item, inner, f"{name}[{k}]") for k, (item, inner) in enumerate(zip(value, shapes, strict=True))
+        )
         return next(filter(None, phrases), "")
     if isinstance(value, shape) and (not isinstance(value, bool) or shape in (bool, object)):
         return ""

@@ -127,9 +127,8 @@ def whole(
     except (TypeError, ValueError, RuntimeError):  # a tensor of floats, or of several numbers
         given = None
     if given is None or given < least or (most is not None and given > most):
-        range_ = f"at least {least}" if most is None else f"from {least} to {_power(most)}"
-        kind = "" if given is not None and most is None else f"a whole number {'' if most is not None else 'of '}"
-        raise ItinfError(f"{name} is {shown(value)}; expected {kind}{range_}{f': {why}' if why else ''}.")
+        range_ = f"of at least {least}" if most is None else f"from {least} to {_power(most)}"
+        raise ItinfError(f"{name} is {shown(value)}; expected a whole number {range_}{f': {why}' if why else ''}.")
     return given
 
 
@@ -142,14 +141,26 @@ def number(name: str, value: Any, least: float = 0.0, why: str = "") -> float:
     Raises:
         ItinfError: another type, not finite, or too small.
     """
-    real = isinstance(value, Real) and not type(value).__name__.startswith("bool")
     try:
-        if not real or not math.isfinite(value) or value < least:
-            raise OverflowError
-        return float(value)
-    except OverflowError:  # an int may be too large for a float
-        kind = "" if real and value < least else "a finite number of "
-        raise ItinfError(f"{name} is {shown(value)}; expected {kind}at least {least:g}{f': {why}' if why else ''}.") from None
+        real = isinstance(value, Real) and not type(value).__name__.startswith("bool")
+        given = float(value) if real else math.nan
+    except OverflowError:  # a whole number may be too large for a float
+        given = math.inf
+    if not math.isfinite(given) or given < least:
+        because = f": {why}" if why else ""
+        raise ItinfError(f"{name} is {shown(value)}; expected a finite number of at least {least:g}{because}.")
+    return given
+
+
+def truth(name: str, value: Any) -> bool:
+    """True or False; "yes", 1 and None are not accepted.
+
+    Raises:
+        ItinfError: it is something else.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ItinfError(f"{name} is {shown(value)}; expected True or False.")
+    return bool(value)
 
 
 def one_of(name: str, value: Any, valid: Collection[str]) -> str:

@@ -16,8 +16,14 @@ from transformers.utils import logging
 from itinf import ItinfError
 from itinf.errors import nearest
 from itinf.networks.weights import build
+from itinf.settings import whole
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
+
+
+SIZES = ("n_layer", "n_embd", "n_head", "n_positions", "num_hidden_layers", "hidden_size", "num_attention_heads",
+         "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
+"""Fields of configs that count something: there must be at least one."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,13 @@ def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, 
             raise ItinfError(f"{name} has no option {option!r}. {nearest(option, known)}")
     try:
         # By default, configs name a first and a last token; with random weights no token has a meaning.
-        return family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
+        made = family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
     except Exception as error:
         raise ItinfError(f"{name}: options {options} make no {family.config.__name__} ({error}).") from error
+    for size in SIZES:
+        if hasattr(made, size) and size in usual | options:
+            whole(f"{name}: {size}", getattr(made, size), 1)
+    return made
 
 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:

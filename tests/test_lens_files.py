@@ -181,7 +181,7 @@ def test_what_is_no_lens_is_refused(network, tmp_path, lens):
     with pytest.raises(ItinfError, match=r"There is no lens file .*Known: none"):
         Lens.load(tmp_path / "lens.safetensors", network)
     save_file({"x": torch.zeros(2)}, tmp_path / "lenses.safetensors")
-    with pytest.raises(ItinfError, match="its header describes no lens"):
+    with pytest.raises(ItinfError, match="its header has no 'lens'"):
         Lens.load(tmp_path / "lenses.safetensors", network)
     with pytest.raises(ItinfError, match=r"Did you mean lenses.safetensors"):
         Lens.load(tmp_path / "lens.safetensors", network)

@@ -9,6 +9,7 @@ from torchvision.models.googlenet import GoogLeNet, Inception
 
 from itinf import Block, Network, modules
 from itinf.networks.weights import build, random_seed, read_weights
+from itinf.settings import truth
 
 from .published_weights import download, origin, refuse_classes, require_counts
 from .transforms import cropped, imagenet
@@ -39,6 +40,8 @@ def googlenet(
         ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
     """
     require_counts("googlenet", classes=classes, in_size=in_size)
+    if transform_input is not None:
+        truth("googlenet: transform_input", transform_input)
     released = weights == "pretrained"
     if transform_input is None:
         transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from itinf import Block, Network, modules
+from itinf import Block, ItinfError, Network, modules
+from itinf.errors import nearest
 from itinf.networks.weights import build
 
 from .gauge import Wiring
@@ -50,6 +51,7 @@ def open_resnet(
     *,
     classes: int | None = None,
     in_size: int = 224,
+    **unknown: Any,
 ) -> Network:
     """A torchvision ResNet as a network: h_0 is the state after the max-pool, h_l the state after block l.
 
@@ -62,8 +64,10 @@ def open_resnet(
         in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
 
     Raises:
-        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: an option is unknown or wrong, ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
     """
+    if unknown:
+        raise ItinfError(f"{name} has no option {min(unknown)!r}. {nearest(min(unknown), ('classes', 'in_size'))}")
     require_counts(name, classes=classes, in_size=in_size)
     prepare = imagenet(in_size)
     if weights == "pretrained":

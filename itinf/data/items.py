@@ -92,6 +92,8 @@ def as_data(source: Any, unit: str) -> Data:
     Raises:
         ItinfError: see ``WrappedDataset``.
     """
+    if isinstance(source, str):
+        raise ItinfError(f"The data are {source!r}; expected a data set. Write itinf.dataset({source!r}, network).")
     return source if isinstance(source, Data) else WrappedDataset(source, unit)
 
 

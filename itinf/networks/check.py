@@ -78,7 +78,9 @@ def check(network: Network, batch: Batch | None = None) -> Report:
     """
     require_network(network)
     if batch is not None and not isinstance(batch, Batch):
-        raise ItinfError(f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys). Leave it out to make one up.")
+        raise ItinfError(
+            f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys). Leave it out to make one up."
+        )
     with evaluating(network):
         return _checked(network, sample_batch(network) if batch is None else batch)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -115,7 +115,11 @@ class Network:
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise ItinfError(f"The model is {shown(self.model)}; expected a torch.nn.Module.")
-        if isinstance(self.blocks, str | Block) or not all(isinstance(block, Block) for block in self.blocks):
+        if (
+            not isinstance(self.blocks, Iterable)
+            or isinstance(self.blocks, str)
+            or not all(isinstance(block, Block) for block in self.blocks)
+        ):
             raise ItinfError(f"blocks is {shown(self.blocks)}; expected a list such as [itinf.Block('layer1.0'), …].")
         self.blocks = tuple(self.blocks)
         self.name = self.name or type(self.model).__name__

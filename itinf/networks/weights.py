@@ -20,8 +20,8 @@ def random_seed(weights: str | None) -> int | None:
     if not weights.startswith("random:"):
         return None
     seed = weights.removeprefix("random:")
-    if not seed.isdigit():
-        raise ItinfError(f"weights {weights!r}: expected random or random:SEED with a whole number.")
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 21 and int(seed) < 2**64):
+        raise ItinfError(f"weights {weights!r}: expected random or random:SEED with a whole number below 2**64.")
     return int(seed)
 
 

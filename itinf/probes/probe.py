@@ -93,6 +93,8 @@ class Probe:
         words("name", self.name)
         require_names(kind, "gradients", self.gradients, GRADIENTS)
         require_names(kind, "targets", self.targets, TARGETS)
+        if isinstance(self.nulls, str) or not isinstance(self.nulls, Iterable):
+            raise ItinfError(f"{kind}: nulls is {shown(self.nulls)}; expected a sequence, such as ('pairing',).")
         for null in map(null_of, self.nulls):
             if null.partners is None and null.name not in self.own_nulls:
                 known = ", ".join(("pairing", "same-target", *self.own_nulls))

@@ -137,8 +137,10 @@ def compare(
     Raises:
         ItinfError: there is no run, or two runs have the same name.
     """
-    if isinstance(runs, ProbeResult) or not all(isinstance(run, ProbeResult) for run in runs):
-        raise ItinfError(f"{shown(runs)} is no list of runs. Give a list of results of itinf.probe, such as [one, other].")
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
+        raise ItinfError(
+            f"{shown(runs)} is no list of runs. Give a list of results of itinf.probe, such as [one, other]."
+        )
     names = [run.name for run in runs]
     if not runs:
         raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")

@@ -13,17 +13,24 @@ import pandas as pd
 
 from ..errors import ItinfError, UnknownEstimatorError, shown
 from ..files import difference, misfit
-from ..registry import figure
+from ..registry import draw
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
 from .reasons import NO_SKIPS
+from .schema import summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 
 IDENTITY = ("schema", "network", "data", "settings", "probes")
 """Entries of a manifest that define the study; the other entries are circumstances."""
-SHAPE = {"network": dict, "data": dict, "settings": {"clusters": int, "group": int}, "probes": list, "seconds": int | float}
+SHAPE = {
+    "network": dict,
+    "data": dict,
+    "settings": {"clusters": int, "group": int},
+    "probes": list,
+    "seconds": int | float,
+}
 """Entries that the manifest of a finished study has."""
 
 
@@ -68,7 +75,7 @@ class ProbeResult:
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""
-        return figure(kind)(self.table, **options)
+        return draw(kind, self.table, summaries_table([]), options)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -85,7 +92,7 @@ class ProbeResult:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        with ResultsFolder.open(Path(folder), self.identity) as kept:
+        with ResultsFolder.open(folder_of(folder), self.identity) as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)
@@ -125,7 +132,7 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
     Raises:
         ItinfError: the runs belong to different studies, have clusters in common, or are not all parts of their study.
     """
-    if isinstance(runs, ProbeResult | str) or not all(isinstance(run, ProbeResult) for run in runs):
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
         raise ItinfError(f"{shown(runs)} is no list of runs. Give a list, such as [itinf.ProbeResult.load(folder), …].")
     if not runs:
         raise ItinfError("No run was given; merge needs at least one run, such as itinf.ProbeResult.load(folder).")

@@ -67,7 +67,7 @@ class TransferResult:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
         identity = {key: self.manifest[key] for key in IDENTITY}
-        with ResultsFolder.open(Path(folder), identity, what="transfer") as kept:
+        with ResultsFolder.open(folder_of(folder), identity, what="transfer") as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)
@@ -79,9 +79,7 @@ class TransferResult:
         Raises:
             ItinfError: the folder holds no finished transfer, or its tables are damaged.
         """
-        expected = (
-            f"transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}. Give a folder that itinf transfer has finished."
-        )
+        expected = f"transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}. Give a folder that itinf transfer has finished."
         path = folder_of(folder)
         manifest = read_finished(path, SHAPE, expected)
         require_sound(path, manifest, MEASURES, SUMMARIES)

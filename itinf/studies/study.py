@@ -11,10 +11,11 @@ from typing import Any
 
 from ..errors import ItinfError, shown
 from ..files import difference, folder_name
+from ..registry import require_known
 from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.folder import ResultsFolder
-from ..results.manifest import read_manifest
+from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
 from ..settings import whole
@@ -56,14 +57,16 @@ def run_study(
         raise ItinfError(f"The study is {shown(study)}; expected an itinf.Study, or the path of its TOML file.")
     plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
     jobs = whole("jobs", jobs, 1, "it is the number of networks measured at a time")
-    with _comparison_folder(plan, Path(out)) as folder:
+    for network in plan.networks:
+        require_known(network.name, network.options, network.data)
+    with _comparison_folder(plan, folder_of(out)) as folder:
         comparison = measure_networks(plan, folder, jobs, progress)
         if folder.writes:
             _save(comparison, plan, folder)
-            shown = _unseen if folder.manifest["complete"] else progress
-            shown("report", "figures and page", 0, 1)
+            told = _unseen if folder.manifest["complete"] else progress
+            told("report", "figures and page", 0, 1)
             draw_report(comparison, folder)
-            shown("report", "figures and page", 1, 1)
+            told("report", "figures and page", 1, 1)
         _complete(comparison, folder)
     return comparison
 
