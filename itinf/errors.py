@@ -92,9 +92,9 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that memory was used up, on the CPU or on an accelerator."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
-    )
+    # an ImportError: a library that cannot be mapped
+    kinds = (RuntimeError, ImportError)
+    return isinstance(error, MemoryError) or (isinstance(error, kinds) and _NO_MEMORY.search(str(error)) is not None)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from itinf.settings import whole
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
 
-
 SIZES = ("n_layer", "n_embd", "n_head", "n_positions", "num_hidden_layers", "hidden_size", "num_attention_heads",
          "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
 """Fields of configs that count something: there must be at least one."""

@@ -142,7 +142,10 @@ def read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """
     try:
         table = upgrade(pd.read_parquet(path))
-        return table.astype({name: dtypes[name] for name in dtypes})[list(dtypes)]
+        for name, dtype in dtypes.items():
+            if dtype == INTEGER and not pd.api.types.is_integer_dtype(table[name]):
+                raise ValueError(f"the column {name!r} is {table[name].dtype} instead of {dtype}")
+        return table[list(dtypes)].astype(dict(dtypes))
     except Exception as error:  # pyarrow and pandas raise errors of many classes
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ItinfError(
