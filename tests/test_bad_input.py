@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -458,3 +460,37 @@ def test_the_library_says_what_is_wrong(call, message, w, monkeypatch):
         call(w)
     assert message in str(error.value)
     assert standing(w.root) == before
+
+
+def _other_comparison(w: World, folder: Path) -> None:
+    """A comparison of another network, as an older itinf left it: its manifest does not say which study it is of."""
+    shutil.copytree(w.root / "probed", folder / "networks/gpt2")
+    (folder / "manifest.json").write_text(json.dumps({"complete": False, "networks": {}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (NETWORK, "it has networks/gpt2, and the networks of this study are cifar-resnet8"),
+        ('seed = 3\n[[network]]\nname = "gpt2"\ndata = "stdlib"\n', "for gpt2, units is 2000 here and None there"),
+    ],
+)
+def test_another_comparison_is_refused_before_anything_is_measured(content, message, refused, w, tmp_path):
+    _other_comparison(w, w.root / "compared")
+    (w.root / "study.toml").write_text(content)
+    said = refused("compare study.toml --out compared")
+    shutil.rmtree(w.root / "compared")
+    assert "compared holds another comparison" in said and message in said
+
+
+def test_numpy_numbers_are_numbers(w):
+    given = {
+        "units": np.int64(96),
+        "batch": np.int32(8),
+        "group": np.uint8(8),
+        "seed": np.uint64(0),
+        "shard": np.array([0, 1]),
+    }
+    settings = itinf.Settings(**given, precision=np.float32(0.25))
+    assert settings == itinf.Settings(units=96, batch=8, group=8, seed=0, shard=(0, 1), precision=0.25)
+    assert {type(value) for value in (settings.units, settings.batch, settings.seed, *settings.shard)} == {int}

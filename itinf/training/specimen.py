@@ -163,7 +163,9 @@ def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress
         items = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise system_error(error, str(folder), "be read") from error
-    if items and not items & {CARD, CHECKPOINT} and not all(name.startswith(".") for name in items):
+    # of a training whose card was removed there are weights; hidden files are of nobody
+    ours = any(name in (CARD, CHECKPOINT) or Path(name).suffix in (".safetensors", ".json") for name in items)
+    if not ours and not all(name.startswith(".") for name in items):
         raise ItinfError(f"{folder} exists and holds no training of itinf. Choose another --out.")
     with kept(folder):
         sweep(folder)
