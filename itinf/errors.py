@@ -75,7 +75,7 @@ def system_error(error: OSError, what: str = "", verb: str = "be written") -> It
     Args:
         error: the error.
         what: what could not be read or written; by default the path that the error names.
-        verb: "be written" or "be read".
+        verb: "be written", "be read" or "be used".
     """
     path = what or error.filename or "A file"
     why = error.strerror or (strerror(error.errno) if error.errno else str(error) or type(error).__name__)

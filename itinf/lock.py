@@ -128,7 +128,13 @@ def _keeper(folder: Path) -> str:
         try:
             holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
             return f"process {holder['pid']} on {holder['host']} has been writing to it since {holder['since']}"
-        except (OSError, ValueError, KeyError):  # the file is being written at this moment
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ):  # the file is being written at this moment
             time.sleep(0.01)
     return "another process is writing to it"
 

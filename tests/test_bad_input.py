@@ -322,6 +322,8 @@ CALLS = [
     (lambda w: itinf.check(None), "None is no network; expected an itinf.Network"),
     (lambda w: itinf.check("gpt2"), "'gpt2' is no network; expected an itinf.Network. Write itinf.network('gpt2')"),
     (lambda w: itinf.check(w.image, 3), "The batch is 3; expected an itinf.Batch"),
+    (lambda w: itinf.trace("gpt2", None), "'gpt2' is no network"),
+    (lambda w: itinf.trace(w.image, torch.zeros(2, 3, 8, 8)), "expected an itinf.Batch(inputs, targets, keys)"),
     (lambda w: itinf.dataset("imags:x", w.image), "no data set 'imags'"),
     (lambda w: itinf.dataset(None, w.image), "The data set is None; expected NAME[:ARGUMENT]"),
     (lambda w: itinf.dataset("stdlib", w.image), "holds tokens, but cifar-resnet8 reads images"),

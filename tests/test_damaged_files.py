@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from safetensors.torch import save as save_torch
 import itinf
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
+from itinf.lock import LOCK, kept
 from itinf.results.folder import ResultsFolder
 from itinf.studies.study_file import read_study
 from itinf.training.loop import train
@@ -289,3 +291,26 @@ def test_a_table_of_another_shape_is_refused(change, message, files, tmp_path):
     with pytest.raises(itinf.ItinfError) as refused:
         itinf.TransferResult.load(folder)
     assert message in str(refused.value) and "measures.parquet cannot be read as a table" in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"\xff", b"[" * DEEP + b"]" * DEEP])
+def test_a_lock_that_names_nobody_still_locks(content, tmp_path):
+    with kept(tmp_path):
+        (tmp_path / LOCK).write_bytes(content)
+        with pytest.raises(itinf.ItinfError, match="is in use: another process is writing to it"), kept(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "whole numbers"])
+def test_a_lens_of_wrong_numbers_is_refused(wrong, files, tmp_path):
+    lens = copy.deepcopy(files[0].lens)
+    weight = lens.translators[1].weight
+    with torch.no_grad():
+        if wrong == "NaN":
+            weight[0, 0] = float("nan")
+        else:
+            weight.requires_grad_(False)
+            weight.data = weight.data.long()
+    lens.save(tmp_path / "lens.safetensors")
+    with pytest.raises(itinf.ItinfError, match=r"holds torch.*, or numbers that are not finite"):
+        itinf.Lens.load(tmp_path / "lens.safetensors", files[0].network)

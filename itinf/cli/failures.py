@@ -24,15 +24,18 @@ def told(error: Exception) -> int:
     Errors of the operating system and a lack of memory are the user's to correct. Everything else that is no
     ``ItinfError`` is a fault of itinf: the traceback is printed, and then how to report it.
     """
-    if isinstance(error, OSError):
-        _close_output()
-        return _print(system_error(error, error.filename or "The output"))
     if isinstance(error, ItinfError):
         return _print(error)
     if lacks_memory(error):
         traceback.clear_frames(error.__traceback__)  # gives back what they hold
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
         return _print(f"Out of memory ({first}). Close other programs, take a smaller network, or another machine.")
+    if isinstance(error, OSError):
+        _close_output()
+        named = error.filename is not None  # a full stdout has no name
+        return _print(
+            system_error(error, error.filename if named else "The output", "be used" if named else "be written")
+        )
     with suppress(MemoryError, OSError):
         traceback.print_exception(error)
     _print(

@@ -245,6 +245,8 @@ def _translator(tensors: dict[str, Tensor], k: int, site: Site, last: Site) -> T
     weight, bias = tensors[f"{k}/weight"], tensors[f"{k}/bias"]
     if weight.shape != (last.width, site.width) or bias.shape != (last.width,):
         raise ValueError(f"the translator of {site.name!r} is {tuple(weight.shape)}, not {(last.width, site.width)}")
+    if not (weight.is_floating_point() and bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
+        raise ValueError(f"the translator of {site.name!r} holds {weight.dtype}, or numbers that are not finite")
     return Translator(weight, bias)
 
 

@@ -155,7 +155,7 @@ def _config(path: Path) -> dict[str, Any]:
         raise ItinfError(
             f"There is no {path}; a folder of the tuned-lens package holds {CONFIG} and {PARAMS}."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ItinfError(f"{path} cannot be read ({error}). Is the file complete?") from error
     if not isinstance(config, dict):
         raise ItinfError(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORED, Batch
-from ..errors import ItinfError
+from ..errors import ItinfError, shown
 from .hooks import Recording, evaluating, frozen, recorded
-from .network import Network
+from .network import Network, require_network
 from .readout import chunks, classes_of
 from .residual import label_residual, top1
 
@@ -116,6 +116,9 @@ def trace(
         ItinfError: blocks that do not run as described, targets that do not fit the logits, or
             numbers that are not finite (names the first block).
     """
+    require_network(network)
+    if not isinstance(batch, Batch):
+        raise ItinfError(f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys).")
     inputs = batch.inputs.to(network.device)
     inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
     with torch.set_grad_enabled(gradients), recorded(network) as recording:

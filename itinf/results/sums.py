@@ -168,8 +168,8 @@ def _stage(name: str, meaning: Any, tensors: Mapping[str, np.ndarray]) -> StudyS
     arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
     stage = empty_sums(meaning, len(arrays["replicates"]))
     columns, histograms = len(stage.sums.names), len(stage.histograms.names)
-    for array, shape in (("plain", (columns,)), ("clusters", (columns,)), ("replicates", (-1, columns))):
-        _require_shape(array, arrays[array], shape)
+    for part, shape in (("plain", (columns,)), ("clusters", (columns,)), ("replicates", (-1, columns))):
+        _require_shape(part, arrays[part], shape)
     stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
     for f in Histograms.FIELDS:
         array = tensors[f"{name}/histogram/{f}"]
