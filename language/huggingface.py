@@ -16,6 +16,7 @@ from transformers.utils import logging
 from itinf import ItinfError
 from itinf.errors import nearest
 from itinf.networks.weights import build, in_words
+from itinf.settings import whole
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
 from .folder_check import MASK, require_folder, require_size
@@ -23,6 +24,10 @@ from .gguf_header import require_gguf
 
 FILES = frozenset({".bin", ".ckpt", ".gguf", ".pt", ".pth", ".safetensors", ".tar", ".th"})
 """Endings of a missing file, which is not looked for on the hub."""
+
+SIZES = ("n_layer", "n_embd", "n_head", "n_positions", "num_hidden_layers", "hidden_size", "num_attention_heads",
+         "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
+"""Fields of configs that count something: there must be at least one."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,13 @@ def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, 
             raise ItinfError(f"{name} has no option {option!r}. {nearest(option, known)}")
     try:
         # By default, configs name a first and a last token; with random weights no token has a meaning.
-        return family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
+        made = family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
     except Exception as error:
         raise ItinfError(f"{name}: options {options} make no {family.config.__name__} ({error}).") from error
+    for size in SIZES:
+        if hasattr(made, size) and size in usual | options:
+            whole(f"{name}: {size}", getattr(made, size), 1)
+    return made
 
 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 from itinf.errors import nearest
+from itinf.files import user_path
 
 HEADING = re.compile(r" = (?!= ).+ = ?")
 SEPARATOR = re.compile(r"\f|<\|endoftext\|>")
@@ -122,7 +123,7 @@ def text(
     """
     if argument is None:
         raise ItinfError("text was given no file; expected text:FILE with UTF-8 text.")
-    path = Path(argument).expanduser()
+    path = user_path(argument)
     content = _read(path)
     rule, documents = split_documents(content)
     note = {

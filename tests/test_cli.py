@@ -94,7 +94,7 @@ def test_shards_merge(command: Command, small: list[object], tmp_path: Path) -> 
     np.testing.assert_allclose(both["mean"], whole["mean"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(both["lo"], whole["lo"], rtol=1e-7, atol=1e-9)
     code, printed = command("merge", halves[0], halves[0], "--out", tmp_path / "twice")
-    assert code == 2 and "clusters are in both" in printed and not (tmp_path / "twice").exists()
+    assert code == 2 and "1/2 is there twice" in printed and not (tmp_path / "twice").exists()
 
 
 def test_compare_lays_networks_side_by_side(command: Command, photographs: Path, tmp_path: Path) -> None:

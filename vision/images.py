@@ -15,6 +15,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 from itinf.data.classes import BY_NAME, BY_ORDER, class_outputs, plain
+from itinf.files import user_path
 
 from .folders import ENDINGS, class_folders, files_in, split_folder
 from .transforms import rgb
@@ -112,7 +113,7 @@ def images(argument: str | None, network: Network, *, split: str = "test", **_: 
     prepare = image_prepare(network, "images")
     if argument is None:
         raise ItinfError("images was given no folder; expected images:FOLDER with one sub-folder per class.")
-    root = Path(argument).expanduser()
+    root = user_path(argument)
     folder = split_folder(root, split)
     classes = class_folders(folder)
     if not classes:
@@ -184,7 +185,7 @@ def cifar10(argument: str | None, network: Network, *, split: str = "test", **_:
     prepare = image_prepare(network, "cifar10")
     if split not in ("train", "test"):
         raise ItinfError(f"cifar10 has no split {split!r}; expected train or test.")
-    root = Path(argument or "~/.cache/itinf/cifar10").expanduser()
+    root = user_path(argument or "~/.cache/itinf/cifar10")
     try:
         # torchvision unpickles the published files only if their md5 equals the published one.
         source = torchvision.datasets.CIFAR10(root, train=split == "train", download=argument is None)

@@ -10,6 +10,7 @@ from torchvision.models.googlenet import GoogLeNet, Inception
 
 from itinf import Block, ItinfError, Network, modules
 from itinf.networks.weights import build, random_seed
+from itinf.settings import truth
 
 from .normalisation import normalisation
 from .published_weights import is_release, named_outputs, published_file, require_counts
@@ -47,6 +48,8 @@ def googlenet(
     """
     outputs, names = named_outputs("googlenet", classes)
     require_counts("googlenet", classes=outputs, in_size=in_size)
+    if transform_input is not None:
+        truth("googlenet: transform_input", transform_input)
     file = published_file("googlenet", weights, RELEASE, outputs, names)
     model, origin = build(lambda: _model(outputs), file, ignored=("aux1.", "aux2."))
     assert isinstance(model, GoogLeNet)

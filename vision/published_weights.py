@@ -14,13 +14,13 @@ from torchvision import models
 
 from itinf import ItinfError
 from itinf.networks.weights import random_seed, split_choice
+from itinf.settings import whole
 
 
 def require_counts(name: str, **counts: int | None) -> None:
     """Refuses options that are not whole numbers of at least 1; None is accepted."""
     for option, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ItinfError(f"{name}: {option} is {value!r}; expected a whole number of at least 1.")
+        whole(f"{name}: {option}", value, 1, optional=True)
 
 
 def named_outputs(name: str, classes: Any) -> tuple[Any, list[str] | None]:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from itinf import Block, Network, modules
+from itinf import Block, ItinfError, Network, modules
+from itinf.errors import nearest
 from itinf.networks.weights import build
 
 from .gauge import Wiring
@@ -53,6 +54,7 @@ def open_resnet(
     in_size: int = 224,
     mean: Any = None,
     std: Any = None,
+    **unknown: Any,
 ) -> Network:
     """A torchvision ResNet as a network: h_0 is the state after the max-pool, h_l the state after block l.
 
@@ -67,8 +69,12 @@ def open_resnet(
         mean, std: of the input's channels, see ``vision.normalisation``.
 
     Raises:
-        ItinfError: ``pretrained`` is given with a number of ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: an option is unknown or wrong, ``pretrained`` is given with a number of ``classes``, the file cannot be
+            downloaded, or it does not fit.
     """
+    if unknown:
+        known = ("classes", "in_size", "mean", "std")
+        raise ItinfError(f"{name} has no option {min(unknown)!r}. {nearest(min(unknown), known)}")
     outputs, names = named_outputs(name, classes)
     require_counts(name, classes=outputs, in_size=in_size)
     file = published_file(name, weights, release, outputs, names)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import ItinfError
-from .console import err, out
+from .console import out
+from .failures import told
 from .lenses import fit, transfer
 from .options import (
     Length,
@@ -82,11 +83,11 @@ for command in (probe, compare, demo, report, fit, transfer, train, evaluate, me
 
 
 def main() -> None:
-    """Entry point: a mistake of the user prints one message and exits with code 2."""
+    """Entry point: what the user can correct prints one message and exits with code 2; a fault of itinf exits with 1."""
     # set before torch loads: idle threads that spin make everything else many times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.formatwarning = lambda message, category, *_: f"warning: {message}\n"
     try:
         app()
-    except ItinfError as error:
-        err.print(f"itinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+    except Exception as error:
+        sys.exit(told(error))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ItinfError
-from ..files import folder_name
-from ..lenses.kinds import BUILT_IN, DEFAULT, either
+from ..files import folder_name, require_writable
+from ..lenses.kinds import BUILT_IN, DEFAULT, either, lens_kind
 from ..networks.devices import to_device
 from ..results.report import draw_report
 from ..settings import DEFAULTS, Settings
@@ -76,6 +76,8 @@ def fit(
 
     if format_ not in FORMATS:
         raise ItinfError(f"--format {format_!r}: expected {' or '.join(FORMATS)}.")
+    settings = Settings(fit_units=units, batch=batch, device=device, dtype=dtype, seed=seed)
+    require_writable(out_)
     if out_.exists():
         raise ItinfError(f"{out_} exists, and itinf fit does not overwrite it. Choose another --out.")
     if format_ == "safetensors" and out_.suffix != ".safetensors":
@@ -83,9 +85,10 @@ def fit(
             f"--out {str(out_)!r}: expected a name that ends in .safetensors, or --format tuned-lens for a folder. "
             f"Write --out {out_}.safetensors, or add --format tuned-lens."
         )
+    lens_kind(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
-    if units is None:
+    if settings.fit_units is None:
         clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
         units = clusters * units_per_cluster(source)
     with interruptible(), progress_bars(opened.name) as progress:
@@ -131,8 +134,6 @@ def transfer(
     from ..registry import dataset
     from ..studies.lens_study import LensStudy
 
-    opened = to_device(opened_network(network, weights, option), device, dtype)
-    source = dataset(data, opened, seed=seed, length=length)
     settings = Settings(
         units=units,
         seed=seed,
@@ -145,6 +146,9 @@ def transfer(
         device=device,
         dtype=dtype,
     )
+    lens_kind(kind)
+    opened = to_device(opened_network(network, weights, option), device, dtype)
+    source = dataset(data, opened, seed=seed, length=length)
     with interruptible(), progress_bars(opened.name) as progress:
         if lens is not None:
             results = [_of_file(opened, lens, source, out_, progress, settings)]

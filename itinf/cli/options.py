@@ -88,7 +88,8 @@ def parse_shard(given: str | None) -> tuple[int, int] | None:
     if given is None:
         return None
     first, _, total = given.partition("/")
-    if not (first.isdigit() and total.isdigit() and 1 <= int(first) <= int(total)):
+    digits = (first + total).isascii() and first.isdigit() and total.isdigit() and len(first + total) < 20
+    if not (digits and 1 <= int(first) <= int(total)):
         raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N. Write e.g. --shard 1/2.")
     return int(first) - 1, int(total)
 

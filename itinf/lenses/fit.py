@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ..data.clusters import Progress, batches, clusters_of, content_of, keyed_order, load_batch, silent
 from ..data.items import as_data
-from ..errors import ItinfError
+from ..errors import ItinfError, batch_in_memory
 from ..networks.axes import FEW, require_axes
 from ..networks.inputs import require_padding_unseen
 from ..networks.measuring import evaluating
-from ..networks.network import Network
+from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
+from ..settings import MOST_SEED, whole
 from .fit_statistics import FitStatistics, fit_statistics
 from .kinds import DEFAULT, LensKind, either, lens_kind, lens_kinds
 from .lens import Lens
@@ -54,7 +55,10 @@ def fit(
         ItinfError: an unknown kind, a recipe for a kind that is not tuned, more units than the data have, or
             too few units for a translator (says how many it takes).
     """
+    require_network(network)
     chosen = lens_kind(kind)
+    units = whole("units", units, 1, "a lens needs something to be fitted on", optional=True)
+    batch, seed = whole("batch", batch, 1), whole("seed", seed, 0, most=MOST_SEED)
     if recipe is not None and chosen.closed_form:
         tuned = either(known for known in lens_kinds() if not known.closed_form)
         raise ItinfError(
@@ -64,7 +68,7 @@ def fit(
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
     content = content_of(source, order.indices)
-    with evaluating(network):
+    with evaluating(network), batch_in_memory(batch):
         require_padding_unseen(network, source)
         require_axes(network, load_batch(source, order.indices[:FEW]))
         statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)

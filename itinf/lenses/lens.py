@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from ..errors import ItinfError, nearest
-from ..files import write_bytes
+from ..errors import ItinfError, nearest, shown
+from ..files import read_sealed, sealed, write_bytes
 from ..networks.measuring import evaluating
-from ..networks.network import Network
+from ..networks.network import Network, require_network
 from ..networks.readout import logits, vectors
 from ..networks.states import Site, readable
 from ..networks.trace import SiteId, Trace
@@ -24,6 +23,7 @@ from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics
 from .translator import Translator
 
+HEADER = "lens"
 FORMAT = 2
 """Version of the file. Format 1, which calls sites places, is still read."""
 
@@ -98,7 +98,7 @@ class Lens:
             "record": self.record,
         }
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        return to_bytes(copies, metadata={"lens": json.dumps(header)})
+        return sealed(to_bytes, copies, HEADER, header)
 
     def save(self, path: str | Path) -> None:
         """Writes a ``.safetensors`` file in one step; the statistics it was fitted from are left out.
@@ -106,9 +106,10 @@ class Lens:
         Raises:
             ItinfError: a name that does not end in ``.safetensors``.
         """
-        if Path(path).suffix != ".safetensors":
+        path = _lens_path(path)
+        if path.suffix != ".safetensors":
             raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
-        write_bytes(Path(path), self.content())
+        write_bytes(path, self.content())
 
     @classmethod
     def load(cls, path: str | Path, network: Network) -> Lens:
@@ -122,7 +123,8 @@ class Lens:
             ItinfError: a file that is missing, cut short or no lens; a lens of
                 another readout (names both fingerprints), or of states that the network does not have.
         """
-        path = Path(path)
+        require_network(network)
+        path = _lens_path(path)
         header, tensors = _read(path)
         try:
             if header["format"] not in (1, FORMAT):
@@ -134,7 +136,7 @@ class Lens:
             translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
             lens = cls(kind, sites, translators, *_priors(tensors), record)
             readout = str(record["readout"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, ItinfError):
                 raise
             raise _unreadable(path, f"{type(error).__name__}: {error}") from error
@@ -155,6 +157,17 @@ class Lens:
         size = sum(p.numel() for t in self.translators if t is not None for p in t.parameters())
         names = f"{known[0].name} … {known[-1].name}" if known else "none"
         return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {names}; {size / 1e6:.2f} M parameters"
+
+
+def require_lens(given: Any) -> None:
+    """Refuses what is no lens.
+
+    Raises:
+        ItinfError: it is something else; says how to get a lens.
+    """
+    if not isinstance(given, Lens):
+        advice = "Write itinf.fit(network, data), or itinf.Lens.load(file, network)."
+        raise ItinfError(f"{shown(given)} is no lens; expected an itinf.Lens. {advice}")
 
 
 def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Translator | None]:
@@ -196,16 +209,19 @@ def _does_not_fit(network: Network, lens: Lens) -> str:
     return f"The {lens.kind} lens of {lens.record.get('network', 'another network')} does not fit {network.name}:"
 
 
+def _lens_path(given: Any) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise ItinfError(f"The lens file is {shown(given)}; expected a path. Give the path of a .safetensors file.")
+    return Path(given)
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
         raise ItinfError(f"There is no lens file {str(path)!r}. {nearest(path.name, siblings)}")
     try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["lens"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except KeyError:
-        raise _unreadable(path, "its header describes no lens") from None
-    except (SafetensorError, OSError, ValueError) as error:
+        return read_sealed(path, HEADER, "pt")
+    except ValueError as error:
         raise _unreadable(path, str(error)) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -13,12 +12,13 @@ from torch import Tensor
 
 from ..data.clusters import Order, Progress, batches, keyed_order, silent
 from ..data.dataset import Batch, Data
-from ..errors import ItinfError
+from ..errors import ItinfError, shown
 from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.readout import chunks, logits, vectors
 from ..networks.states import Site
 from ..networks.trace import trace
+from ..settings import number, one_of, whole
 from .fit_statistics import is_held_out
 from .kfac import KFAC
 from .lens import Lens
@@ -54,11 +54,11 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.passes < 0 or self.units < 1 or not 0 < self.rate < math.inf or self.precision not in PRECISIONS:
-            raise ItinfError(
-                f"{self} cannot be followed; expected passes of at least 0, units of at least 1, a rate above 0 "
-                f"and a precision of {' or '.join(PRECISIONS)}."
-            )
+        whole("passes", self.passes, 0)
+        whole("units", self.units, 1)
+        one_of("precision", self.precision, PRECISIONS)
+        if number("rate", self.rate) == 0:
+            raise ItinfError("rate is 0; expected a finite number above 0.")
 
 
 def tune(
@@ -89,7 +89,9 @@ def tune(
     Raises:
         ItinfError: a start without statistics, or no clusters held out.
     """
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise ItinfError(f"recipe is {shown(recipe)}; expected an itinf.lenses.tuned.Recipe(…).")
     if start.statistics is None:
         raise ItinfError(
             f"A lens read from a file has no statistics, so {start!r} cannot be tuned. "

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Batch
-from ..errors import ItinfError
+from ..errors import ItinfError, shown
 from .axes import problem_of_axes
 from .containers import tensors
 from .gauge import random_change
 from .hooks import recorded
 from .measuring import evaluating
-from .network import Network
+from .network import Network, require_network
 from .states import segments
 from .trace import Trace, trace, updates
 
@@ -79,6 +79,11 @@ def check(network: Network, batch: Batch | None = None) -> Report:
     Raises:
         ItinfError: no batch and no ``prepare`` to make one.
     """
+    require_network(network)
+    if batch is not None and not isinstance(batch, Batch):
+        raise ItinfError(
+            f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys). Leave it out to make one up."
+        )
     with evaluating(network):
         return _checked(network, sample_batch(network) if batch is None else batch)
 

@@ -26,6 +26,8 @@ def to_device(network: Network, device: str, dtype: str) -> Network:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device == "meta":
+        raise ItinfError("--device 'meta' cannot be used here (it holds no numbers). Use cpu, cuda or mps.")
     try:
         return network.to(torch.device(device), getattr(torch, dtype))
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ItinfError, nearest
+from ..errors import ItinfError, nearest, shown
 from .containers import only_tensor
 from .devices import DTYPES, require_float64
 from .gauge import GAUGES, Gauge
@@ -127,6 +127,14 @@ class Network:
     weights: str = "as given"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise ItinfError(f"The model is {shown(self.model)}; expected a torch.nn.Module.")
+        if (
+            not isinstance(self.blocks, Iterable)
+            or isinstance(self.blocks, str)
+            or not all(isinstance(block, Block) for block in self.blocks)
+        ):
+            raise ItinfError(f"blocks is {shown(self.blocks)}; expected a list such as [itinf.Block('layer1.0'), …].")
         self.blocks = tuple(self.blocks)
         self.name = self.name or type(self.model).__name__
         for value, valid, what in (
@@ -347,3 +355,17 @@ class Network:
             "  states, segments and bridges: itinf.check(network, batch)",
         ]
         return "\n".join(lines)
+
+
+def require_network(given: Any) -> None:
+    """Refuses what is no network.
+
+    Raises:
+        ItinfError: it is something else; says how to make a network of it.
+    """
+    if isinstance(given, Network):
+        return
+    advice = "Write itinf.network(name), or itinf.Network(model, blocks, …) for a model of your own."
+    if isinstance(given, str):
+        advice = f"Write itinf.network({given!r})."
+    raise ItinfError(f"{shown(given)} is no network; expected an itinf.Network. {advice}")

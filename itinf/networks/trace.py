@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORED, Batch
-from ..errors import ItinfError
+from ..errors import ItinfError, shown
 from .hooks import Recording, recorded
 from .inputs import run
 from .measuring import evaluating
-from .network import Network
+from .network import Network, require_network
 from .readout import chunks, classes_of, gradient_through
 from .residual import label_residual, top1
 
@@ -118,6 +118,9 @@ def trace(
         ItinfError: blocks that do not run as described, targets that do not fit the logits, or
             numbers that are not finite (names the first block).
     """
+    require_network(network)
+    if not isinstance(batch, Batch):
+        raise ItinfError(f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys).")
     with evaluating(network):
         return _traced(network, batch, targets, gradients)
 

@@ -19,7 +19,7 @@ from .block import BlockProducts
 from .dot_products import between_clusters, both_known
 from .forms import Form
 from .gradients import GradientName
-from .probe import NullChoice, Probe
+from .probe import NullChoice, Probe, require_names
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -59,6 +59,10 @@ class Alignment(Probe):
     nulls: Sequence[NullChoice] = ("pairing", "same-target")
 
     measure = "alignment"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_names(type(self).__name__, "forms", self.forms, FORMS)
 
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
         present, absent = self.requested(block)

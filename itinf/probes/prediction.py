@@ -8,13 +8,13 @@ from itertools import product
 
 from torch import Tensor
 
-from ..errors import ItinfError
 from ..lenses.lens import translators_at
 from ..networks.trace import Target
 from ..results.estimators import Efficiency, PairEfficiency
 from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR_OF_BOTH, OTHER_WIDTH_BEFORE
 from ..results.recorder import Recorder
 from ..results.row import Row
+from ..settings import whole
 from .batch import ProbeBatch
 from .prediction_space import Step, prediction_steps
 from .probe import NullChoice, Probe
@@ -63,8 +63,7 @@ class Prediction(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.merge is not None and self.merge < 1:
-            raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
+        whole("merge", self.merge, 1, "None leaves out merged steps", optional=True)
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         through = translators_at(batch.trace, self.lens)

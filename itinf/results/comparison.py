@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import ItinfError, nearest
+from ..errors import ItinfError, nearest, shown
 from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import Estimated, interval, share_difference, share_interval
 from .estimators import Estimator
-from .manifest import MANIFEST, read_manifest
+from .manifest import MANIFEST, folder_of, read_finished
 from .probe_result import ProbeResult
 from .row import Row
 from .schema import summaries_table
@@ -65,13 +65,9 @@ class Comparison:
         Raises:
             ItinfError: the folder holds no finished comparison, or a file of a network is damaged.
         """
-        folder = Path(folder)
-        manifest = read_manifest(folder)
-        if manifest is None or not manifest.get("complete") or not isinstance(manifest.get("networks"), dict):
-            raise ItinfError(
-                f"{folder} holds no finished comparison; expected {MANIFEST} and {NETWORKS}/. "
-                "Give a folder that itinf compare has finished."
-            )
+        folder = folder_of(folder)
+        expected = f"comparison; expected {MANIFEST} and {NETWORKS}/. Give a folder that itinf compare has finished."
+        manifest = read_finished(folder, {"networks": dict}, expected)
         runs = [ProbeResult.load(folder / NETWORKS / folder_name(name)) for name in manifest["networks"]]
         names = [str(moved["network"]["name"]) for moved in manifest.get("transfers", [])]
         transfers = []
@@ -145,6 +141,10 @@ def compare(
     Raises:
         ItinfError: there is no run, or two runs have the same name.
     """
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
+        raise ItinfError(
+            f"{shown(runs)} is no list of runs. Give a list of results of itinf.probe, such as [one, other]."
+        )
     names = [run.name for run in runs]
     if not runs:
         raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")

@@ -22,10 +22,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ItinfError
+from ..errors import ItinfError, system_error
 from ..files import difference, digest, sweep, write_bytes, write_text
 from ..lock import LOCK, kept
-from .manifest import MANIFEST, damages, read_manifest, record_of
+from .manifest import MANIFEST, damages, kind_of, read_manifest, record_of
 
 SAVE_SECONDS, SAVE_SHARE = 15.0, 20
 """Time between two saves: at least this many seconds, and at least this many times the duration of a save."""
@@ -82,7 +82,10 @@ class ResultsFolder:
         with ExitStack() as stack:
             folder = cls(path, identity or {}, circumstances or {})
             if path is not None:
-                _refuse_foreign(path, parts)
+                try:
+                    _refuse_foreign(path, parts)
+                except OSError as error:  # a name that is too long, a folder that may not be read
+                    raise system_error(error, str(path), "be read") from error
                 folder.writes = os.environ.get("RANK", "0") == "0" and _keep(path, stack)
                 folder._look(identity, what, ignored, parts)
             try:
@@ -211,6 +214,8 @@ class ResultsFolder:
             return
         if identity is None and not recorded.get("complete"):
             raise ItinfError(f"The results in {self.path} are not finished. Run the command that began them again.")
+        if identity is not None and (held := kind_of(recorded)) != kind_of(identity):
+            raise ItinfError(f"{self.path} holds {held}, and not {kind_of(identity)}. Choose another --out.")
         if identity is not None and not identity.keys() & recorded.keys():  # a comparison of an older itinf
             self.state = "resume"
             return
@@ -257,7 +262,8 @@ def _keep(path: Path, stack: ExitStack) -> bool:
     except OSError as error:
         if (read_manifest(path) or {}).get("complete"):
             return False
-        raise ItinfError(f"{path} cannot be written ({error.strerror}). Choose another --out.") from error
+        why = error.strerror or str(error)
+        raise ItinfError(f"{path} cannot be written ({why}). Choose another --out.") from error
     sweep(path)
     sweep(path / "figures")
     return True

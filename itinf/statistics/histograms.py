@@ -52,6 +52,8 @@ _COARSE: NDArray[np.int64] = np.concatenate(
 )
 """The last fine bin of every coarse bin."""
 BINS = len(_COARSE)
+OLDER_BINS = 578
+"""Number of bins of an older itinf, see ``Histograms.of_decades``."""
 
 
 class Histograms:
@@ -141,7 +143,7 @@ class Histograms:
 
         Args:
             names: names of the histograms.
-            below: (H, 578) numbers of units in this bin or a lower one; square, cross: as in the class.
+            below: (H, OLDER_BINS) numbers of units in this bin or a lower one; square, cross: as in the class.
             **sums: ``size`` and ``clusters``.
         """
         found = cls(names)

@@ -126,8 +126,9 @@ class LensStudy:
     def _lenses(self, network: Network, name: str, moments: bool, progress: Progress) -> tuple[Lens, Lens]:
         if name not in self._fitted or (moments and self._fitted[name][0].statistics is None):
             folder = self.folder / LENSES / self.name / name
+            units, seed, batch = self.settings.fit_units, self.settings.seed, min(BATCH, self.settings.batch)
             self._fitted[name] = fit_or_load(
-                network, self.fitting, self.kind, self.settings.fit_units, self.settings.seed, folder, moments, progress
+                network, self.fitting, self.kind, units, seed, folder, moments, progress, batch
             )
         return self._fitted[name]
 
@@ -140,7 +141,7 @@ def _stands(folder: Path) -> bool:
 
 
 BATCH = 64
-"""Clusters per forward pass of a fit. It is fixed, so that lenses do not depend on the batch of a study."""
+"""Clusters per forward pass of a fit, at most: a study fits in smaller batches only if there is too little memory."""
 
 FIT_UNITS = {"image": 2048, "token": 16384}
 """Default number of units to fit a lens on, ..."""
@@ -159,6 +160,7 @@ def fit_or_load(
     folder: Path,
     moments: bool = False,
     progress: Progress = silent,
+    batch: int = BATCH,
 ) -> tuple[Lens, Lens]:
     """The lens of each depth and the shared lens, fitted, or read from a folder.
 
@@ -169,7 +171,7 @@ def fit_or_load(
         seed: seed of the choice of clusters.
         folder: gets ``KIND.safetensors`` and ``shared.safetensors``; if both are there and undamaged, they are read.
         moments: True if the lenses also need their moments. No file holds moments, so they are measured again.
-        progress: as for ``fit``.
+        progress, batch: as for ``fit``.
 
     Raises:
         ItinfError: the folder holds lenses of another network or other settings, or ``fit`` refuses its arguments.
@@ -186,15 +188,15 @@ def fit_or_load(
         "settings": {"kind": kind, "units": asked, "seed": seed},
     }
     with ResultsFolder.open(
-        folder, identity, circumstances(network.device, BATCH), what="study's lenses", parts=names
+        folder, identity, circumstances(network.device, batch), what="study's lenses", parts=names
     ) as results:
         saved = _lenses_in(results, network, data, names, asked, seed)
         if saved is not None and moments:
-            statistics = fit(network, data, "logit", units=asked, batch=BATCH, seed=seed, progress=progress).statistics
+            statistics = fit(network, data, "logit", units=asked, batch=batch, seed=seed, progress=progress).statistics
             return replace(saved[0], statistics=statistics), replace(saved[1], statistics=statistics)
         if saved is not None:
             return saved
-        lens = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
+        lens = fit(network, data, kind, units=asked, batch=batch, seed=seed, progress=progress)
         lens.record["asked"] = asked
         assert lens.statistics is not None
         kept = ("data", "note", "units", "seed", "asked", "content")

@@ -22,21 +22,22 @@ from ...data.clusters import (
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
-from ...errors import ItinfError, TooFewError
+from ...errors import ItinfError, TooFewError, batch_in_memory
 from ...networks.axes import FEW, require_axes
 from ...networks.inputs import require_padding_unseen
 from ...networks.measuring import evaluating
-from ...networks.network import Network
+from ...networks.network import Network, require_network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
 from ...results.folder import ResultsFolder
+from ...results.manifest import folder_of
 from ...results.schema import SCHEMA
 from ...results.sums import SUMS
 from ...results.table import MEASURES
 from ...results.transfer_result import SUMMARIES, TransferResult
-from ...settings import DEFAULTS, Settings
+from ...settings import DEFAULTS, Settings, whole
 from ..kinds import either, lens_kind, lens_kinds
-from ..lens import Lens
+from ..lens import Lens, require_lens
 from .cells import Cell, cells_of
 from .checkpoint import load_betas, matrix_file, resume
 from .matrix import TransferMatrix, temperatures
@@ -83,14 +84,21 @@ def transfer(
     Raises:
         ItinfError: a lens with one map for many states or of another readout, or a folder that holds something else.
     """
+    require_network(network)
+    require_lens(lens)
+    rotations = whole("rotations", rotations, 0, "it is the number of seeds of the rotated null")
     settings = settings.changed(changes, USED)
     source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
     read = identity_of(source, np.concatenate([pilot.indices, order.indices]))
     identity = _identity(network, lens, read, rotations, settings)
-    under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
-    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
+    under, where = circumstances(network.device, settings.batch), None if out is None else folder_of(out)
+    with (
+        ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder,
+        evaluating(network),
+        batch_in_memory(settings.batch),
+    ):
         if (done := _finished(folder)) is not None:
             return done
         require_padding_unseen(network, source)
