@@ -16,7 +16,7 @@ CONTENT = "content"
 """Entry with a hash of what the items hold that were read."""
 ADDED = (CONTENT, "input", "classes_by")
 """Entries that records of an older itinf lack; where one of two records lacks such an entry, this is no difference."""
-COMMENTS = ("doubts",)
+COMMENTS = ("doubts", "from")
 """Entries that define nothing."""
 PART = ".part"
 """Ending of the hidden name under which a file is written before it is renamed."""

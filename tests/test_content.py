@@ -189,6 +189,7 @@ def test_comments_are_no_difference(folder, tmp_path):
         ({"data": {"content": "a"}}, {"data": {}}, None),
         ({"data": {}}, {"data": {"content": "a"}}, None),
         ({"data": {"note": {"doubts": ["a"]}}}, {"data": {"note": {}}}, None),
+        ({"note": {"input": {"from": "a"}}}, {"note": {"input": {"from": "b"}}}, None),
         ({"note": {"input": {"mean": 0}}}, {"note": {"input": {"mean": 1}}}, "note.input.mean is 0 here and 1 there"),
     ],
 )
