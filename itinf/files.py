@@ -9,6 +9,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+CONTENT = "content"
+"""Entry with a hash of what the items hold that were read."""
+ADDED = (CONTENT, "input", "classes_by")
+"""Entries that records of an older itinf lack; where one of two records lacks such an entry, this is no difference."""
+COMMENTS = ("doubts",)
+"""Entries that define nothing."""
 PART = ".part"
 """Ending of the hidden name under which a file is written before it is renamed."""
 
@@ -66,15 +72,25 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any], ignored: Colle
         there: the recorded entries; further entries at the top level are no difference.
         ignored: entries that may differ, written "outer.inner".
     """
+    return _difference(here, there, ignored, False) or _difference(here, there, ignored, True)
+
+
+def _difference(
+    here: Mapping[str, Any], there: Mapping[str, Any], ignored: Collection[str], content: bool
+) -> str | None:
+    """Like ``difference``, of ``CONTENT`` alone or of everything else: what was read depends on the settings."""
     for key, asked in here.items():
         recorded = there.get(key)
         if isinstance(asked, Mapping) and isinstance(recorded, Mapping):
             inner = [name.removeprefix(f"{key}.") for name in ignored if name.startswith(f"{key}.")]
             whole = {name: asked.get(name) for name in sorted(asked.keys() | recorded.keys())}
-            if (why := difference(whole, recorded, inner)) is not None:
+            if (why := _difference(whole, recorded, inner, content)) is not None:
                 return f"{key}.{why}"
-        elif key not in ignored and asked != recorded:
-            return f"{key} is {asked!r} here and {recorded!r} there"
+        elif key in ignored or key in COMMENTS or (key == CONTENT) != content or asked == recorded:
+            continue
+        elif key not in ADDED or None not in (asked, recorded):
+            changed = "has changed: items have the names that they had then, but hold something else"
+            return f"{key} {changed}" if content else f"{key} is {asked!r} here and {recorded!r} there"
     return None
 
 

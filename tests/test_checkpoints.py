@@ -233,7 +233,7 @@ UNFIT = {
     "float8": (cast(torch.float8_e5m2), r"'conv1.weight' is float8_e5m2"),
     "sparse": (STATE | {"fc.weight": STATE["fc.weight"].to_sparse()}, r"'fc.weight' is sparse or nested"),
     "meta": ({k: v.to("meta") for k, v in STATE.items()}, r"'conv1.weight' is without values"),
-    "nan": (STATE | {"fc.bias": torch.tensor([0, float("nan"), 0, 0])}, r"1 of 4 numbers of 'fc.bias' are infinite or no numbers"),
+    "nan": (STATE | {"fc.bias": torch.tensor([0, float("nan"), 0, 0])}, r"1 of 4 numbers of 'fc.bias' are NaN or infinite"),
     "inf": (STATE | {"bn1.running_var": torch.full((4,), float("inf"))}, r"4 of 4 numbers of 'bn1.running_var'"),
     "too large for float32": (STATE | {"fc.bias": torch.full((4,), 1e300, dtype=torch.float64)}, r"4 of 4 numbers of 'fc.bias'"),
 }  # fmt: skip

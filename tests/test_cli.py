@@ -47,7 +47,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
     rng = np.random.default_rng(0)
     for n in range(48):
-        place = folder / f"class{n % CLASSES}"
+        place = folder / str(n % CLASSES)
         place.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(place / f"{n:04}.png")
     return folder
@@ -161,7 +161,10 @@ def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[
         return ["--weights", weights], ["weights.safetensors", "complete"]
     if case == "NaN weights":
         save_file({**state, "layer2.0.conv1.weight": state["layer2.0.conv1.weight"] * float("nan")}, weights)
-        return ["--weights", weights], ["'layer2.0'", "not finite", "NaN"]
+        return ["--weights", weights], ["4,608 of 4,608 numbers of 'layer2.0.conv1.weight' are NaN or infinite"]
+    if case == "weights that overflow":
+        save_file({**state, "layer2.0.conv1.weight": state["layer2.0.conv1.weight"] * 1e38}, weights)
+        return ["--weights", weights], ["'layer2.0'", "not finite"]
     if case == "no images":
         empty.mkdir()
         return ["--data", f"images:{empty}"], ["empty"]
@@ -197,6 +200,7 @@ CASES = [
     "wrong-shaped weights",
     "truncated weights",
     "NaN weights",
+    "weights that overflow",
     "no images",
     "fewer classes",
     "too many units",

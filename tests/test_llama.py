@@ -195,7 +195,10 @@ def test_folder_brings_its_tokenizer(folder, tokenizer):
     assert tokenizer.decode(ids.tolist()) == TEXT
     (folder / "tokenizer.json").rename(folder / "aside")
     try:
-        assert llama(str(folder)).prepare.name == "UTF-8 bytes"
+        prepare = llama(str(folder)).prepare
+        with pytest.raises(ItinfError, match=r"has no tokenizer\.json.*give the option tokenizer=bytes"):
+            prepare(TEXT)
+        assert bytes(llama(str(folder), tokenizer="bytes").prepare("ab").tolist()) == b"ab"
     finally:
         (folder / "aside").rename(folder / "tokenizer.json")
 

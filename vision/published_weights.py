@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchvision import models
@@ -21,20 +23,54 @@ def require_counts(name: str, **counts: int | None) -> None:
             raise ItinfError(f"{name}: {option} is {value!r}; expected a whole number of at least 1.")
 
 
-def published_file(name: str, weights: str | None, release: models.WeightsEnum, classes: int | None) -> str | None:
+def named_outputs(name: str, classes: Any) -> tuple[Any, list[str] | None]:
+    """Number of outputs and their names, from the option ``classes`` of a network.
+
+    Args:
+        name: name of the network.
+        classes: a number, which is passed on unchecked; or names in order of the outputs: a list, or the path of a UTF-8
+            file with one name per line.
+
+    Raises:
+        ItinfError: the file cannot be read, or names are missing, empty or there twice.
+    """
+    if classes is None or not isinstance(classes, str | Sequence):
+        return classes, None
+    if isinstance(classes, str):
+        try:
+            names = Path(classes).expanduser().read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ItinfError(
+                f"{name}: classes is {classes!r}, which is no number and no file that can be read ({error}). Expected "
+                "the number of outputs, or a UTF-8 file with one class name per line, in order of the outputs."
+            ) from error
+        while names and not names[-1].strip():
+            names.pop()
+    else:
+        names = list(classes)
+    if not names or not all(isinstance(one, str) and one.strip() for one in names) or len(set(names)) < len(names):
+        raise ItinfError(
+            f"{name}: classes gives {len(names)} names; expected a name for each output, none empty and none twice."
+        )
+    return len(names), [one.strip() for one in names]
+
+
+def published_file(
+    name: str, weights: str | None, release: models.WeightsEnum, outputs: int | None, names: Sequence[str] | None
+) -> str | None:
     """The weights as ``build`` takes them: ``pretrained`` becomes the file of a torchvision release.
 
     It is taken from torch's cache, or downloaded.
 
     Raises:
-        ItinfError: the number of classes is given, but the release has a fixed head; the file is not in the cache and
-            cannot be downloaded, or it is not the release.
+        ItinfError: a number of outputs is given, but the release has a fixed head, whose 1,000 names alone can be
+            replaced; the file is not in the cache and cannot be downloaded, or it is not the release.
     """
     if weights != "pretrained":
         return weights
-    if classes is not None:
+    if outputs is not None and (names is None or len(names) != 1000):
         raise ItinfError(
-            f"{name}: pretrained weights have ImageNet's head, but classes={classes} was given. "
+            f"{name}: pretrained weights have ImageNet's head, but classes={outputs} was given. "
             "Leave classes out, or give a weight file with a head of that size."
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(release.url).name

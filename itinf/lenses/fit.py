@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
+from ..data.clusters import Progress, batches, clusters_of, content_of, keyed_order, silent
 from ..data.items import as_data
 from ..errors import ItinfError
 from ..networks.hooks import evaluating
+from ..networks.inputs import require_padding_unseen
 from ..networks.network import Network
 from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics, fit_statistics
@@ -58,12 +59,15 @@ def fit(
         raise ItinfError(
             f"A recipe was given for a lens of kind {kind!r}; only {tuned} lenses follow one. Leave it out."
         )
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
+    content = content_of(source, order.indices)
     with evaluating(network):
+        require_padding_unseen(network, source)
         statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
-        about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        about |= {} if content is None else {"content": content}
         lens = _lens(network, statistics, chosen, about)
         if chosen.tune is None:
             return lens

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..data.dataset import IGNORED, Batch
 from ..errors import ItinfError
 from .hooks import Recording, evaluating, frozen, recorded
+from .inputs import run
 from .network import Network
 from .readout import chunks, classes_of
 from .residual import label_residual, top1
@@ -119,7 +120,7 @@ def trace(
     inputs = batch.inputs.to(network.device)
     inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
     with torch.set_grad_enabled(gradients), recorded(network) as recording:
-        network.forward(inputs)
+        run(network, inputs)
     states, before, after = _distinct(recording)
     labels = batch.targets.to(network.device).reshape(len(batch), -1)
     last = network.per_prediction(states[-1].detach())

@@ -146,7 +146,7 @@ def converted(path: Path, name: str, value: Tensor, own: Tensor) -> Tensor:
     if result.is_floating_point() and bool(torch.isfinite(own).all()) and not bool(torch.isfinite(result).all()):
         wrong = int((~torch.isfinite(result)).sum())
         raise ItinfError(
-            f"{label(path)}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are infinite or no numbers, so the network "
+            f"{label(path)}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are NaN or infinite, so the network "
             "would compute none. Give weights of an earlier step."
         )
     return result

@@ -62,7 +62,8 @@ class ProbeResult:
             few = [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
         elif self.clusters < FEW_CLUSTERS:
             few = [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
-        return few + _changes(self.manifest["history"])
+        doubts = self.manifest["data"]["note"].get("doubts", [])
+        return few + doubts + _changes(self.manifest["history"])
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""

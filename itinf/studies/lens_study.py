@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent, units_per_cluster
+from ..data.clusters import Progress, clusters_of, identity_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
 from ..errors import ItinfError
 from ..files import difference
@@ -182,7 +182,7 @@ def fit_or_load(
     identity = {
         "schema": SCHEMA,
         "network": {"name": network.name, "fingerprint": fingerprint(network.model)},
-        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "data": identity_of(data, keyed_order(data, clusters_of(data, asked), seed).indices),
         "settings": {"kind": kind, "units": asked, "seed": seed},
     }
     with ResultsFolder.open(
@@ -197,7 +197,8 @@ def fit_or_load(
         lens = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
         lens.record["asked"] = asked
         assert lens.statistics is not None
-        about = {key: lens.record[key] for key in ("data", "note", "units", "seed", "asked")}
+        kept = ("data", "note", "units", "seed", "asked", "content")
+        about = {key: lens.record[key] for key in kept if key in lens.record}
         shared = closed_form_lens(network, lens.statistics, SHARED.name, about)
         contents = dict(zip(names, (lens.content(), shared.content()), strict=True))
         results.complete(contents, clusters_of(data, asked))

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.clusters import Order, Progress, clusters_of, keyed_order, load_batch, silent
+from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order, load_batch, silent
 from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError
 from ..networks.check import require_readout
 from ..networks.hooks import evaluating
+from ..networks.inputs import require_padding_unseen
 from ..networks.network import Network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
@@ -67,7 +68,7 @@ def probe(
     Raises:
         ItinfError: an argument is wrong; nothing has been written then.
     """
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes, USED), progress)
     with process_group() as here, evaluating(network):
         return study.run(here, Path(out) if out is not None else None)
@@ -111,7 +112,7 @@ class _ProbeStudy:
                 "fingerprint": fingerprint(network.model),
                 "dtype": str(network.dtype).removeprefix("torch."),
             },
-            "data": {"name": self.data.name, "note": self.data.note, "unit": self.data.unit},
+            "data": identity_of(self.data, np.concatenate([self.order.indices, self.order.calibration])),
             "settings": {
                 "units": s.units,
                 "clusters": len(self.order.indices),
@@ -131,6 +132,7 @@ class _ProbeStudy:
             stages = stages_in(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
+            require_padding_unseen(self.network, self.data)
             require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
             try:
                 for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...data.clusters import (
     Order,
     Progress,
     batches,
     clusters_of,
     groups,
+    identity_of,
     keyed_order,
     silent,
     units_per_cluster,
@@ -20,6 +23,7 @@ from ...data.dataset import Batch, Data
 from ...data.items import as_data
 from ...errors import ItinfError, TooFewError
 from ...networks.hooks import evaluating
+from ...networks.inputs import require_padding_unseen
 from ...networks.network import Network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
@@ -78,14 +82,16 @@ def transfer(
         ItinfError: a lens with one map for many states or of another readout, or a folder that holds something else.
     """
     settings = settings.changed(changes, USED)
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
-    identity = _identity(network, lens, source, rotations, settings)
+    read = identity_of(source, np.concatenate([pilot.indices, order.indices]))
+    identity = _identity(network, lens, read, rotations, settings)
     under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
     with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
         if (done := _finished(folder)) is not None:
             return done
+        require_padding_unseen(network, source)
         matrix = _begun(
             folder, network, lens, cells_of(lens, rotations), batches(source, pilot, settings.batch), settings
         )
@@ -97,12 +103,12 @@ def transfer(
     return result
 
 
-def _identity(network: Network, lens: Lens, data: Data, rotations: int, settings: Settings) -> dict[str, Any]:
+def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int, settings: Settings) -> dict[str, Any]:
     """What makes a transfer the one it is, for its manifest."""
     return {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
-        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "data": read,
         "settings": {
             "units": settings.units,
             "precision": settings.precision,
