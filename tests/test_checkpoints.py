@@ -360,7 +360,7 @@ def test_places_that_are_no_files_are_named(tmp_path, monkeypatch):
         fill(small(), tmp_path / "net.pt")
 
 
-@pytest.mark.parametrize("weights", ["random:²", f"random:{2**63}", "random:-1", "random:1.5", 5, {"conv1.weight": 1}])
+@pytest.mark.parametrize("weights", ["random:²", f"random:{2**64}", "random:-1", "random:1.5", 5, {"conv1.weight": 1}])
 def test_sources_that_are_no_seed_and_no_file(weights):
     with pytest.raises(ItinfError, match=r"random:SEED with a whole number|expected text: random"):
         cifar_resnet(weights, 8)
