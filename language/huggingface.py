@@ -173,7 +173,7 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> tuple[Any, st
         raise ItinfError(f"{what}: {'; '.join(faults)}. Save the model again, or give another file.")
     for name, value in model.state_dict().items():
         if not bool(torch.isfinite(value).all()):
-            raise ItinfError(f"{where}: {name} holds infinite numbers, or no numbers. Give weights of an earlier step.")
+            raise ItinfError(f"{where}: {name} holds NaN or infinite numbers. Give weights of an earlier step.")
     return model, in_words(tensors.dtypes)
 
 

@@ -233,7 +233,7 @@ UNFIT = {
     "float8": (cast(torch.float8_e5m2), r"'conv1.weight' is float8_e5m2"),
     "sparse": (STATE | {"fc.weight": STATE["fc.weight"].to_sparse()}, r"'fc.weight' is sparse or nested"),
     "meta": ({k: v.to("meta") for k, v in STATE.items()}, r"'conv1.weight' is without values"),
-    "nan": (STATE | {"fc.bias": torch.tensor([0, float("nan"), 0, 0])}, r"1 of 4 numbers of 'fc.bias' are infinite or no numbers"),
+    "nan": (STATE | {"fc.bias": torch.tensor([0, float("nan"), 0, 0])}, r"1 of 4 numbers of 'fc.bias' are NaN or infinite"),
     "inf": (STATE | {"bn1.running_var": torch.full((4,), float("inf"))}, r"4 of 4 numbers of 'bn1.running_var'"),
     "too large for float32": (STATE | {"fc.bias": torch.full((4,), 1e300, dtype=torch.float64)}, r"4 of 4 numbers of 'fc.bias'"),
 }  # fmt: skip
@@ -360,7 +360,7 @@ def test_places_that_are_no_files_are_named(tmp_path, monkeypatch):
         fill(small(), tmp_path / "net.pt")
 
 
-@pytest.mark.parametrize("weights", ["random:²", f"random:{2**63}", "random:-1", "random:1.5", 5, {"conv1.weight": 1}])
+@pytest.mark.parametrize("weights", ["random:²", f"random:{2**64}", "random:-1", "random:1.5", 5, {"conv1.weight": 1}])
 def test_sources_that_are_no_seed_and_no_file(weights):
     with pytest.raises(ItinfError, match=r"random:SEED with a whole number|expected text: random"):
         cifar_resnet(weights, 8)

@@ -161,7 +161,10 @@ def _fault(case: str, photographs: Path, tmp: Path) -> tuple[list[object], list[
         return ["--weights", weights], ["weights.safetensors", "complete"]
     if case == "NaN weights":
         save_file({**state, "layer2.0.conv1.weight": state["layer2.0.conv1.weight"] * float("nan")}, weights)
-        return ["--weights", weights], ["'layer2.0'", "not finite", "NaN"]
+        return ["--weights", weights], ["4,608 of 4,608 numbers of 'layer2.0.conv1.weight' are NaN or infinite"]
+    if case == "weights that overflow":
+        save_file({**state, "layer2.0.conv1.weight": state["layer2.0.conv1.weight"] * 1e38}, weights)
+        return ["--weights", weights], ["'layer2.0'", "not finite"]
     if case == "no images":
         empty.mkdir()
         return ["--data", f"images:{empty}"], ["empty"]
@@ -197,6 +200,7 @@ CASES = [
     "wrong-shaped weights",
     "truncated weights",
     "NaN weights",
+    "weights that overflow",
     "no images",
     "fewer classes",
     "too many units",

@@ -254,7 +254,7 @@ SPOILT = {
     "activation": (lambda f: config(f, activation_function="os.system"), "cannot be read as GPT-2"),
     "integers": (lambda f: tensors(f, lambda s: {k: v.to(torch.int8) for k, v in s.items()}), "is I8; weights are expected"),
     "complex": (lambda f: tensors(f, lambda s: {k: v.to(torch.complex64) for k, v in s.items()}), "is C64"),
-    "no numbers": (lambda f: tensors(f, lambda s: s | {"transformer.ln_f.bias": torch.full((8,), float("nan"))}), r"ln_f\.bias holds infinite numbers"),
+    "no numbers": (lambda f: tensors(f, lambda s: s | {"transformer.ln_f.bias": torch.full((8,), float("nan"))}), r"ln_f\.bias holds NaN or infinite numbers"),
     "no tensors": (lambda f: tensors(f, lambda s: {}), "and the file has 0 tensors"),
     "header of 8 GB": (lambda f: (f / "model.safetensors").write_bytes((8 * 10**9).to_bytes(8, "little") + b"{}"), "header too large"),
     "old file that runs": (lambda f: old(f, {"a": Call(os.mkdir, MARK)}), r"asks Python to run '\w+\.mkdir'"),

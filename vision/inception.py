@@ -17,6 +17,10 @@ from .published_weights import is_release, named_outputs, published_file, requir
 from .transforms import imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT
+UNSAID = (
+    "googlenet: {} does not say whether its network converts the input. Give transform_input=true (to 2x − 1, as the "
+    "release of torchvision) or transform_input=false (ImageNet's normalisation as it is)."
+)
 
 
 def googlenet(
@@ -54,17 +58,14 @@ def googlenet(
     model, origin = build(lambda: _model(outputs), file, ignored=("aux1.", "aux2."))
     assert isinstance(model, GoogLeNet)
     released, from_file = is_release(file, RELEASE), random_seed(file) is None
+    look = normalisation("googlenet", file, mean, std, RELEASE if released else None)
     if transform_input is None:
-        if from_file and not released:
-            raise ItinfError(
-                f"googlenet: {weights} does not say whether its network converts the input. Give transform_input=true "
-                "(to 2x − 1, as the release of torchvision) or transform_input=false (ImageNet's normalisation as it is)."
-            )
         transform_input = released
+        if from_file and not released:
+            raise ItinfError(UNSAID.format(weights))
     model.transform_input = transform_input
     if from_file:
         origin = str(RELEASE) if weights == "pretrained" else f"{origin} (transform_input={transform_input})"
-    look = normalisation("googlenet", file, mean, std, RELEASE if released else None)
     return Network(
         model.eval(),
         blocks=[Block(path) for path in modules(model, Inception)],

@@ -55,9 +55,9 @@ def normalisation(
 
     Args:
         name: name of the network.
-        weights: its weights, as given.
+        weights: its weights: a file, with or without a reading of it, or a source that is no file.
         mean, std: the options of the user: one number, or one for each of three channels; None for no option.
-        release: the published weights that these are; None for other weights.
+        release: the published weights that the file holds; None for others.
 
     Raises:
         ItinfError: an option is wrong, only one of the two is given, or two sources disagree and no option decides.
@@ -105,14 +105,15 @@ def _three(name: str, option: str, value: Any) -> tuple[float, float, float]:
 
 def _stored(weights: str | None) -> list[Normalisation]:
     """What the files of the weights say."""
-    if weights is None or random_seed(weights) is not None:
+    if random_seed(weights) is not None:
         return []
-    path = split_choice(weights)[0]
-    if not path.is_file():
+    path, _ = split_choice(str(weights))
+    try:
+        if not path.is_file():
+            return []
+    except OSError:  # too long a name, for one; the weights are read later, and refused there
         return []
-    found: list[Normalisation | None] = []
-    if path.suffix == ".safetensors":
-        found.append(_of(_header(path), f"the metadata of {path.name}"))
+    found = [_of(_header(path), f"the metadata of {path.name}")]
     if path.name in BESIDE:
         for name in ("config.json", "preprocessor_config.json"):
             found.append(_of(_json(path.with_name(name)), name))

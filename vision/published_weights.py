@@ -62,19 +62,13 @@ def published_file(
 
     It is taken from torch's cache, or downloaded.
 
-    Args:
-        name: name of the network.
-        weights: as given.
-        release: the published weights.
-        outputs, names: of the head, as given; names alone may replace those of the release.
-
     Raises:
-        ItinfError: a number of classes is given, but the release has a fixed head; the file is not in the cache and
-            cannot be downloaded, or it is not the release.
+        ItinfError: a number of outputs is given, but the release has a fixed head, whose 1,000 names alone can be
+            replaced; the file is not in the cache and cannot be downloaded, or it is not the release.
     """
     if weights != "pretrained":
         return weights
-    if outputs is not None and (names is None or len(names) != len(release.meta["categories"])):
+    if outputs is not None and (names is None or len(names) != 1000):
         raise ItinfError(
             f"{name}: pretrained weights have ImageNet's head, but classes={outputs} was given. "
             "Leave classes out, or give a weight file with a head of that size."

@@ -25,7 +25,7 @@ def random_seed(weights: Any) -> int | None:
     """The seed of ``random[:SEED]`` (None means ``random:0``), or None for any other source.
 
     Raises:
-        ItinfError: the seed is no whole number below 2⁶³, or the source is no text.
+        ItinfError: the seed is no whole number below 2**64, or the source is no text.
     """
     if weights is None or weights == "random":
         return 0
@@ -36,8 +36,8 @@ def random_seed(weights: Any) -> int | None:
     if not weights.startswith("random:"):
         return None
     seed = weights.removeprefix("random:")
-    if not (seed.isascii() and seed.isdigit() and int(seed[:20]) < 2**63):
-        raise ItinfError(f"weights {weights!r}: expected random or random:SEED with a whole number below 2⁶³.")
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 21 and int(seed) < 2**64):
+        raise ItinfError(f"weights {weights!r}: expected random or random:SEED with a whole number below 2**64.")
     return int(seed)
 
 
@@ -146,7 +146,7 @@ def converted(path: Path, name: str, value: Tensor, own: Tensor) -> Tensor:
     if result.is_floating_point() and bool(torch.isfinite(own).all()) and not bool(torch.isfinite(result).all()):
         wrong = int((~torch.isfinite(result)).sum())
         raise ItinfError(
-            f"{label(path)}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are infinite or no numbers, so the network "
+            f"{label(path)}: {wrong:,} of {result.numel():,} numbers of {shown(name)} are NaN or infinite, so the network "
             "would compute none. Give weights of an earlier step."
         )
     return result

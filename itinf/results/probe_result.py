@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ItinfError, UnknownEstimatorError, shown
-from ..files import misfit
 from ..files import difference as differing
+from ..files import misfit
 from ..registry import draw
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from .difference import Difference, difference
