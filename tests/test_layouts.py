@@ -171,6 +171,25 @@ def test_an_affine_lens_of_vectors_is_least_squares():
     np.testing.assert_allclose(bias.numpy(), wanted[-1], atol=1e-8)
 
 
+def rotated(model: nn.Module, states: list[int], change: Tensor) -> None:
+    """Rotates all states: what writes to the stream puts out ``change`` times it, what reads takes it back."""
+    readers = [block.branch[0] for block in model.blocks] + [model.head]
+    for writer in (model.stem, *(block.branch[2] for block in model.blocks)):
+        writer.weight.data, writer.bias.data = change @ writer.weight.data, change @ writer.bias.data
+    for reader in readers:
+        reader.weight.data = reader.weight.data @ change.T
+
+
+def test_the_gauge_of_vectors_is_tried():
+    network = mlp(neck=False)
+    network = replace(network, head=network.model.head, gauge="orthogonal", regauge=rotated)
+    network.model.norm = nn.Identity()
+    report = itinf.check(network, first_of(rows(), 5))
+    assert report.ok and any(f.subject == "gauge orthogonal, states 0–3" for f in report.findings), report
+    wrong = replace(network, regauge=lambda model, states, change: rotated(model, states, change.T))
+    assert not itinf.check(wrong, first_of(rows(), 5)).ok
+
+
 class Lm(nn.Module):
     """A causal language model of PyTorch's own layers, whose states have the batch first or second."""
 
