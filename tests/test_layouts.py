@@ -313,6 +313,10 @@ def test_a_wrong_channel_axis_is_found_by_what_the_pool_keeps_apart(last, side):
     assert not itinf.check(replace(network, layout=wrong), first_of(data, 4)).ok
     with pytest.raises(ItinfError, match="channels, but the pool keeps axis"):
         itinf.probe(replace(network, layout=wrong), data, [itinf.Performance()], replicates=4)
+    norm = nn.LayerNorm(8) if last else PerPixel(nn.LayerNorm(8))  # mixes channels before the pool
+    for layout, status in ((right, "ok"), (wrong, "failed")):
+        finding = itinf.check(replace(network, layout=layout, neck=norm), first_of(data, 4)).findings[0]
+        assert finding.status == status, finding
 
 
 def test_pools_of_images_read_the_models_own_axes():
