@@ -171,6 +171,25 @@ def test_an_affine_lens_of_vectors_is_least_squares():
     np.testing.assert_allclose(bias.numpy(), wanted[-1], atol=1e-8)
 
 
+def rotated(model: nn.Module, states: list[int], change: Tensor) -> None:
+    """Rotates all states: what writes to the stream puts out ``change`` times it, what reads takes it back."""
+    readers = [block.branch[0] for block in model.blocks] + [model.head]
+    for writer in (model.stem, *(block.branch[2] for block in model.blocks)):
+        writer.weight.data, writer.bias.data = change @ writer.weight.data, change @ writer.bias.data
+    for reader in readers:
+        reader.weight.data = reader.weight.data @ change.T
+
+
+def test_the_gauge_of_vectors_is_tried():
+    network = mlp(neck=False)
+    network = replace(network, head=network.model.head, gauge="orthogonal", regauge=rotated)
+    network.model.norm = nn.Identity()
+    report = itinf.check(network, first_of(rows(), 5))
+    assert report.ok and any(f.subject == "gauge orthogonal, states 0–3" for f in report.findings), report
+    wrong = replace(network, regauge=lambda model, states, change: rotated(model, states, change.T))
+    assert not itinf.check(wrong, first_of(rows(), 5)).ok
+
+
 class Lm(nn.Module):
     """A causal language model of PyTorch's own layers, whose states have the batch first or second."""
 
@@ -294,6 +313,10 @@ def test_a_wrong_channel_axis_is_found_by_what_the_pool_keeps_apart(last, side):
     assert not itinf.check(replace(network, layout=wrong), first_of(data, 4)).ok
     with pytest.raises(ItinfError, match="channels, but the pool keeps axis"):
         itinf.probe(replace(network, layout=wrong), data, [itinf.Performance()], replicates=4)
+    norm = nn.LayerNorm(8) if last else PerPixel(nn.LayerNorm(8))  # mixes channels before the pool
+    for layout, status in ((right, "ok"), (wrong, "failed")):
+        finding = itinf.check(replace(network, layout=layout, neck=norm), first_of(data, 4)).findings[0]
+        assert finding.status == status, finding
 
 
 def test_pools_of_images_read_the_models_own_axes():

@@ -289,3 +289,11 @@ def test_a_readout_that_detaches_is_refused():
     network.head = lambda h: h.detach()
     with pytest.raises(ItinfError, match="no gradient passes through the readout"):
         COMMANDS["trace"](network)
+
+
+def test_the_callers_choice_of_gradients_holds_inside():
+    network = restless()
+    for context, enabled in ((nullcontext, True), (torch.no_grad, False), (torch.inference_mode, False)):
+        with context(), evaluating(network):
+            assert torch.is_grad_enabled() == enabled and not torch.is_inference_mode_enabled()
+    assert not LENS.read(COMMANDS["trace"](network), "blocks.0").requires_grad

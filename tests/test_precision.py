@@ -130,6 +130,9 @@ def test_dtypes_that_are_not_offered_are_refused_by_name():
             network.to("cpu", dtype)
     with pytest.raises(ItinfError, match="--dtype 'half': expected one of float32"):
         to_device(network, "cpu", "half")
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(ItinfError, match=f"'{device}' cannot be used here"):
+            network.to(device)
     assert to_device(network, "cpu", "float16").dtype == torch.float16
 
 

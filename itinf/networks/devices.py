@@ -26,26 +26,24 @@ def to_device(network: Network, device: str, dtype: str) -> Network:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    if device == "meta":
-        raise ItinfError("--device 'meta' cannot be used here (it holds no numbers). Use cpu, cuda or mps.")
-    try:
-        return network.to(torch.device(device), getattr(torch, dtype))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+    return network.to(device, getattr(torch, dtype))
 
 
-def require_float64(device: torch.device) -> None:
-    """Requires a device that holds float64, in which itinf adds up.
+def require_float64(device: str | torch.device) -> None:
+    """Requires a device that is there and holds float64, in which itinf adds up.
 
     Raises:
-        ItinfError: such as MPS, which does not.
+        ItinfError: it is not there, or it is one such as MPS.
     """
     import torch
 
     try:
-        torch.zeros(1, dtype=torch.float64, device=device)
+        if torch.zeros(1, dtype=torch.float64, device=torch.device(device)).is_meta:
+            raise ItinfError(f"The device {str(device)!r} holds no numbers. Use cpu or cuda.")
     except (TypeError, NotImplementedError) as error:
         raise ItinfError(
             f"The device {str(device)!r} cannot hold float64, in which itinf adds up its numbers. "
             'Measure on the CPU: --device cpu, or network.to("cpu").'
         ) from error
+    except (RuntimeError, AssertionError) as error:
+        raise ItinfError(f"The device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}).") from error

@@ -39,7 +39,9 @@ def evaluating(network: Network) -> Iterator[None]:
     with ExitStack() as stack:
         token = _measured.set(outer | {id(root) for root in roots})
         stack.callback(_measured.reset, token)
+        gradients = torch.is_grad_enabled()  # leaving inference mode would switch them on
         stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
         for kind in {network.device.type, "cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

@@ -25,6 +25,8 @@ token: Unit = "token"
 LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "ScriptModule")
 """Classes of models whose submodules run elsewhere than where hooks are set."""
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
+"""Words of PyTorch's errors when there is too little memory."""
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 """Where PyTorch keeps its quantized modules."""
 
@@ -282,7 +284,7 @@ class Network:
         try:
             yield
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
-            if isinstance(error, ItinfError) or "memory" in str(error).lower():
+            if isinstance(error, ItinfError) or any(words in str(error) for words in OUT_OF_MEMORY):
                 raise
             raise ItinfError(
                 f"{self.name}: {what} does not run on {given.dtype} of shape {tuple(given.shape)} "
@@ -326,7 +328,7 @@ class Network:
             raise ItinfError(f"{self.name}: itinf does not measure in {dtype}; expected one of {', '.join(DTYPES)}.")
         if dtype in (torch.float16, torch.bfloat16) and any(t.is_complex() for t in self._tensors):
             raise ItinfError(f"{self.name} has complex parameters, which have no {dtype}. Choose float32 or float64.")
-        require_float64(torch.device(device))
+        require_float64(device)
 
         def moved(tensor: Tensor) -> Tensor:
             if tensor.is_complex():
