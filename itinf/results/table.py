@@ -150,5 +150,7 @@ def _bands(stage: StudySums) -> dict[Row, tuple[float, float]]:
         if known:
             estimates: Array = np.stack([curve[row].estimate(stage.sums) for row in known])
             lo, hi = simultaneous_band(estimates, np.stack(list(known.values())), clusters)
+            ends = (0.0, 1.0) if all(curve[row].share for row in known) else (-math.inf, math.inf)
+            lo, hi = np.clip(lo, *ends), np.clip(hi, *ends)
             bands |= {row: (float(a), float(b)) for row, a, b in zip(known, lo, hi, strict=True)}
     return bands
