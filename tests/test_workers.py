@@ -30,7 +30,7 @@ def die(folder, number, told):
 
 
 def each(folder: Path, count: int):
-    return [(folder, number) for number in range(count)]
+    return {f"net{number}": (folder, number) for number in range(count)}
 
 
 def test_everything_is_done_and_told(tmp_path):
@@ -50,7 +50,7 @@ def test_a_mistake_is_raised_and_the_others_stop(tmp_path):
 
 
 def test_a_process_that_dies_is_named(tmp_path):
-    with pytest.raises(ItinfError, match=r"ended with code 3.*--jobs 1"):
+    with pytest.raises(ItinfError, match=r"measured net0 ended with code 3.*--jobs 1"):
         workers.run_in_processes(die, each(tmp_path, 1), 1, lambda *words: None)
 
 

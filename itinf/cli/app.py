@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated
+import traceback
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ItinfError
-from .console import err, out
+from ..statistics.processes import job_size, process_group, speaks
+from . import signals
+from .console import err, first_process, out
 from .lenses import fit, transfer
 from .options import (
     Length,
@@ -81,12 +86,52 @@ for command in (probe, compare, demo, report, fit, transfer, train, evaluate, me
     app.command()(command)
 
 
+JOINT = ("probe", "compare", "demo", "fit", "transfer")
+"""Commands for which the processes that torchrun starts work together; the others run in the first process alone."""
+
+
 def main() -> None:
     """Entry point: a mistake of the user prints one message and exits with code 2."""
     # set before torch loads: idle threads that spin make everything else many times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        with signals.heard():
+            _run()
     except ItinfError as error:
-        err.print(f"itinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        if speaks():
+            err.print(f"itinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _exit(2)
+    except SystemExit as end:
+        _exit(end.code)
+    except Exception:
+        if not _several():
+            raise
+        traceback.print_exc()
+        _exit(1)
+
+
+def _run() -> None:
+    """Runs the command, under torchrun in all processes that it concerns; only the first one prints."""
+    if job_size() == 1:
+        app()
+    elif any(word in JOINT for word in sys.argv[1:2]):
+        with process_group(signals.others_ended) as here, ExitStack() as silent:
+            if not here.first:
+                silent.enter_context(redirect_stdout(io.StringIO()))
+                silent.enter_context(redirect_stderr(io.StringIO()))
+            app()
+    elif first_process():
+        app()
+
+
+def _exit(code: Any) -> None:
+    """Ends the process; among several without waiting for an exchange that the others do not answer."""
+    if code and _several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+    sys.exit(code)
+
+
+def _several() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") != "1"

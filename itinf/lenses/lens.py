@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as of_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from ..networks.readout import logits, vectors
 from ..networks.states import Site, readable
 from ..networks.trace import SiteId, Trace
 from ..networks.weights import readout_fingerprint
+from ..statistics.processes import metadata
 from .fit_statistics import FitStatistics
 from .translator import Translator
 
@@ -128,11 +130,8 @@ class Lens:
                 raise ItinfError(
                     f"{path} is of format {header['format']}; this itinf reads up to {FORMAT}. Fit the lens again."
                 )
-            kind, record = header["kind"], dict(header["record"])
-            sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
-            translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
-            lens = cls(kind, sites, translators, *_priors(tensors), record)
-            readout = str(record["readout"])
+            lens = cls._of(header, tensors)
+            kind, record, readout = lens.kind, lens.record, str(lens.record["readout"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ItinfError):
                 raise
@@ -148,6 +147,17 @@ class Lens:
             )
         _require_sites(path, lens, network)
         return lens
+
+    @classmethod
+    def of(cls, content: bytes) -> Lens:
+        """The inverse of ``content``, for what another process of this job has sent."""
+        return cls._of(json.loads(metadata(content)["lens"]), of_bytes(content))
+
+    @classmethod
+    def _of(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Lens:
+        sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
+        translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
+        return cls(header["kind"], sites, translators, *_priors(tensors), dict(header["record"]))
 
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
+from safetensors.numpy import load as of_bytes
 from safetensors.numpy import save as to_bytes
 
 from ..errors import ItinfError
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import Histograms
 from ..statistics.nulls import Null, null_json
+from ..statistics.processes import metadata
 from .estimators import Estimator, estimator_json, estimator_of
 from .reasons import Reason, reason_of
 from .recorder import Recorder
@@ -141,6 +143,15 @@ def load_sums(path: Path) -> dict[str, StudySums]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise ItinfError(f"{path} cannot be read as itinf sums ({error}). Is the file complete?") from error
+    return _stages(header, tensors)
+
+
+def sums_of(content: bytes) -> dict[str, StudySums]:
+    """The inverse of ``sums_file``, from the content that another process of this job has sent."""
+    return _stages(json.loads(metadata(content)["itinf"]), of_bytes(content))
+
+
+def _stages(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, StudySums]:
     stages = {}
     for name, meaning in header.items():
         arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

@@ -15,6 +15,7 @@ from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.folder import ResultsFolder
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
+from ..statistics.processes import job_size, process_group
 from .compare import StudyProgress, measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml
@@ -49,8 +50,13 @@ def run_study(
     Raises:
         ItinfError: the study has a mistake, or the folder holds something else or is in use.
     """
+    if jobs > 1 and job_size() > 1:
+        raise ItinfError(
+            f"--jobs {jobs} was given under torchrun, whose {job_size()} processes already share out every network. "
+            "Leave --jobs out, or start itinf without torchrun."
+        )
     plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
-    with _comparison_folder(plan, Path(out)) as folder:
+    with process_group(), _comparison_folder(plan, Path(out)) as folder:
         comparison = measure_networks(plan, folder, jobs, progress)
         if folder.writes:
             _save(comparison, plan, folder)
