@@ -119,7 +119,11 @@ def _run() -> None:
             if not here.first:
                 silent.enter_context(redirect_stdout(io.StringIO()))
                 silent.enter_context(redirect_stderr(io.StringIO()))
-            app()
+            try:
+                app()
+            except SystemExit as end:
+                if end.code:  # else wait for the others
+                    raise
     elif first_process():
         app()
 

@@ -6,6 +6,7 @@ leaves signals to its caller. This file loads nothing slow: it listens before ty
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 AGAIN_SECONDS = 3.0
 """A second signal sooner than this is the same wish: wrappers and terminals send some twice. A later one ends at once."""
+LATER_SECONDS = 0.05
 STUCK_SECONDS = 10.0
 SHOW_CURSOR = "\x1b[?25h"
 RESUME = "Run the same command again to resume at the last save."
@@ -29,6 +31,7 @@ class _Ending:
     def __init__(self) -> None:
         self.number, self.since = 0, 0.0
         self.works = False  # there may be files and processes to tidy up
+        self.swallowed = False  # the interruption did not get through
         self.lost = ""  # why another process of this job has ended
 
     def __bool__(self) -> bool:
@@ -50,6 +53,7 @@ def listen() -> dict[int, Any]:
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _received)
+    sys.unraisablehook = _swallowed
     return before
 
 
@@ -61,6 +65,7 @@ def heard() -> Iterator[None]:
         SystemExit: with the exit code of the signal.
     """
     global _ending
+    hook = sys.unraisablehook
     _ending, before = _Ending(), listen()
     try:
         yield
@@ -75,6 +80,7 @@ def heard() -> Iterator[None]:
                 sys.stderr.flush()
         raise SystemExit(_ending.code) from None
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -100,8 +106,6 @@ def working() -> Iterator[None]:
 
 def others_ended(why: str) -> None:
     """Ends this process because another one of its job has ended; called in another thread."""
-    import _thread
-
     _ending.lost = why
     if _ending.works:
         _thread.interrupt_main(signal.SIGTERM)
@@ -122,14 +126,25 @@ def _text() -> str:
 
 
 def _received(number: int, frame: object) -> None:
-    if _ending.number:
+    if _ending.number and not _ending.swallowed:
         if time.monotonic() - _ending.since > AGAIN_SECONDS:
             _end_now()
         return
-    _ending.number, _ending.since = number, time.monotonic()
+    _ending.number, _ending.since, _ending.swallowed = number, time.monotonic(), False
     if not _ending.works:
         _end_now()
     raise KeyboardInterrupt
+
+
+def _swallowed(unraisable: Any) -> None:
+    """Python swallows what a ``__del__`` raises. A signal that came in one comes again, a little later."""
+    if not (_ending and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+        sys.__unraisablehook__(unraisable)
+        return
+    _ending.swallowed = True
+    timer = threading.Timer(LATER_SECONDS, _thread.interrupt_main, (_ending.number,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_now() -> None:
