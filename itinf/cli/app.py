@@ -115,6 +115,7 @@ def _run() -> None:
     if job_size() == 1:
         app()
     elif any(word in JOINT for word in sys.argv[1:2]):
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is said in one sentence
         with process_group(signals.others_ended) as here, ExitStack() as silent:
             if not here.first:
                 silent.enter_context(redirect_stdout(io.StringIO()))

@@ -108,7 +108,7 @@ def others_ended(why: str) -> None:
     """Ends this process because another one of its job has ended; called in another thread."""
     _ending.lost = why
     if _ending.works:
-        _thread.interrupt_main(signal.SIGTERM)
+        _send_to_main(signal.SIGTERM)
         time.sleep(STUCK_SECONDS)  # this thread ends with the process
     _end_now()
 
@@ -142,9 +142,18 @@ def _swallowed(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
         return
     _ending.swallowed = True
-    timer = threading.Timer(LATER_SECONDS, _thread.interrupt_main, (_ending.number,))
+    timer = threading.Timer(LATER_SECONDS, _send_to_main, (_ending.number,))
     timer.daemon = True
     timer.start()
+
+
+def _send_to_main(number: int) -> None:
+    """Sends this process a signal that also wakes the main thread from a sleep, where the system can do that."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 def _end_now() -> None:

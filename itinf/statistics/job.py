@@ -117,7 +117,7 @@ class Job:
             work.wait()
         except RuntimeError as error:
             why = self.watch.reason() if self.watch is not None else ""
-            closed = str(error).splitlines()[0].rpartition("] ")[2][:80]
+            closed = str(error).splitlines()[0].rpartition("cc:")[2].partition("] ")[2].split(". ")[0]
             raise ItinfError(f"{why or f'Another process of this job has ended ({closed}).'} {AGAIN}") from error
 
 
