@@ -122,7 +122,10 @@ def says_the_end() -> bool:
 
 
 def _text() -> str:
-    return f"{SHOW_CURSOR * sys.stderr.isatty()}{_ending.lost or 'Interrupted.'} {RESUME}\n"
+    what = _ending.lost or "Interrupted."
+    if not _ending.lost and _ending.number == signal.SIGTERM and os.environ.get("WORLD_SIZE", "1") != "1":
+        what = "Interrupted by SIGTERM; torchrun sends it to every process when one has ended."
+    return f"{SHOW_CURSOR * sys.stderr.isatty()}{what} {RESUME}\n"
 
 
 def _received(number: int, frame: object) -> None:
