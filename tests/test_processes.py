@@ -30,10 +30,16 @@ import torch
 torch.set_num_threads(1)
 import itinf
 from itinf.errors import TooFewError
+from itinf.results import folder
 from itinf.statistics.bootstrap import Sums
 from itinf.statistics.processes import agreed, from_first, process_group, summed_sums
 from tiny import gpt2, tokens
 
+def stop(stage, done, total):
+    if done > 16:  # after the first save
+        1 / 0
+
+folder.SAVE_SECONDS = folder.SAVE_SHARE = 0
 out, rank = sys.argv[1], int(os.environ["RANK"])
 with process_group() as here:
     assert (here.rank, here.size) == (rank, 3)
@@ -56,6 +62,13 @@ for kind in ("affine", "tuned"):
     moved = itinf.transfer(network, lens, tokens(23), precision=0.0, replicates=20, out=f"{out}/{kind}", batch=4)
     again = itinf.transfer(network, lens, tokens(23), precision=0.0, replicates=20, out=f"{out}/{kind}")
     assert again.table.equals(moved.table) and again.manifest == moved.manifest
+    try:
+        itinf.transfer(network, lens, tokens(23), precision=0.0, replicates=20, out=f"{out}/{kind} cut", progress=stop)
+    except ZeroDivisionError:
+        assert os.path.exists(f"{out}/{kind} cut/sums.safetensors")
+    cut = itinf.transfer(network, lens, tokens(23), precision=0.0, replicates=20, out=f"{out}/{kind} cut", batch=4)
+    np.testing.assert_allclose(cut.table["mean"], moved.table["mean"], rtol=1e-4, atol=1e-5)
+    assert len(cut.manifest["history"]) == 2 and cut.manifest["clusters"] == 18
     moved.table.to_parquet(f"{out}/{kind}-{rank}.parquet")
     lens.save(f"{out}/{kind}-{rank}.safetensors")
 assert ("tuning" in [stage for stage, *_ in progressed]) == (rank == 0)  # the others wait for it
