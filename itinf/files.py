@@ -158,6 +158,14 @@ def read_sealed(path: Path, key: str, framework: str) -> tuple[dict[str, Any], d
         raise ValueError(str(error)) from error
 
 
+def header_of(content: bytes, key: str) -> dict[str, Any]:
+    """The header in a content that ``sealed`` has just made; ``safetensors`` reads headers from files only."""
+    listed = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header = json.loads(listed["__metadata__"][key])
+    del header[SEAL]
+    return dict(header)
+
+
 def _seal(listed: Mapping[str, Any], header: Mapping[str, Any]) -> Any:
     """A hash of what the beginning of a safetensors file says, to be updated with the rest of the file."""
     text = json.dumps([{**listed, "__metadata__": None}, header], sort_keys=True)

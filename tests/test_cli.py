@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf.cli import app, console
+from itinf.cli import app
 from itinf.results.report import FIGURES
 from itinf.studies import probe_pass
 from tiny import save_always
@@ -263,7 +263,7 @@ def test_ctrl_c_leaves_nothing_broken(
     save_always(monkeypatch)
     monkeypatch.setattr(probe_pass.ProbePass, "measure", interrupted)
     code, printed = command(*small, "--batch", 8)
-    assert code == console.INTERRUPTED and "resume at the last save" in printed
+    assert code == 130 and "resume at the last save" in printed
     assert command(*small, "--batch", 8)[0] == 0
     assert command(*small[:-1], tmp_path / "whole", "--batch", 8)[0] == 0
     resumed, whole = (itinf.ProbeResult.load(tmp_path / name).table for name in ("out", "whole"))

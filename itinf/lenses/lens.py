@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load as of_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ..errors import ItinfError, nearest, shown
-from ..files import read_sealed, sealed, write_bytes
+from ..files import header_of, read_sealed, sealed, write_bytes
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.readout import logits, vectors
@@ -131,11 +132,8 @@ class Lens:
                 raise ItinfError(
                     f"{path} is of format {header['format']}; this itinf reads up to {FORMAT}. Fit the lens again."
                 )
-            kind, record = header["kind"], dict(header["record"])
-            sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
-            translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
-            lens = cls(kind, sites, translators, *_priors(tensors), record)
-            readout = str(record["readout"])
+            lens = cls._of(header, tensors)
+            kind, record, readout = lens.kind, lens.record, str(lens.record["readout"])
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, ItinfError):
                 raise
@@ -151,6 +149,17 @@ class Lens:
             )
         _require_sites(path, lens, network)
         return lens
+
+    @classmethod
+    def of(cls, content: bytes) -> Lens:
+        """The inverse of ``content``, for what another process of this job has sent."""
+        return cls._of(header_of(content, HEADER), of_bytes(content))
+
+    @classmethod
+    def _of(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Lens:
+        sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
+        translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
+        return cls(header["kind"], sites, translators, *_priors(tensors), dict(header["record"]))
 
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]

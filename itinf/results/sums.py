@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load as of_bytes
 from safetensors.numpy import save as to_bytes
 
 from ..errors import ItinfError, UnknownEstimatorError
-from ..files import misfit, read_sealed, sealed
+from ..files import header_of, misfit, read_sealed, sealed
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import BINS, OLDER_BINS, Histograms
 from ..statistics.nulls import Null, null_json
@@ -139,13 +140,21 @@ def load_sums(path: Path) -> dict[str, StudySums]:
         ItinfError: the file is not a file of sums, or it is incomplete.
     """
     try:
-        header, tensors = read_sealed(path, HEADER, "numpy")
-        return {name: _stage(name, meaning, tensors) for name, meaning in header.items()}
+        return _stages(*read_sealed(path, HEADER, "numpy"))
     except UnknownEstimatorError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         why = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise ItinfError(f"{path} cannot be read as itinf sums ({why}). Is the file complete?") from error
+
+
+def sums_of(content: bytes) -> dict[str, StudySums]:
+    """The inverse of ``sums_file``, from the content that another process of this job has sent."""
+    return _stages(header_of(content, HEADER), of_bytes(content))
+
+
+def _stages(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, StudySums]:
+    return {name: _stage(name, meaning, tensors) for name, meaning in header.items()}
 
 
 MEANING = {
@@ -155,6 +164,7 @@ MEANING = {
     "entries": [{"row": dict, "columns": {str: str}}],
     "missing": [list],
     "nulls?": [dict],
+    "replicated?": int,
     "structure": {"blocks": [str], "segments": [int], "bridges": [str], "unit": str},
 }
 """The header of one stage, see ``itinf.files.misfit``."""
@@ -171,8 +181,8 @@ def _stage(name: str, meaning: Any, tensors: Mapping[str, np.ndarray]) -> StudyS
         raise ValueError(wrong)
     arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
     stage = empty_sums(meaning, len(arrays["replicates"]))
-    columns = len(stage.sums.names)
-    for part, shape in (("plain", (columns,)), ("clusters", (columns,)), ("replicates", (-1, columns))):
+    columns, replicated = len(stage.sums.names), stage.sums.replicated
+    for part, shape in (("plain", (columns,)), ("clusters", (columns,)), ("replicates", (-1, replicated))):
         _require_shape(part, arrays[part], shape)
     stage.sums = Sums.of(stage.sums.seed, stage.sums.names, arrays)
     _read_histograms(stage, {k.removeprefix("histogram/"): v for k, v in arrays.items() if k.startswith("histogram/")})

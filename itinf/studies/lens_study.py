@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from ..results.schema import SCHEMA
 from ..results.table import MEASURES
 from ..results.transfer_result import SUMMARIES, TransferResult
 from ..settings import CALIBRATION, DEFAULTS, Settings
+from ..statistics.processes import agreed, here, joined_bytes, parted_bytes, process_group
 
 LENSES = "lenses"
 
@@ -77,7 +78,7 @@ class LensStudy:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        with self._kept() as folder:
+        with process_group(), self._kept() as folder:
             results = self.transfers(progress)
             entries: dict[str, Any] = {"networks": {}, "transfers": [result.manifest for result in results]}
             folder.made_of(entries)
@@ -113,7 +114,7 @@ class LensStudy:
             progress(stage if name == TRAINED else f"{name}, {stage}", done, total)
 
         where = self.folder / TRANSFER / self.name / name
-        own, _ = self._lenses(network, name, not _stands(where), shown)
+        own, _ = self._lenses(network, name, not agreed(lambda: _stands(where)), shown)
         return transfer(
             network,
             own,
@@ -138,6 +139,21 @@ def _stands(folder: Path) -> bool:
     manifest, tables = read_manifest(folder) or {}, (MEASURES, SUMMARIES)
     sound = bool(manifest.get("complete")) and not damages(folder, manifest)
     return sound and all((folder / name).is_file() for name in tables)
+
+
+def _shared(folder: ResultsFolder, read: Callable[[], tuple[Lens, Lens] | None]) -> tuple[Lens, Lens] | None:
+    """The lenses that the first process reads from a folder, for all."""
+    found: list[tuple[Lens, Lens] | None] = []
+
+    def content() -> bytes:
+        found.append(read())
+        several = here().size > 1 and found[0] is not None
+        return joined_bytes([lens.content() for lens in found[0] or ()]) if several else b""
+
+    sent = parted_bytes(folder.from_first(content))
+    if found:
+        return found[0]
+    return (Lens.of(sent[0]), Lens.of(sent[1])) if sent else None
 
 
 BATCH = 64
@@ -190,7 +206,7 @@ def fit_or_load(
     with ResultsFolder.open(
         folder, identity, circumstances(network.device, batch), what="study's lenses", parts=names
     ) as results:
-        saved = _lenses_in(results, network, data, names, asked, seed)
+        saved = _shared(results, lambda: _lenses_in(results, network, data, names, asked, seed))
         if saved is not None and moments:
             statistics = fit(network, data, "logit", units=asked, batch=batch, seed=seed, progress=progress).statistics
             return replace(saved[0], statistics=statistics), replace(saved[1], statistics=statistics)

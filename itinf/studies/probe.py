@@ -25,12 +25,13 @@ from ..registry import probe as registered_probe
 from ..results.circumstances import circumstances
 from ..results.folder import ResultsFolder
 from ..results.manifest import folder_of
-from ..results.probe_result import ProbeResult, stages_in
+from ..results.probe_result import ProbeResult
 from ..results.schema import SCHEMA
 from ..results.sums import SUMS, StudySums, sums_file
 from ..settings import CALIBRATION, DEFAULTS, Settings
 from ..statistics.bootstrap import Sums
-from .distributed import ProcessGroup, all_reduce, process_group
+from ..statistics.processes import ProcessGroup, process_group
+from .distributed import all_reduce, shared_stages
 from .probe_pass import ProbePass
 
 USED = ("units", "seed", "group", "calibration", "replicates", "untrained", "shard", "batch")
@@ -139,7 +140,7 @@ class _ProbeStudy:
     def run(self, here: ProcessGroup, out: Path | None) -> ProbeResult:
         under = circumstances(self.network.device, self.measurement.batch)
         with ResultsFolder.open(out, self.identity(), under) as folder:
-            stages = stages_in(folder)
+            stages = shared_stages(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
             require_padding_unseen(self.network, self.data)

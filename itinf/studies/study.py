@@ -19,6 +19,7 @@ from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
 from ..settings import whole
+from ..statistics.processes import job_size, process_group
 from .compare import StudyProgress, measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml
@@ -55,11 +56,16 @@ def run_study(
     """
     if not isinstance(study, Study | str | os.PathLike):
         raise ItinfError(f"The study is {shown(study)}; expected an itinf.Study, or the path of its TOML file.")
-    plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
     jobs = whole("jobs", jobs, 1, "it is the number of networks measured at a time")
+    if jobs > 1 and job_size() > 1:
+        raise ItinfError(
+            f"--jobs {jobs} was given under torchrun, whose {job_size()} processes already share out every network. "
+            "Leave --jobs out, or start itinf without torchrun."
+        )
+    plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
     for network in plan.networks:
         require_known(network.name, network.options, network.data)
-    with _comparison_folder(plan, folder_of(out)) as folder:
+    with process_group(), _comparison_folder(plan, folder_of(out)) as folder:
         comparison = measure_networks(plan, folder, jobs, progress)
         if folder.writes:
             _save(comparison, plan, folder)
