@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ItinfError, nearest, shown
+from ..errors import ItinfError, shown
 from .containers import only_tensor
 from .devices import DTYPES, require_float64
 from .gauge import GAUGES, Gauge
+from .requirements import require_modules, require_transparent
 
 Unit = Literal["image", "token"]
 Layout = Literal["n c h w", "n h w c", "n t c", "t n c", "n c"]
@@ -23,12 +24,8 @@ image: Unit = "image"
 token: Unit = "token"
 
 LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
-WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "ScriptModule")
-"""Classes of models whose submodules run elsewhere than where hooks are set."""
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
 """Words of PyTorch's errors when there is too little memory."""
-QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-"""Where PyTorch keeps its quantized modules."""
 
 
 @dataclass(frozen=True)
@@ -155,50 +152,8 @@ class Network:
             raise ItinfError(f"{self.name}: an image network needs a pool: state -> one vector per image.")
         if not self.blocks:
             raise ItinfError(f"{self.name}: no blocks given; name at least one.")
-        self._require_transparent()
-        self._require_modules()
-
-    def _require_transparent(self) -> None:
-        """Requires that hooks see the model's modules, and that gradients pass through them."""
-        for module in self.model.modules():
-            if type(module).__module__.startswith(QUANTIZED):
-                raise ItinfError(
-                    f"{self.name}: the model holds a quantized {type(module).__name__}, through which PyTorch takes no "
-                    "gradients. Give the model that it was made from."
-                )
-            wrapper = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in WRAPPERS), None)
-            if wrapper is not None:
-                inside = "the model that it was made from" if wrapper == "ScriptModule" else "its .module"
-                raise ItinfError(
-                    f"{self.name}: the model holds a {wrapper}, whose submodules run where itinf cannot see them. "
-                    f"Give {inside}."
-                )
-
-    def _require_modules(self) -> None:
-        known = dict(self.model.named_modules(remove_duplicate=False))
-        for block in self.blocks:
-            inside = [p for p in (block.branch, *block.parts.values()) if p is not None]
-            for path in (block.name, *(f"{block.name}.{p}" for p in inside)):
-                if path not in known:
-                    raise ItinfError(f"{self.name} has no module {path!r}. {nearest(path, known)}")
-        calls: set[tuple[str, int | None]] = set()
-        for block in self.blocks:
-            if (block.name, block.call) in calls:
-                raise ItinfError(
-                    f"{self.name}: block {block.name!r} is listed twice; "
-                    "name the call, e.g. Block(name, call=1), where one module is called repeatedly."
-                )
-            calls.add((block.name, block.call))
-        first: dict[int, str] = {}
-        for name in dict.fromkeys(block.name for block in self.blocks):
-            same = first.setdefault(id(known[name]), name)
-            if same != name:
-                raise ItinfError(
-                    f"{self.name}: {same!r} and {name!r} are one module. Name its calls: Block({same!r}, call=1), "
-                    f"Block({same!r}, call=2) …"
-                )
-            if outer := next((other.name for other in self.blocks if name.startswith(f"{other.name}.")), None):
-                raise ItinfError(f"{self.name}: block {name!r} lies inside block {outer!r}. List one of them.")
+        require_transparent(self.name, self.model)
+        require_modules(self.name, self.model, self.blocks)
 
     @property
     def modality(self) -> str:
