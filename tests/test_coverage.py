@@ -42,12 +42,13 @@ def measured(random, clusters, names, difficulty):
     for null, rows in ((PAIRING, neighbours((clusters, 1), GROUP)), (SAME, same)):
         partner, noise = torch.from_numpy(rows), 0.1 * random.normal(size=clusters)
         theirs = torch.from_numpy(np.tanh(0.05 + 0.1 * kind + 0.1 * own + 0.1 * own[rows] + noise)).unsqueeze(1)
+        step_gain = 0.3 + 0.5 * kind + 0.5 * (gain[rows] - 0.3 - 0.5 * kind[rows]) + random.normal(size=clusters)
         record.partners(replace(ALIGNMENT, null=null), theirs, column["c"], partner, null)
         record.partners(replace(SHARE, null=null), (theirs > 0).double(), (column["c"] > 0).double(), partner, null)
-        step = {"gain": column["g"][rows] - 0.2, "movement": column["k"][rows]}
-        observed = {"own_gain": column["g"], "own_movement": column["k"]}
+        step = {"gain": torch.from_numpy(step_gain).unsqueeze(1), "movement": column["k"][rows]}
+        step |= {"own_gain": column["g"], "own_movement": column["k"]}
         row = replace(EFFICIENCY, null=null)
-        record.per_partner(row, PairEfficiency, step, partner, observed, n=f"{null}|own", pairs=null)
+        record.per_partner(row, PairEfficiency, step, partner, n=f"{null}|own", pairs=null)
     stage = StudySums(Sums(0, 300), structure=STRUCTURE)
     stage.add(keys, record)
     rows = table({"observed": stage})
@@ -75,9 +76,13 @@ def test_24_subsets_cover():
 
 @pytest.mark.simulation
 def test_24_subsets_of_40_populations_cover_93_to_97_percent():
-    """960 intervals a row: the standard error of a share is 0.7 %, which is allowed for twice."""
+    """960 intervals a row: the standard error of a share is 0.7 %, which is allowed for twice.
+
+    The same-target null itself covers more: classes differ here, and a class enters through both units of a pair.
+    """
     covered = coverage(40, 288)
-    assert all(0.93 - 0.014 <= share <= 0.97 + 0.014 for share in covered.values()), covered
+    most = {name: 1.0 if name[1] == SAME and not name[0].endswith("effect") else 0.984 for name in covered}
+    assert all(0.93 - 0.014 <= share <= most[name] for name, share in covered.items()), covered
 
 
 @pytest.mark.simulation

@@ -162,8 +162,8 @@ def test_the_efficiency_of_partners_is_linearised():
     row = replace(ROW, measure="efficiency", statistic="ratio", null="pairing")
     g, k = (tensor(x).unsqueeze(1) for x in (gain, movement))
     record.partners(ROW.__class__("prediction_gain", 1, "image", null="pairing"), g, g, tensor(partner), "count")
-    theirs, own = {"gain": g, "movement": k}, {"own_gain": g, "own_movement": k}
-    record.per_partner(row, PairEfficiency, theirs, tensor(partner), own, n="count|own", pairs="count")
+    values = {"gain": g, "movement": k, "own_gain": g, "own_movement": k}
+    record.per_partner(row, PairEfficiency, values, tensor(partner), n="count|own", pairs="count")
     stage = measured(record, clusters)
     total = abs(gain.sum()) + movement.sum()
     slopes = 1 / total - gain.sum() * np.sign(gain.sum()) / total**2, -gain.sum() / total**2

@@ -134,9 +134,8 @@ class _Measurement:
         """
         pairs = self.block.batch.same_target
         known, weights = pairs.weights(fits)
-        tables = pairs.dyads(weights, values), pairs.dyads(weights)
-        row = self.row(measure, null="same-target")
-        self.record.partner_means(row, tables, observed, known, self.partner_count("same-target"), kind)
+        row, count = self.row(measure, null="same-target"), self.partner_count("same-target")
+        self.record.partner_means(row, pairs.tables(weights, values, observed), known, count, kind)
 
 
 class _Cosine(_Measurement):

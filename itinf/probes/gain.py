@@ -87,11 +87,12 @@ class Gain(Probe):
         """Every unit's update with the gradients of all units of its group that have its target."""
         pairs, scale = block.batch.same_target, block.gradients[c].scale.flatten()
         known, weights = pairs.weights(block.batch.trace.known)
-        gains = pairs.dyads(
-            weights, lambda group, rows: -block.clique_products(c, group, rows) * scale[rows.clamp_min(0)].unsqueeze(1)
-        )
-        row = block.row("first_order_gain", c, null="same-target")
-        record.partner_means(row, (gains, pairs.dyads(weights)), observed, known, "partners|same-target|known")
+
+        def theirs(group: int, rows: Tensor) -> Tensor:
+            return -block.clique_products(c, group, rows) * scale[rows.clamp_min(0)].unsqueeze(1)
+
+        row, tables = block.row("first_order_gain", c, null="same-target"), pairs.tables(weights, theirs, observed)
+        record.partner_means(row, tables, known, "partners|same-target|known")
 
     def _realised(self, block: BlockProducts, record: Recorder) -> None:
         known = block.batch.trace.known

@@ -107,14 +107,14 @@ class Prediction(Probe):
 
     def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
         count = f"partners|{row.null}"
-        for measure, values, own_values in (
+        for measure, theirs, own in (
             ("prediction_gain", step.gain, observed.gain),
             ("prediction_movement", step.movement, observed.movement),
         ):
-            record.partners(replace(row, measure=measure, statistic="mean"), values, own_values, partner, count)
-        own = {"own_gain": observed.gain, "own_movement": observed.movement}
-        theirs = {"gain": step.gain, "movement": step.movement}
-        record.per_partner(row, PairEfficiency, theirs, partner, own, n=f"{count}|own", pairs=count)
+            record.partners(replace(row, measure=measure, statistic="mean"), theirs, own, partner, count)
+        values = {"gain": step.gain, "movement": step.movement}
+        values |= {"own_gain": observed.gain, "own_movement": observed.movement}
+        record.per_partner(row, PairEfficiency, values, partner, n=f"{count}|own", pairs=count)
 
 
 def _split(record: Recorder, row: Row, step: Step) -> None:

@@ -75,6 +75,17 @@ class SameTargetPairs:
             tables.append(table.view(size, size))
         return stacked(tables)
 
+    def tables(
+        self, weights: list[list[Tensor]], values: Callable[[int, Tensor], Tensor], observed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, weights and weighted observed values (N, P) for every dyad, see ``Recorder.partner_means``."""
+        own = observed.flatten().double()
+
+        def theirs(group: int, rows: Tensor) -> Tensor:
+            return own[rows.clamp_min(0)].unsqueeze(2).expand(-1, -1, rows.shape[1])
+
+        return self.dyads(weights, values), self.dyads(weights), self.dyads(weights, theirs)
+
     @property
     def device(self) -> torch.device | None:
         return next((rows.device for group in self.cliques for rows in group), None)

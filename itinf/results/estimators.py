@@ -170,7 +170,8 @@ class PairShare(PairMean):
 class PartnerMean(Estimator):
     """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units.
 
-    A unit with several partners counts once, with the mean over them.
+    A unit with several partners counts once, with the mean over them. The observed values are summed over the same
+    dyads: what a unit and its partner have in common, such as their class, then cancels in every dyad of observed − null.
     """
 
     sum: str
@@ -181,7 +182,7 @@ class PartnerMean(Estimator):
         return _pair_mean(sums, self.sum, self.n)
 
     def own_estimate(self, sums: Sums) -> Array | None:
-        return _quotient(sums.column(self.own), sums.column(self.own_n))
+        return _own(sums, self.own, self.n, self.own_n)
 
     def counts(self, sums: Sums) -> tuple[int, int]:
         return self._counted(sums, self.own_n)
@@ -219,7 +220,7 @@ class PairEfficiency(Estimator):
         return _efficiency(*(_pair_mean(sums, column, self.pairs) for column in (self.gain, self.movement)))
 
     def own_estimate(self, sums: Sums) -> Array | None:
-        return _efficiency(sums.column(self.own_gain), sums.column(self.own_movement))
+        return _efficiency(*(_own(sums, column, self.pairs, self.n) for column in (self.own_gain, self.own_movement)))
 
 
 @dataclass(frozen=True)
@@ -256,13 +257,37 @@ def paired(
     What belongs to single pairs of clusters is counted twice in either; of the difference at least the difference of
     the two is. Where both are means over pairs the interval can therefore be too wide, but not too narrow.
     """
-    gap = first[1] - second[1]
-    (one, a), (other, b) = first, second
-    twice = (math.sqrt(one.twice(sums)) - math.sqrt(other.twice(sums))) ** 2
-    if one.share and other.share:
-        return share_difference(
-            one.estimated(a, sums, clusters), other.estimated(b, sums, clusters), gap, clusters, twice
-        )
+    twice = (math.sqrt(first[0].twice(sums)) - math.sqrt(second[0].twice(sums))) ** 2
+    shares = first[0].share and second[0].share
+    each = [e.estimated(x, sums, clusters) if shares else Estimated(x, math.nan, math.nan) for e, x in (first, second)]
+    return _gap(each[0], each[1], clusters, twice, shares)
+
+
+def effect_of(observed: Estimator, null: Estimator, sums: Sums, clusters: int) -> tuple[float, float, float]:
+    """Observed − null, both over the units that the null has, with its paired interval."""
+
+    def own(of: Sums) -> Array:
+        same_units = null.own_estimate(of)
+        return observed.estimate(of) if same_units is None else same_units
+
+    columns = [*observed.columns.values(), *null.columns.values()]
+    twice = counted_twice(lambda of: own(of) - null.estimate(of), columns, sums)
+    shares = observed.share and null.share
+    values = own(sums), null.estimate(sums)
+    each = [Estimated(x, math.nan, math.nan) for x in values]
+    if shares:
+        units = observed.counts(sums)[0]
+        owed = counted_twice(own, columns, sums)
+        one_each = observed.counts(sums)[0] == observed.counts(sums)[1]
+        limits = share_interval(values[0], clusters, units, twice=owed, one_each=one_each)
+        each = [Estimated(values[0], *limits, owed), null.estimated(values[1], sums, clusters)]
+    return float(values[0][0] - values[1][0]), *_gap(each[0], each[1], clusters, twice, shares)
+
+
+def _gap(first: Estimated, second: Estimated, clusters: int, twice: float, shares: bool) -> tuple[float, float]:
+    gap = first.estimate - second.estimate
+    if shares:
+        return share_difference(first, second, gap, clusters, twice)
     return interval(gap, clusters, twice=twice)
 
 
@@ -324,6 +349,11 @@ def _quotient(above: Array, below: Array) -> Array:
 def _pair_mean(sums: Sums, above: str, below: str) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return sums.pair_mean(above, below)
+
+
+def _own(sums: Sums, own: str, pairs: str, n: str) -> Array:
+    """The observed mean of units with a partner: over dyads, or over units in the files of an older itinf."""
+    return _pair_mean(sums, own, pairs) if dyadic([own], sums) else _quotient(sums.column(own), sums.column(n))
 
 
 def _efficiency(gain: Array, movement: Array) -> Array:

@@ -136,15 +136,13 @@ class Recorder:
             count: name of the counts, if rows share them; "" adds new counts.
             kind: ``PartnerShare`` where the values are 0 and 1.
         """
-        known = (partner >= 0).reshape(values.shape)
-        tables = self._of_partners(values, partner), self._of_partners(torch.ones_like(values), partner)
-        self.partner_means(row, tables, observed, known, count, kind)
+        tables = [self._of_partners(x, partner) for x in (values, torch.ones_like(values), observed)]
+        self.partner_means(row, (tables[0], tables[1], tables[2]), (partner >= 0).reshape(values.shape), count, kind)
 
     def partner_means(
         self,
         row: Row,
-        tables: tuple[Tensor, Tensor],
-        observed: Tensor,
+        tables: tuple[Tensor, Tensor, Tensor],
         known: Tensor,
         count: str = "",
         kind: type[PartnerMean] = PartnerMean,
@@ -152,13 +150,14 @@ class Recorder:
         """The same for units with several partners.
 
         Args:
-            row, observed, count, kind: as for ``partners``.
-            tables: values and weights of every dyad, each (groups, n, n); the weights of a unit's partners add up to 1.
+            row, count, kind: as for ``partners``.
+            tables: values, weights, and weighted observed values of every dyad, each (groups, n, n). The weights of a
+                unit's partners add up to 1.
             known: (N, P) bool, the units that have a partner.
         """
         count = self.dyads(count or f"{self._name(row)}|n", tables[1])
-        own = {"own": torch.where(known, observed, 0.0).sum(1)}
-        self.add(row, kind, own, {"sum": tables[0]}, n=count, own_n=self.count(f"{count}|own", known))
+        values = {"sum": tables[0], "own": tables[2]}
+        self.add(row, kind, {}, values, n=count, own_n=self.count(f"{count}|own", known))
 
     def dyads(self, name: str, table: Tensor) -> str:
         """Adds a column over dyads that rows can share: for each cluster row sum plus column sum. Returns its name.
@@ -193,7 +192,6 @@ class Recorder:
         kind: type[Estimator],
         values: Mapping[str, Tensor],
         partner: Tensor,
-        own: Mapping[str, Tensor] | None = None,
         **shared: str,
     ) -> None:
         """Adds a row with any estimator, from numbers of every unit with its partner's vector.
@@ -205,13 +203,10 @@ class Recorder:
             values: role -> (N, P), summed over the units that have a partner; their count has the role ``n``, unless
                 ``shared`` names another column for it.
             partner: (N·P,) row of the partner, −1 for no partner.
-            own: role -> (N, P) of the same units with their own vector; these are added to the unit's cluster alone.
             **shared: role -> name of a column that rows share.
         """
         every = dict(values) | ({} if "n" in shared else {"n": torch.ones_like(next(iter(values.values())))})
-        known = (partner >= 0).reshape(next(iter(values.values())).shape)
-        columns = {role: torch.where(known, x, 0.0).sum(1) for role, x in (own or {}).items()}
-        self.add(row, kind, columns, {role: self._of_partners(x, partner) for role, x in every.items()}, **shared)
+        self.add(row, kind, {}, {role: self._of_partners(x, partner) for role, x in every.items()}, **shared)
 
     def add(
         self,

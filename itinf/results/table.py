@@ -13,7 +13,7 @@ import pandas as pd
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
-from .estimators import Estimator, Mean, paired
+from .estimators import Estimator, Mean, effect_of
 from .reasons import Reason, why_nothing
 from .row import Row
 from .schema import SCHEMA, results_table
@@ -121,12 +121,10 @@ def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> 
     if not replicated or observed is None or not recorded_null(row.null, stage.nulls).effect:
         return []
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
-        same_units = estimator.own_estimate(stage.sums)
-        own = observed.estimate(stage.sums) if same_units is None else same_units
-        null = estimator.estimate(stage.sums)
-        lo, hi = paired((observed, own), (estimator, null), stage.sums, clusters)
-    units = (observed if same_units is None else estimator).counts(stage.sums)[0]
-    value = _value((float(own[0] - null[0]), lo, hi), row, units, clusters)
+        found = effect_of(observed, estimator, stage.sums, clusters)
+        restricted = estimator.own_estimate(stage.sums) is not None
+    units = (estimator if restricted else observed).counts(stage.sums)[0]
+    value = _value(found, row, units, clusters)
     return [_line(row, stage, units, clusters) | value | {"measure": f"{row.measure}_effect"}]
 
 

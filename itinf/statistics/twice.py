@@ -8,8 +8,10 @@ they have a cluster in common, so the variance of the estimate is
 
 The replicates draw clusters, and a dyad moves with both of its clusters: their variance is Σ_c R_c². It counts
 Σ_d T_d² twice. For all pairs of a group with effects of the clusters that hardly matters; with one partner each, or
-where pairs are mere noise, intervals would be √2 too wide. The same Σ_d T_d² is too much in observed − null, because
-the observed part has no dyads: there V = Σ_c (O_c − R_c)² − Σ_d T_d².
+where pairs are mere noise, intervals would be √2 too wide. The same holds for observed − null: against all pairs the
+observed part O_c has no dyads and V = Σ_c (O_c − R_c)² − Σ_d T_d²; against partners T_d is the share of the dyad in the
+difference, so that what units with the same target have in common is gone before anything is squared. (In the null
+itself a target that differs from the others enters through both units of a pair; its interval is then too wide.)
 
 Source: Fafchamps and Gubert 2007, J. Dev. Econ. 83:326; Aronow, Samii and Assenova 2015, Political Analysis 23:564.
 """
