@@ -9,17 +9,20 @@ INSTALLED := .venv/installed
 
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help setup demo test lint clean FORCE
+.PHONY: help setup demo test test-slow lint clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## install itinf and its tests into .venv
 
 demo: $(INSTALLED) ## compare the specimens: ResNets, a plain network, Inception v1 and GPT-2
 	$(PY) -m itinf demo
 
-test: $(INSTALLED) ## run every test
+test: $(INSTALLED) ## run every test, simulations in small
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 -m "not simulation"
+
+test-slow: $(INSTALLED) ## run every test and every whole simulation
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4
 
 lint: $(INSTALLED) ## ruff and mypy

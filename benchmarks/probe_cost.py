@@ -37,7 +37,7 @@ from torch import Tensor
 import itinf
 from itinf.data.clusters import keyed_order, load_batch, silent
 from itinf.data.items import as_data
-from itinf.networks.hooks import frozen
+from itinf.networks.measuring import evaluating
 from itinf.networks.states import part_input, readable
 from itinf.networks.trace import Target
 from itinf.probes import Probe
@@ -135,7 +135,7 @@ class Bench:
 
         first = self.network.model.get_submodule(self.network.blocks[0].name)
         handle = first.register_forward_pre_hook(cut)
-        with frozen(self.network.model):
+        with evaluating(self.network):
             torch.autograd.grad(self.loss(self.batch.inputs).sum(), starts)
         handle.remove()
 
@@ -177,7 +177,7 @@ class Bench:
         return list(states.values())
 
     def floor(self, states: list[Tensor]) -> None:
-        with frozen(self.network.model):
+        with evaluating(self.network):
             for state in states:
                 rows = self.network.per_prediction(state).detach().requires_grad_()
                 loss = F.cross_entropy(self.network.readout(rows), self.batch.targets.flatten(), reduction="sum")

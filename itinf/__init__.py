@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .data.dataset import IGNORED as IGNORED
     from .data.dataset import Batch as Batch
     from .data.dataset import Data as Data
+    from .data.items import items as items
     from .errors import ItinfError as ItinfError
     from .lenses.fit import fit as fit
     from .lenses.kinds import LensKind as LensKind
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "data.dataset": ("IGNORED", "Batch", "Data"),
+    "data.items": ("items",),
     "errors": ("ItinfError",),
     "lenses.fit": ("fit",),
     "lenses.kinds": ("LensKind",),

@@ -32,11 +32,13 @@ def kept(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     made: list[Path] = []
-    handle = _taken(folder, made)
     try:
-        yield
+        handle = _taken(folder, made)
+        try:
+            yield
+        finally:
+            _give_back(folder, handle)
     finally:
-        _give_back(folder, handle)
         for path in made:
             with suppress(OSError):  # it is not empty, or gone
                 path.rmdir()
@@ -55,7 +57,7 @@ def _taken(folder: Path, made: list[Path]) -> int:
         try:
             _lock(handle, folder)
             if _same_file(handle, folder / LOCK):  # if not, it was deleted between opening and locking
-                _sign(handle)
+                _signed(handle, folder)
                 return handle
         except BaseException:
             os.close(handle)
@@ -103,6 +105,16 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
 
 
+def _signed(handle: int, folder: Path) -> None:
+    """Writes into the locked file which process has locked it; if that fails, the file is removed again."""
+    try:
+        _sign(handle)
+    except OSError:  # the disk is full
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        raise
+
+
 def _sign(handle: int) -> None:
     since = datetime.now().astimezone().isoformat(" ", "seconds")
     os.ftruncate(handle, 0)
@@ -116,7 +128,13 @@ def _keeper(folder: Path) -> str:
         try:
             holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
             return f"process {holder['pid']} on {holder['host']} has been writing to it since {holder['since']}"
-        except (OSError, ValueError, KeyError):  # the file is being written at this moment
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ):  # the file is being written at this moment
             time.sleep(0.01)
     return "another process is writing to it"
 

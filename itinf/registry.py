@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ItinfError, nearest
+from .errors import ItinfError, nearest, shown
+from .settings import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,27 +92,45 @@ def network(name: str, weights: str | None = None, **options: Any) -> Network:
     Raises:
         ItinfError: there is no such network, or its function refuses the arguments.
     """
+    if not isinstance(name, str) or not isinstance(weights, str | os.PathLike | None):
+        what = f"network is {shown(name)}" if not isinstance(name, str) else f"weights is {shown(weights)}"
+        raise ItinfError(f"The {what}; expected text, as itinf.network('cifar-resnet20', 'random:0').")
+    function, options = _network_function(name, options)
+    return function(weights=None if weights is None else os.fspath(weights), **options).named(name)
+
+
+def require_known(name: str, options: dict[str, Any], data: str) -> None:
+    """Checks the words for a network and its data as far as possible without opening them.
+
+    Raises:
+        ItinfError: there is no such network or data set, or the network has no such option.
+    """
+    _network_function(name, options)
+    _dataset_function(data)
+
+
+def _network_function(name: str, options: dict[str, Any]) -> tuple[Callable[..., Network], dict[str, Any]]:
+    """The function of a network, and its options with the depth that the name may hold."""
     known = names("networks")
-    entry = name
     library, colon, inner = name.partition(":")
+    entry, function = name, None
     if colon and library in names("libraries"):
-        return _called(opened("libraries", library), name, inner, weights=weights, **options)
-    if name not in known:
+        function = partial(opened("libraries", library), inner)
+    elif name not in known:
         family = re.fullmatch(r"(.*?)-?(\d+)", name)
         if family is None or family[1] not in known:
-            raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)}")
+            raise ItinfError(f"There is no network {name!r}. {_help('networks', name, known)} {LIBRARIES}")
         entry, options = family[1], {"depth": int(family[2]), **options}
-    return _called(opened("networks", entry), name, weights=weights, **options).named(name)
-
-
-def _called(function: Callable[..., Network], name: str, *arguments: str, **options: Any) -> Network:
-    """The network that a function returns; a message with its options if it does not take those given."""
+    function = function or opened("networks", entry)
     try:
-        inspect.signature(function).bind(*arguments, **options)
+        inspect.signature(function).bind(weights=None, **options)
     except TypeError as error:
-        takes = [p for p in list(inspect.signature(function).parameters)[len(arguments) :] if p != "weights"]
+        takes = [p for p in inspect.signature(function).parameters if p != "weights"]
         raise ItinfError(f"{name}: {error}. The options of {name} are: {', '.join(takes) or 'none'}.") from None
-    return function(*arguments, **options)
+    return function, options
+
+
+LIBRARIES = "Networks of libraries: torchvision:NAME, timm:NAME, hf:FOLDER."
 
 
 def dataset(source: str, network: Network, **options: Any) -> Data:
@@ -119,6 +140,15 @@ def dataset(source: str, network: Network, **options: Any) -> Data:
         ItinfError: there is no such data set, or its function refuses the arguments.
     """
     function, argument = _dataset_function(source)
+    if not hasattr(network, "unit"):
+        raise ItinfError(
+            f"{shown(network)} is no network; expected an itinf.Network, which decides how {source} is read."
+        )
+    length = options.pop("length", None)
+    if "length" in inspect.signature(function).parameters:
+        options["length"] = whole("length", length, 1, "a sequence has at least one token", optional=True)
+    elif length is not None:
+        raise ItinfError(f"length is {length!r}, and {source} has no sequences of tokens. Leave the length out.")
     return function(argument or None, network, **options)
 
 
@@ -133,6 +163,8 @@ def dataset_options(source: str) -> list[str]:
 
 
 def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:
+    if not isinstance(source, str):
+        raise ItinfError(f"The data set is {shown(source)}; expected NAME[:ARGUMENT], such as images:FOLDER.")
     name, _, argument = source.partition(":")
     known = names("datasets")
     if name not in known:
@@ -179,8 +211,8 @@ def page(name: str) -> Callable[..., str]:
 def _known(group: str, what: str, name: str) -> Any:
     """The object that is registered under a name that may be unknown."""
     known = names(group)
-    if name not in known:
-        raise ItinfError(f"There is no {what} {name!r}. {_help(group, name, known)}")
+    if not isinstance(name, str) or name not in known:
+        raise ItinfError(f"There is no {what} {shown(name)}. {_help(group, name, known)}")
     return opened(group, name)
 
 
@@ -195,7 +227,7 @@ def opened(group: str, name: str) -> Any:
 def _help(group: str, given: str, known: dict[str, str]) -> str:
     if not known:
         return "itinf is not installed here: pip install -e ."
-    return nearest(given, known) + f" `itinf list` shows all {group}."
+    return nearest(str(given), known) + f" `itinf list` shows all {group}."
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
@@ -205,6 +237,12 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 def draw(kind: str, table: pd.DataFrame, summaries: pd.DataFrame, options: dict[str, Any]) -> Any:
     """Draws a registered figure from a table, and from the summaries if the figure has a parameter for them."""
     function = figure(kind)
-    if "summaries" in inspect.signature(function).parameters:
+    takes = list(inspect.signature(function).parameters)[1:]
+    if "summaries" in takes:
         options = {"summaries": summaries} | options
+    try:
+        inspect.signature(function).bind(table, **options)
+    except TypeError as error:
+        listed = ", ".join(name for name in takes if name != "summaries") or "none"
+        raise ItinfError(f"The figure {kind!r}: {error}. Its options are: {listed}.") from None
     return function(table, **options)

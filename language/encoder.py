@@ -14,22 +14,26 @@ from itinf import ItinfError
 
 TOKENIZER = "tokenizer.json"
 OTHER_TOKENIZERS = ("vocab.json", "tokenizer.model")
-"""Tokenizer files of older formats. They are refused, because encoding as bytes instead would go unnoticed."""
+"""Tokenizer files of older formats, which are not read."""
+BYTES = "UTF-8 bytes"
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Text -> token ids, without special tokens.
+    """Text -> token ids, with the special tokens that the tokenizer itself adds to a text.
 
     Attributes:
-        name: for the record: UTF-8 bytes, or the size of the tokenizer and the hash of its file.
+        name: for the record: UTF-8 bytes; or the size of the tokenizer, the hash of its file and the special tokens that
+            it adds.
         vocabulary: number of ids of the model; valid ids are smaller.
         tokenizer: the tokenizer; None encodes text as UTF-8 bytes.
+        absent: why there is no tokenizer, a sentence; "" if there is one, or if the model reads bytes.
     """
 
     name: str
     vocabulary: int
     tokenizer: Tokenizer | None = None
+    absent: str = ""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, content: bytes, vocabulary: int) -> Encoder:
@@ -37,18 +41,18 @@ class Encoder:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-        return cls(f"tokenizer of {tokenizer.get_vocab_size():,} #{digest}", vocabulary, tokenizer)
+        name = f"tokenizer of {tokenizer.get_vocab_size():,} #{digest}"
+        return cls(name + _added(tokenizer), vocabulary, tokenizer)
 
     def __call__(self, text: str) -> Tensor:
         """Encodes a text as (T,) int64 ids.
 
         Raises:
-            ItinfError: an id is outside the vocabulary of the model.
+            ItinfError: there is no tokenizer, or an id is outside the vocabulary of the model.
         """
-        if self.tokenizer is None:
-            ids = list(text.encode())
-        else:
-            ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        if self.absent:
+            raise ItinfError(self.absent)
+        ids = list(text.encode()) if self.tokenizer is None else self.tokenizer.encode(text).ids
         if ids and max(ids) >= self.vocabulary:
             raise ItinfError(
                 f"{self.name} gives id {max(ids)}, but the model's vocabulary ends at {self.vocabulary - 1}. "
@@ -57,12 +61,23 @@ class Encoder:
         return torch.tensor(ids, dtype=torch.int64)
 
 
-def encoder(folder: Path, vocabulary: int) -> Encoder:
-    """The encoder with the tokenizer in a folder; UTF-8 bytes if the folder has no tokenizer.
+def encoder(folder: Path, vocabulary: int, option: str | None = None) -> Encoder:
+    """The encoder with the tokenizer in a folder.
+
+    Special tokens are added as ``tokenizer.json`` says, which is what transformers goes by, too. A folder without a
+    tokenizer gives an encoder that refuses text; ids of the user's own can still be measured.
+
+    Args:
+        folder: the folder of the model.
+        vocabulary: number of ids of the model.
+        option: "bytes" for a model that reads UTF-8 bytes; None for the tokenizer in the folder.
 
     Raises:
         ItinfError: the folder has only a tokenizer of an older format, or the tokenizer cannot be read.
     """
+    if option is not None:
+        require_bytes(option)
+        return Encoder(BYTES, vocabulary)
     path = folder / TOKENIZER
     if not path.is_file():
         other = next((name for name in OTHER_TOKENIZERS if (folder / name).is_file()), None)
@@ -71,9 +86,31 @@ def encoder(folder: Path, vocabulary: int) -> Encoder:
                 f"{folder} has a {other} but no {TOKENIZER}. "
                 "Write one: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)."
             )
-        return Encoder("UTF-8 bytes", vocabulary)
+        absent = (
+            f"{folder} has no {TOKENIZER}, so text cannot become ids. Put the model's own into the folder; for a model that "
+            "reads UTF-8 bytes, give the option tokenizer=bytes."
+        )
+        return Encoder("no tokenizer", vocabulary, absent=absent)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ItinfError(f"{path} cannot be read as a tokenizer ({error}). Is the file complete?") from error
     return Encoder.of(tokenizer, path.read_bytes(), vocabulary)
+
+
+def require_bytes(option: str | None) -> None:
+    """Refuses other values of the option ``tokenizer`` than bytes."""
+    if option not in (None, "bytes"):
+        raise ItinfError(
+            f"tokenizer is {option!r}; expected bytes. Without the option, the {TOKENIZER} of the model is used."
+        )
+
+
+def _added(tokenizer: Tokenizer) -> str:
+    """A phrase about the special tokens that a tokenizer adds; "" for none."""
+    encoding = tokenizer.encode("a")
+    place = next((place for place, special in enumerate(encoding.special_tokens_mask) if not special), 0)
+    added = [token for token, special in zip(encoding.tokens, encoding.special_tokens_mask, strict=True) if special]
+    parts = {"before": added[:place], "after": added[place:]}
+    said = [f"{' '.join(tokens)} {where} a text" for where, tokens in parts.items() if tokens]
+    return f", adds {' and '.join(said)}" if said else ""

@@ -15,6 +15,7 @@ from itinf import ItinfError
 from itinf.errors import nearest
 
 from .encoder import Encoder
+from .gguf_header import MAGIC
 from .huggingface import Family, load, quiet
 
 EXTRA = ("gguf", "accelerate")
@@ -23,8 +24,17 @@ KNOWN = re.compile(
 )
 
 
-def read(family: Family, path: Path) -> tuple[Any, Encoder]:
-    """Reads the model and its encoder.
+def is_gguf(path: Path) -> bool:
+    """Whether a file is a GGUF file by its content; a path without a file is meant as one if it ends in .gguf."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == MAGIC
+    except (OSError, ValueError):
+        return path.suffix == ".gguf" and not path.is_dir()
+
+
+def read(family: Family, path: Path) -> tuple[Any, str, Encoder]:
+    """Reads the model, the dtypes of its file for the record, and its encoder.
 
     transformers rebuilds the tokenizer from the vocabulary and the merges in the file, and splits words by the rule of
     GPT-2. If the tokenizer was trained with another rule (Llama 3), some words are split differently.
@@ -47,7 +57,7 @@ def read(family: Family, path: Path) -> tuple[Any, Encoder]:
         raise ItinfError(f"There is no file {str(path)!r}. {nearest(path.name, siblings)}")
     # no setting turns off the progress bar of this reader
     with redirect_stderr(io.StringIO()):
-        model = load(family, path.parent, path.name)
+        model, dtypes = load(family, path.parent, path.name)
         _require_all_read(path)
     try:
         with quiet():
@@ -55,7 +65,7 @@ def read(family: Family, path: Path) -> tuple[Any, Encoder]:
         tokenizer = wrapped.backend_tokenizer
     except Exception as error:
         raise ItinfError(f"{path}: its tokenizer cannot be read ({error}). Give a Hugging Face folder.") from error
-    return model, Encoder.of(tokenizer, tokenizer.to_str().encode(), model.config.vocab_size)
+    return model, dtypes, Encoder.of(tokenizer, tokenizer.to_str().encode(), model.config.vocab_size)
 
 
 def _require_all_read(path: Path) -> None:

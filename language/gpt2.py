@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from itinf import Block, ItinfError, Network, token
 from itinf.networks.weights import random_seed
 
-from .encoder import Encoder, encoder
+from .encoder import BYTES, Encoder, encoder, require_bytes
 from .huggingface import Family, config, folder, load, random_model, require_no_options
 from .specimens import FOLDER
 
@@ -32,9 +32,10 @@ def gpt2(weights: str | None = None, **options: Any) -> Network:
 
     Args:
         weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
-            ``model.safetensors`` and optionally ``tokenizer.json``); ``specimen``, the small GPT-2 that comes with
+            ``model.safetensors`` and ``tokenizer.json``); ``specimen``, the small GPT-2 that comes with
             itinf (8 blocks of width 192); a hub id ``OWNER/NAME``; or ``pretrained``. Only the last two go online.
-        **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …), for random weights.
+        **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …), for random weights, which
+            read text as UTF-8 bytes; ``tokenizer=bytes`` for other weights that do so.
 
     Raises:
         ItinfError: an option is unknown or its value is not valid for GPT-2; options are given with a folder or hub id;
@@ -103,16 +104,23 @@ def _clear(norm: nn.LayerNorm) -> None:
 
 
 def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
-    if weights == "pretrained":
+    tokenizer = options.pop("tokenizer", None)
+    require_bytes(tokenizer)
+    published = weights == "pretrained"
+    if published:
         weights = f"openai-community/{name}"
     if random_seed(weights) is not None:
         made = config(FAMILY, name, PUBLISHED[name], options)
-        return _random(name, made, weights, Encoder("UTF-8 bytes", made.vocab_size))
+        return _random(name, made, weights, Encoder(BYTES, made.vocab_size))
     assert weights is not None
     require_no_options(name, weights, options)
-    where, source = _specimen(name) if weights == "specimen" else folder(name, weights, "random[:SEED], or pretrained")
-    model = load(FAMILY, where)
-    return _network(name, model, source, encoder(where, model.config.vocab_size))
+    if weights == "specimen":
+        where, source = _specimen(name)
+    else:
+        where, source = folder(name, weights, "random[:SEED], or pretrained", hub=published)
+    model, dtypes = load(FAMILY, where)
+    source += dtypes if weights != "specimen" else ""
+    return _network(name, model, source, encoder(where, model.config.vocab_size, tokenizer))
 
 
 def _specimen(name: str) -> tuple[Path, str]:
@@ -128,7 +136,7 @@ def _random(name: str, made: GPT2Config, weights: str | None, prepare: Encoder) 
 def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:
     made = model.config
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(f"transformer.h.{i}", parts={"attention": "attn", "mlp": "mlp"}) for i in range(made.n_layer)],
         layout="n t c",
         unit=token,

@@ -15,9 +15,19 @@ from transformers.utils import logging
 
 from itinf import ItinfError
 from itinf.errors import nearest
-from itinf.networks.weights import build
+from itinf.networks.weights import build, in_words
+from itinf.settings import whole
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
+from .folder_check import MASK, require_folder, require_size
+from .gguf_header import require_gguf
+
+FILES = frozenset({".bin", ".ckpt", ".gguf", ".pt", ".pth", ".safetensors", ".tar", ".th"})
+"""Endings of a missing file, which is not looked for on the hub."""
+
+SIZES = ("n_layer", "n_embd", "n_head", "n_positions", "num_hidden_layers", "hidden_size", "num_attention_heads",
+         "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
+"""Fields of configs that count something: there must be at least one."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,19 @@ def config(family: Family, name: str, usual: dict[str, Any], options: dict[str, 
             raise ItinfError(f"{name} has no option {option!r}. {nearest(option, known)}")
     try:
         # By default, configs name a first and a last token; with random weights no token has a meaning.
-        return family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
+        made = family.config(**{"bos_token_id": None, "eos_token_id": None} | usual | options)
     except Exception as error:
         raise ItinfError(f"{name}: options {options} make no {family.config.__name__} ({error}).") from error
+    for size in SIZES:
+        if hasattr(made, size) and size in usual | options:
+            whole(f"{name}: {size}", getattr(made, size), 1)
+    return made
 
 
 def random_model(family: Family, name: str, config: Any, weights: str | None) -> Any:
     """A model with random weights, see ``itinf.networks.weights.build``."""
     try:
-        return build(lambda: family.model(config), weights)
+        return build(lambda: family.model(config), weights)[0]
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise ItinfError(f"{name}: no {family.title} can be built from {config.to_diff_dict()} ({error}).") from error
 
@@ -76,20 +90,31 @@ def require_no_options(name: str, weights: str, options: dict[str, Any]) -> None
         )
 
 
-def folder(name: str, weights: str, others: str) -> tuple[Path, str]:
+def folder(name: str, weights: str, others: str, *, hub: bool = False) -> tuple[Path, str]:
     """The folder with the weights, and its name for the record.
 
     Args:
         name: name of the network.
         weights: a folder, or a hub id ``OWNER/NAME``, which is downloaded.
         others: other weights that the network accepts, for the message.
+        hub: True if a folder of that name does not count.
 
     Raises:
         ItinfError: there is no such folder, or the hub cannot be reached.
     """
-    if Path(weights).is_dir():
-        return Path(weights), weights
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", weights) or Path(weights).exists():
+    path = Path(weights)
+    try:
+        is_folder, exists = path.is_dir() and not hub, path.exists() and not hub
+    except OSError as error:
+        raise ItinfError(f"{name}: {weights!r} cannot be opened ({error.strerror}). Give another folder.") from error
+    if is_folder:
+        return path, weights
+    if exists:
+        raise ItinfError(
+            f"{name}: {weights!r} is a file. Expected a Hugging Face folder: weights and their config.json, as "
+            "save_pretrained writes them."
+        )
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", weights) or path.suffix in FILES:
         raise ItinfError(
             f"{name}: there is no folder {weights!r}. Expected a Hugging Face folder (config.json, model.safetensors), "
             f"a hub id OWNER/NAME, {others}."
@@ -107,13 +132,16 @@ def folder(name: str, weights: str, others: str) -> tuple[Path, str]:
     return snapshot, f"{weights}@{snapshot.name}"  # the name of a snapshot folder is its commit
 
 
-def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
+def load(family: Family, folder: Path, gguf: str | None = None) -> tuple[Any, str]:
     """Reads the model in a folder in float32, and checks that every tensor comes from the file.
 
     Args:
         family: the expected kind of model.
-        folder: a folder with ``config.json`` and ``model.safetensors``.
+        folder: a folder with ``config.json`` and ``model.safetensors``, or an old ``pytorch_model.bin``.
         gguf: name of a GGUF file in the folder; if given, it is read instead.
+
+    Returns:
+        The model, and the dtype of its file where that is not float32, in brackets, for the record.
 
     Raises:
         ItinfError: the model is of another kind; files are missing or incomplete; tensors are missing, unknown, or do
@@ -124,6 +152,7 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
     if gguf is not None:
         where, expected, file = folder / gguf, "a complete GGUF file of quantised or plain weights", {"gguf_file": gguf}
     try:
+        tensors = require_folder(folder) if gguf is None else require_gguf(folder / gguf)
         with quiet():
             kind = family.config.get_config_dict(folder, local_files_only=True, **file)[0].get("model_type")
             if kind != family.config.model_type:
@@ -131,17 +160,9 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
                     f"{where}{'' if gguf else ': config.json'} describes a model of type {kind!r}; "
                     f"expected {family.config.model_type!r}."
                 )
-            # Tensors with wrong shapes are listed in the report; they are refused below.
-            model, report = family.model.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-                **file,
-            )
+            made = family.config.from_pretrained(folder, local_files_only=True, **file)
+            require_size(made, family.model, tensors)
+            model, report = _opened(family, folder, file, made, tensors.old)
     except ItinfError:
         raise
     except Exception as error:
@@ -150,12 +171,32 @@ def load(family: Family, folder: Path, gguf: str | None = None) -> Any:
     if faults:
         what = f"{folder}: model.safetensors does not fit config.json" if gguf is None else f"{where} is inconsistent"
         raise ItinfError(f"{what}: {'; '.join(faults)}. Save the model again, or give another file.")
-    return model
+    for name, value in model.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise ItinfError(f"{where}: {name} holds NaN or infinite numbers. Give weights of an earlier step.")
+    return model, in_words(tensors.dtypes)
+
+
+def _opened(family: Family, folder: Path, file: dict[str, Any], made: Any, old: dict[str, Any] | None) -> Any:
+    """The model, and the loading report of transformers."""
+    options: dict[str, Any] = file | {"local_files_only": True, "use_safetensors": True}
+    if old is not None:
+        options = {"config": made, "state_dict": old}
+    # Tensors with wrong shapes are listed in the report; they are refused there.
+    return family.model.from_pretrained(
+        None if old is not None else folder,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        attn_implementation="sdpa",
+        dtype=torch.float32,
+        **options,
+    )
 
 
 def _faults(report: dict[str, Any]) -> list[str]:
     """Phrases about the problems in the loading report of transformers, each with its first tensor."""
     missing, unknown, wrong = (report[f"{key}_keys"] for key in ("missing", "unexpected", "mismatched"))
+    unknown = [name for name in unknown if not MASK.search(name)]
     faults = []
     if missing:
         faults.append(f"{len(missing)} tensors are missing, first {min(missing)}")

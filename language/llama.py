@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from itinf import Block, ItinfError, Network, token
 from itinf.networks.weights import random_seed
 
-from .encoder import Encoder, encoder
-from .gguf_file import read
+from .encoder import BYTES, Encoder, encoder, require_bytes
+from .gguf_file import is_gguf, read
 from .huggingface import Family, config, folder, load, random_model, require_no_options
 
 FAMILY = Family("Llama", LlamaForCausalLM)
@@ -38,26 +38,29 @@ def llama(weights: str | None = None, **options: Any) -> Network:
 
     Args:
         weights: ``random[:SEED]`` (None is ``random:0``); a Hugging Face folder (``config.json``,
-            ``model.safetensors`` and optionally ``tokenizer.json``); a ``.gguf`` file, which contains its tokenizer
+            ``model.safetensors`` and ``tokenizer.json``); a ``.gguf`` file, which contains its tokenizer
             and needs ``pip install itinf[gguf]``; or a hub id ``OWNER/NAME``. Only a hub id goes online.
         **options: fields of ``LlamaConfig`` (num_hidden_layers, hidden_size, num_attention_heads,
-            vocab_size, …), for random weights.
+            vocab_size, …), for random weights, which read text as UTF-8 bytes; ``tokenizer=bytes`` for other weights that
+            do so.
 
     Raises:
         ItinfError: an option is unknown or its value is not valid for a Llama; options are given with weights that are
             not random; the folder or file is missing, incomplete, or of another architecture.
     """
+    tokenizer = options.pop("tokenizer", None)
+    require_bytes(tokenizer)
     if random_seed(weights) is not None:
         made = config(FAMILY, "llama", SMOLLM2_135M, options)
-        return _random(made, weights, Encoder("UTF-8 bytes", made.vocab_size))
+        return _random(made, weights, Encoder(BYTES, made.vocab_size))
     assert weights is not None
     require_no_options("llama", weights, options)
-    if Path(weights).suffix == ".gguf":
-        model, prepare = read(FAMILY, Path(weights))
-        return _network(model, weights, prepare)
+    if is_gguf(Path(weights)):
+        model, dtypes, prepare = read(FAMILY, Path(weights))
+        return _network(model, weights + dtypes, prepare)
     where, source = folder("llama", weights, "a .gguf file, or random[:SEED]")
-    model = load(FAMILY, where)
-    return _network(model, source, encoder(where, model.config.vocab_size))
+    model, dtypes = load(FAMILY, where)
+    return _network(model, source + dtypes, encoder(where, model.config.vocab_size, tokenizer))
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
@@ -114,7 +117,7 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
         )
     parts = {"attention": "self_attn", "mlp": "mlp"}
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(f"model.layers.{i}", parts=parts) for i in range(made.num_hidden_layers)],
         layout="n t c",
         unit=token,

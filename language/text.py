@@ -13,6 +13,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 from itinf.errors import nearest
+from itinf.files import user_path
 
 HEADING = re.compile(r" = (?!= ).+ = ?")
 SEPARATOR = re.compile(r"\f|<\|endoftext\|>")
@@ -122,7 +123,7 @@ def text(
     """
     if argument is None:
         raise ItinfError("text was given no file; expected text:FILE with UTF-8 text.")
-    path = Path(argument).expanduser()
+    path = user_path(argument)
     content = _read(path)
     rule, documents = split_documents(content)
     note = {
@@ -199,14 +200,29 @@ def _require_known(ids: Tensor, network: Network, name: str) -> None:
 
 def _read(path: Path) -> str:
     if path.is_dir():
-        raise ItinfError(f"{str(path)!r} is a folder; text:FILE expects a UTF-8 text file.")
+        raise ItinfError(
+            f"{str(path)!r} is a folder; text:FILE expects a UTF-8 text file. Join the texts into one file, with a form feed "
+            "between two documents."
+        )
     if not path.is_file():
         siblings = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         raise ItinfError(f"There is no file {str(path)!r}; text:FILE expects one. {nearest(path.name, siblings)}")
     try:
-        content = path.read_text(encoding="utf-8-sig")  # skips a byte order mark
+        content = path.read_text(encoding="utf-8-sig")  # skips a byte order mark, and reads every line end as a newline
     except UnicodeDecodeError as error:
-        raise ItinfError(f"{path} is not UTF-8 (byte {error.start:,}: {error.reason}). Convert it first.") from error
+        with path.open("rb") as file:
+            kind = "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin-1, or another encoding"
+        raise ItinfError(
+            f"{path} is not UTF-8 (byte {error.start:,}: {error.reason}); it may be {kind}. Convert it first, with the "
+            "encoding that it has: iconv -f … -t UTF-8."
+        ) from error
+    except OSError as error:
+        raise ItinfError(f"{path} cannot be read ({error.strerror}). Give another file.") from error
+    if "\x00" in content:
+        raise ItinfError(
+            f"{path} has the character NUL at {content.index(chr(0)):,}, which no text has: it is binary, or UTF-16 without a "
+            "mark. Convert it to UTF-8 first."
+        )
     if not content.strip():
         raise ItinfError(f"{path} is empty; expected UTF-8 text. Give another file.")
     return content

@@ -40,7 +40,7 @@ class LensNumbers:
         skips = {}
         for model, rows in fixed.groupby("model", sort=False):
             lacking = (rows["reason_code"] == NO_SKIPS).any()
-            if lacking or (rows["reason"] == "").any():
+            if lacking or rows["mean"].notna().any():
                 skips[str(model)] = not lacking
         return skips
 

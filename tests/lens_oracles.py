@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -91,6 +91,12 @@ class _Fed(nn.Module):
         return self.head(h.mean((2, 3)))
 
 
+def _opened(model: _Fed) -> Network:
+    """The first tensor that a block takes is its state; the other one has the same shape."""
+    network = opened(model)
+    return replace(network, blocks=[replace(block, input=0) for block in network.blocks])
+
+
 class _Towards(nn.Module):
     """One step of gradient descent on KL(posterior of a goal ‖ readout)."""
 
@@ -107,7 +113,7 @@ class _Towards(nn.Module):
 def descending(width: int = 6, blocks: int = 5, step: float = 0.3) -> Network:
     """Gradient descent towards the posterior of a goal, at which it nearly arrives."""
     head = reads(width, 0, scale=2.0).to(torch.float64)
-    return opened(_Fed([_Towards(head, step) for _ in range(blocks)], head, own=False))
+    return _opened(_Fed([_Towards(head, step) for _ in range(blocks)], head, own=False))
 
 
 def starts(count: int, width: int, seed: int) -> Tensor:
@@ -122,7 +128,7 @@ class _Add(nn.Module):
 
 def gathering(blocks: int = 3) -> Network:
     """Every block adds evidence for the label which, given the label, is independent of all before."""
-    return opened(_Fed([_Add() for _ in range(blocks)], reads(CLASSES, 0, scale=1.0), own=True))
+    return _opened(_Fed([_Add() for _ in range(blocks)], reads(CLASSES, 0, scale=1.0), own=True))
 
 
 def pixels(vectors: Tensor) -> Tensor:

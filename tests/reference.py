@@ -182,7 +182,10 @@ def dots(d, g):
 
 
 def alignment(d, g, scale, known, pairs, partner):
-    """Rows of one form: mean, weighted and both nulls; and the effects against the nulls."""
+    """Rows of one form: mean, weighted and both nulls; and the effects against the nulls.
+
+    ``partner`` holds for each unit all units of other clusters of its group with its target.
+    """
     long, wide = d.norm(dim=2).flatten().tolist(), g.norm(dim=2).flatten().tolist()
     usable = [u for u, k in enumerate(known.flatten().tolist()) if k and long[u] > 0 and wide[u] > 0]
     table, weight = dots(d, g), scale.flatten().tolist()
@@ -191,7 +194,8 @@ def alignment(d, g, scale, known, pairs, partner):
         return -table[u][k] / (long[u] * wide[k])
 
     own = {u: cosine(u, u) for u in usable}
-    other = {u: cosine(u, partner[u]) for u in usable if partner.get(u) in own}
+    theirs = {u: [cosine(u, k) for k in partner.get(u, ()) if k in own] for u in usable}
+    other = {u: mean(values) for u, values in theirs.items() if values}
     rows = {
         ("mean", "observed"): mean(own.values()),
         ("weighted", "observed"): sum(own[u] * weight[u] for u in usable) / sum(weight[u] for u in usable),
@@ -217,7 +221,9 @@ def gauge_free(d, g, known, pairs, partner):
     return {
         ("descent_share", "mean", "observed"): mean([-table[u][u] > 0 for u in units]),
         ("descent_share", "mean", "pairing"): mean([v > 0 for v in meet.values()]),
-        ("descent_share", "mean", "same-target"): mean([-table[u][partner[u]] > 0 for u in units if u in partner]),
+        ("descent_share", "mean", "same-target"): mean(
+            [mean([-table[u][k] > 0 for k in partner[u]]) for u in units if partner.get(u)]
+        ),
         ("alignment", "ratio", "observed"): mean([m * -table[u][u] / (a[u] * b[u]) for u in units]),
         ("alignment", "ratio", "pairing"): mean([m * v / (b[u] * a[k]) for (u, k), v in meet.items()]),
     }

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from itinf.results import sums as accumulator
-from itinf.studies.distributed import ProcessGroup, all_reduce, process_group
+from itinf.statistics.processes import ProcessGroup, process_group
+from itinf.studies.distributed import all_reduce
 from tiny import GROUP, gpt2, images, probed, resnet, study, tokens
 
 SCRIPT = """

@@ -426,5 +426,5 @@ def test_results_saved_by_hand_follow_the_protocol(finished, tmp_path):
         assert damages(out, read_manifest(out)) == {} and ProbeResult.load(out).manifest == whole.manifest
     with lock.kept(out), pytest.raises(itinf.ItinfError, match="in use"):
         whole.save(out)
-    with pytest.raises(itinf.ItinfError, match="holds another transfer"):
+    with pytest.raises(itinf.ItinfError, match=r"holds a study of one network \(itinf probe\), and not the transfer"):
         finished("transfer")[0].save(out)

@@ -1,5 +1,6 @@
 """Image folders and CIFAR-10: which files, which split, and which of the head's outputs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
 
 from itinf import Block, Data, ItinfError, Network
 from itinf.data.clusters import keyed_order, load_batch
+from vision.cifar_resnet import CIFAR10
 from vision.images import cifar10, head_indices, images
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -20,13 +23,13 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255
 
 
-def image_network(outputs: int, classes: list[str] | None = None) -> Network:
-    model = nn.Sequential(nn.Identity(), nn.Linear(3, outputs))
+def image_network(outputs: int | None, classes: Sequence[str] | None = None) -> Network:
+    model = nn.Sequential(nn.Identity(), nn.Linear(3, outputs or 3))
     return Network(
         model,
         [Block("0")],
         layout="n c h w",
-        head=model[1],
+        head=model[1] if outputs else lambda rows: model[1](rows),
         pool=lambda h: h.mean((2, 3)),
         prepare=to_tensor,
         classes=classes,
@@ -91,44 +94,72 @@ def test_pictures_are_opened_late(tmp_path):
         data[2]
 
 
+NAMES = ["cat", "dog"]
+
+
 @pytest.mark.parametrize(
-    ("folders", "outputs", "classes", "expected"),
+    ("folders", "outputs", "classes", "expected", "rule"),
     [
-        (["b", "a", "c"], 3, None, [0, 1, 2]),
-        (["7", "12"], 1000, None, [12, 7]),
-        (["tabby_cat", "Gold Fish"], 4, ["x", "goldfish", "y", "Tabby Cat"], [1, 3]),
-        (["cat", "dog"], 2, ["dog", "cat"], [1, 0]),  # names before alphabet
-        (["n01", "n02"], 2, ["dog", "cat"], [0, 1]),
-        (["1", "0"], 2, None, [0, 1]),
+        (["b", "a", "c"], 3, None, [0, 1, 2], "alphabetical order"),
+        (["b", "a", "c"], None, None, [0, 1, 2], "alphabetical order"),
+        (["7", "12"], 1000, None, [12, 7], "number, counted from 0"),
+        (["1", "0"], 2, None, [0, 1], "number, counted from 0"),
+        (["1", "0"], 10, list("abcdefghij"), [0, 1], "number, counted from 0"),
+        ([f"{i:02}" for i in range(11)], 11, None, list(range(11)), "number, counted from 0"),
+        ([f"{i:02}" for i in range(1, 11)], 10, None, list(range(10)), "alphabetical order"),  # both orders agree
+        (["1", "2", "3"], 3, None, [0, 1, 2], "alphabetical order"),
+        (["tabby_cat", "Gold Fish"], 4, ["x", "goldfish", "y", "Tabby Cat"], [1, 3], None),
+        (["gold-fish"], 2, ["x", "gold fish"], [1], None),
+        (["cat", "dog"], 2, ["dog", "cat"], [1, 0], None),  # names before alphabet
+        (["cardigan", "Cardigan"], 2, ["cardigan", "Cardigan"], [1, 0], None),  # a garment and a dog
+        (["2", "1"], 2, ["2", "1"], [1, 0], None),  # names before numbers
+        (["plane", "car", "ship"], 10, CIFAR10, [1, 0, 8], None),  # as in PyTorch's tutorial
+        (["n02123045", "n01440764"], 1000, None, [0, 281], None),  # tench, tabby cat
     ],
 )
-def test_head_indices(folders, outputs, classes, expected):
-    found = head_indices(folders, image_network(outputs, classes))
+def test_head_indices(folders, outputs, classes, expected, rule):
+    found, note = head_indices(folders, image_network(outputs, classes))
     assert list(found) == sorted(folders) and list(found.values()) == expected
+    assert note["classes"] == found and note.get("classes_by") == rule
+    assert ("doubts" in note) == (rule == "alphabetical order")
+
+
+def test_names_of_imagenet():
+    """Its own names, WordNet ids and WordNet's synonyms; ``crane`` is two of its classes, and one of its names."""
+    named = image_network(1000, ResNet18_Weights.DEFAULT.meta["categories"])
+    found, _ = head_indices(["tench", "n01443537", "Carcharodon carcharias", "crane"], named)
+    assert found == {"tench": 0, "n01443537": 1, "Carcharodon carcharias": 2, "crane": 517}
 
 
 @pytest.mark.parametrize(
-    ("folders", "outputs", "classes"),
+    ("folders", "outputs", "classes", "words"),
     [
-        (["a", "b"], 3, None),
-        (["a", "b", "c", "d"], 3, None),
-        (["0", "3"], 3, None),  # 3 is no output
-        (["cat", "cow"], 3, ["cat", "dog", "hen"]),
-        (["cat", "dog"], 4, ["cat", "dog", "Dog", "hen"]),  # which dog?
+        (["a", "b"], 3, None, "2 classes were given.*net has 3 outputs and knows no class names"),
+        (["a", "b", "c", "d"], 3, None, "4 classes were given"),
+        (["n01440764", "n01443537"], 2, None, "WordNet ids only for 1,000 outputs"),
+        (["n01", "n02"], 2, NAMES, "does not know 'n01', 'n02'"),
+        (
+            ["airplan", "automobiles"],
+            10,
+            CIFAR10,
+            r"'airplan' \(nearest 'airplane'\).*'automobiles' \(nearest 'automobile",
+        ),
+        (["cat", "cow"], 3, ["cat", "dog", "hen"], r"does not know 'cow'.*option classes=FILE"),
+        (["cat", "DOG"], 4, ["cat", "dog", "Dog", "hen"], r"two outputs have the name 'DOG' \(outputs \[1, 2\]\)"),
+        (["plane", "airplane"], 10, CIFAR10, "two classes have the same output"),
+        (["0", "3"], 3, None, "numbers of outputs, counted from 0"),
+        ([str(i) for i in range(1, 11)], 10, CIFAR10, "the count may begin at 1"),
+        ([str(i) for i in range(1, 10)], 10, CIFAR10, "one output may be missing or the count may begin at 1"),
+        ([str(i) for i in range(1, 11)], 10, None, "1, 10, 2.*pad them with zeros"),
+        ([str(i) for i in range(11)], 11, None, "0, 1, 10.*pad them with zeros"),
+        (["0", "90", "270"], 4, None, "Expected numbers of outputs"),
+        (["0", "90", "270"], 3, None, "pad them with zeros"),
+        (["1", "01"], 2, NAMES, "does not know '01', '1'"),
     ],
 )
-def test_classes_that_do_not_fit(folders, outputs, classes):
-    with pytest.raises(ItinfError) as caught:
+def test_classes_that_do_not_fit(folders, outputs, classes, words):
+    with pytest.raises(ItinfError, match=words):
         head_indices(folders, image_network(outputs, classes))
-    message = str(caught.value)
-    assert f"{len(folders)} classes were given" in message and f"the head of net has {outputs}" in message
-    assert "alphabetical" in message and f"0 … {outputs - 1}" in message and "class names" in message
-
-
-def test_numbers_out_of_order():
-    with pytest.raises(ItinfError, match=r"0, 1, 10.*pad them with zeros"):
-        head_indices([str(i) for i in range(11)], image_network(11))
-    assert head_indices([f"{i:02}" for i in range(11)], image_network(11)) == {f"{i:02}": i for i in range(11)}
 
 
 def test_refused_folders(tmp_path):

@@ -12,7 +12,7 @@ from torchvision.models.googlenet import GoogLeNet
 
 import itinf
 from itinf import ItinfError
-from test_resnet import close, images, look, settle, unsettle
+from test_resnet import cached, close, images, look, settle, unsettle
 from vision.inception import RELEASE, googlenet
 
 NAMES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
@@ -57,7 +57,7 @@ def test_each_module_by_hand() -> None:
 
 def test_auxiliary_heads_in_a_file_are_left_out(tmp_path, with_heads) -> None:
     torch.save(with_heads.state_dict(), tmp_path / "net.pt")
-    network = googlenet(str(tmp_path / "net.pt"))
+    network = googlenet(str(tmp_path / "net.pt"), transform_input=False)
     assert not [name for name in network.model.state_dict() if name.startswith("aux")]
     with torch.no_grad():
         assert torch.equal(network.model(images().float()), with_heads(images().float()))
@@ -66,21 +66,26 @@ def test_auxiliary_heads_in_a_file_are_left_out(tmp_path, with_heads) -> None:
 
 def test_release_expects_another_normalisation(tmp_path, monkeypatch, with_heads) -> None:
     """As torchvision: the model moves inputs from ImageNet's normalisation to 2x − 1."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    path = tmp_path / "hub" / "checkpoints" / FILE
-    torch.save(with_heads.state_dict(), path)
+    path = cached(tmp_path, monkeypatch, with_heads, FILE)
+    renamed = tmp_path / "mine.bin"
+    renamed.write_bytes(path.read_bytes())
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     pixels = images().float().sigmoid()
     with torch.no_grad():
         expected = with_heads(2 * pixels - 1)
-        for weights in ("pretrained", str(path)):
+        for weights in ("pretrained", str(path), str(renamed)):
             torch.testing.assert_close(googlenet(weights).model((pixels - mean) / std), expected, rtol=0, atol=1e-3)
         plain = googlenet(str(path), transform_input=False).model((pixels - mean) / std)
     assert float((plain - expected).abs().max()) > 0.1
+    assert googlenet(str(renamed), transform_input=False).weights == f"{renamed} (transform_input=False)"
     network = googlenet("pretrained")
     assert network.weights == str(GoogLeNet_Weights.IMAGENET1K_V1)
     assert not [name for name in network.model.state_dict() if name.startswith("aux")]
+    torch.save({k: v + 1 for k, v in with_heads.state_dict().items()}, path)
+    with pytest.raises(
+        ItinfError, match=r"does not say whether its network converts the input\. Give transform_input=true"
+    ):
+        googlenet(str(path))  # only the name is that of the release
 
 
 def test_prepare() -> None:
@@ -116,7 +121,7 @@ def test_files_that_do_not_fit(tmp_path) -> None:
     path = tmp_path / "net.pt"
     torch.save(googlenet(classes=5).model.state_dict(), path)
     with pytest.raises(ItinfError, match=r"'fc.weight': file \(5, 1024\), model \(7, 1024\)"):
-        googlenet(str(path), classes=7)
+        googlenet(str(path), classes=7, transform_input=False)
     path.write_bytes(path.read_bytes()[:10_000])
     with pytest.raises(ItinfError, match="Is the file complete"):
         googlenet(str(path), classes=5)

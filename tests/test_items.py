@@ -1,5 +1,7 @@
 """Data of the user's own: what is handed over is what is measured, or it is refused with the reason."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,10 @@ IMAGE = IMAGES[0]
         ((IMAGE, torch.tensor(2.5)), "float32 numbers for classes"),
         ((IMAGE, "cat"), "a str for numbers"),
         ((IMAGE, None), "a NoneType for numbers"),
+        ((IMAGE.to_sparse(), 1), "sparse_coo tensor as its image"),
+        ((IMAGE.to("meta"), 1), "a meta tensor as its image"),
+        ((np.array([["a"]]), 1), "an array of <U1 as its image"),
+        ((IMAGE, 2**70), "a int for numbers"),
         ((IMAGE, torch.tensor([0, 1, 0])), r"a target of shape \(3,\)"),
         ((Image.new("RGB", (8, 8)), 1), "a Image as its image; apply the model's transform"),
         ({"image": IMAGE, "label": 1}, "is a dict with image, label"),
@@ -140,6 +146,16 @@ def test_image_items_of_another_form_are_refused(item, words):
         (IDS.numpy(), IDS[:-1], IDS[1:]),
         ((IDS, IDS + 1), IDS, IDS + 1),
         ({"input_ids": IDS}, IDS[:-1], IDS[1:]),
+        (IDS.tolist(), IDS[:-1], IDS[1:]),
+        ([5, 6], IDS[4:5], IDS[5:6]),
+        ((IDS, IDS), IDS[:-1], IDS[1:]),
+        ({"input_ids": IDS, "attention_mask": torch.ones(7)}, IDS[:-1], IDS[1:]),
+        ({"input_ids": IDS, "attention_mask": torch.ones(7) > 0, "token_type_ids": [0] * 7}, IDS[:-1], IDS[1:]),
+        (
+            {"input_ids": torch.tensor([-1, -1, 3, 4]), "attention_mask": [0, 0, 1, 1]},
+            torch.tensor([3, 4, 0]),
+            torch.tensor([4, IGNORED, IGNORED]),
+        ),
         ({"input_ids": IDS.tolist(), "labels": IDS.tolist()}, IDS[:-1], IDS[1:]),
         ({"input_ids": IDS, "labels": IDS + 1}, IDS, IDS + 1),
         (
@@ -171,13 +187,64 @@ def test_token_items(item, ids, targets):
         ({"labels": IDS}, "is a dict with labels"),
         ({"input_ids": IDS, "labels": IDS.flip(0)}, "neither its input_ids nor the next ones"),
         ({"input_ids": IDS, "labels": IDS[1:]}, "7 input_ids, 6 labels"),
-        ({"input_ids": IDS, "attention_mask": [0, 0, 1, 1, 1, 1, 1]}, "padded on the left or inside"),
-        ({"input_ids": IDS, "attention_mask": [1, 1, 0, 1, 1, 1, 1]}, "padded on the left or inside"),
+        ({"input_ids": IDS, "attention_mask": [1, 1, 0, 1, 1, 1, 1]}, "is padded inside"),
+        ({"input_ids": IDS, "attention_mask": [0, 1, 0, 1, 1, 1, 1]}, "is padded inside"),
+        ({"input_ids": IDS, "attention_mask": [0] * 7}, "is padding alone"),
+        ({"input_ids": IDS, "attention_mask": [0, 0, 1, 1, 2, 2, 2]}, "other numbers than 0 and 1"),
+        ({"input_ids": IDS - 5}, "has the token id -4"),
+        ({"input_ids": IDS, "attention_mask": "1111111"}, "has a str as its attention_mask"),
+        (IDS > 3, "has true and false for token ids"),
+        ((IDS > 3).numpy(), "has true and false for token ids"),
+        (IDS[:1], "has one token or none"),
+        (IDS[:0], "has one token or none"),
     ],
 )
 def test_token_items_of_another_form_are_refused(item, words):
     with pytest.raises(ItinfError, match=rf"Item 0 of list .*{words}.*; expected token ids, \(ids, targets\)"):
         as_data([item], "token")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "NoneType is no data set"),
+        (3, "int is no data set"),
+        ("images:photographs", r"'images:photographs' was given as data. Open it first: itinf\.dataset"),
+        (Path("photographs"), "was given as data. Open it first"),
+        ((IMAGES, LABELS), "A tuple of 2 arrays was given as data. Join them item by item"),
+        ((IMAGES.numpy(), LABELS.numpy()), "A tuple of 2 arrays"),
+        ({"train": WHOLE, "test": WHOLE}, "A dict with train, test was given as data. Give one of its data sets"),
+        (
+            TensorDataset(IMAGES, LABELS * 0 - 100),
+            "None of 40 items of TensorDataset, spread over the data, has a target",
+        ),
+        (IMAGES, "Item 0 of Tensor is a Tensor"),
+        (zip(IMAGES, LABELS, strict=True), "zip is a stream"),
+    ],
+)
+def test_what_is_no_data_set(given, words):
+    with pytest.raises(ItinfError, match=words):
+        itinf.probe(resnet(), given, [itinf.Performance()])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        IMAGES[0].numpy()[:, ::-1],
+        np.broadcast_to(np.float32(1), (3, 8, 8)),
+        IMAGES[0].clone().requires_grad_(),
+        IMAGES[0].double(),
+        IMAGES[0].half(),
+    ],
+)
+def test_arrays_of_any_kind(image):
+    run = itinf.probe(resnet(), [(image, np.uint64(k % 10)) for k in range(9)], [itinf.Performance()], replicates=4)
+    assert run.clusters == 9
+
+
+def test_numbers_that_are_not_finite_are_named_as_such():
+    with pytest.raises(ItinfError, match="not finite"):
+        itinf.probe(resnet(), TensorDataset(IMAGES * float("nan"), LABELS), [itinf.Performance()])
 
 
 def test_the_form_of_every_item_is_looked_at_when_it_is_read():

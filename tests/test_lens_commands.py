@@ -9,6 +9,7 @@ import pytest
 
 import itinf
 from itinf.cli import app
+from itinf.lock import kept
 from itinf.results.report import FIGURES, LENS_FIGURES
 from itinf.results.transfer_result import TransferResult
 
@@ -159,3 +160,26 @@ def test_too_few_data_for_a_lens_are_said(command, study, tmp_path):
     assert code == 0 and "random:1 has no lenses" in printed and "left to fit a lens on" in printed, printed
     code, printed = command("compare", study, "--lens", "affine", "--out", tmp_path / "asked")
     assert code == 2 and "left to fit a lens on" in printed and not (tmp_path / "asked").exists()
+
+
+def test_two_fits_into_one_file(command, text, tmp_path):
+    """The second is refused while the first one runs, and when it has finished meanwhile; neither is lost."""
+    lens = tmp_path / "lens.safetensors"
+    with kept(lens.with_name(f".{lens.name}")):
+        code, printed = command("fit", *text, "--units", 1024, "--out", lens)
+        assert code == 2 and "is in use: process" in printed and "choose another --out" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    assert command("fit", *text, "--units", 1024, "--out", lens)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lens.safetensors", "text.txt"]
+
+
+def test_a_file_that_appears_during_a_fit_stays(command, text, tmp_path, monkeypatch):
+    lens, fit = tmp_path / "lens.safetensors", itinf.lenses.fit.fit
+
+    def slow(*words, **options):
+        lens.write_text("of another program")
+        return fit(*words, **options)
+
+    monkeypatch.setattr("itinf.lenses.fit.fit", slow)
+    code, printed = command("fit", *text, "--units", 1024, "--out", lens)
+    assert code == 2 and "does not overwrite it" in printed and lens.read_text() == "of another program"

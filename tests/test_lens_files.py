@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import nn
 
 import tiny
@@ -128,10 +128,11 @@ def test_a_truncated_file_is_refused(content, network, tmp_path, share):
 
 
 def rewritten(content, tmp_path, change):
-    """The file with its header changed."""
+    """The file with its header changed, and without the hash that would tell."""
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     lens = json.loads(header["__metadata__"]["lens"])
+    del lens["blake2b"]
     change(lens)
     header["__metadata__"]["lens"] = json.dumps(lens)
     text = json.dumps(header).encode()
@@ -153,12 +154,45 @@ def rewritten(content, tmp_path, change):
         (lambda h: h["record"].pop("readout"), "KeyError"),
         (lambda h: h["sites"][2].update(width=16), "is (32, 32), not (32, 16)"),
         (lambda h: h.pop("sites"), "KeyError"),
+        (lambda h: h["sites"][1].update(width=-1), "has width -1"),
+        (lambda h: h["sites"][1].update(depth=float("nan")), "and depth nan"),
+        (lambda h: h.update(sites=[3]), "TypeError"),
+        (lambda h: h.update(sites={"a": 1}), "TypeError"),
+        (lambda h: h.update(record=[1]), "TypeError"),
         (lambda h: h.update(sites=[]), "fitted with other blocks"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(content, network, tmp_path, change, message):
     with pytest.raises(ItinfError) as refused:
         Lens.load(rewritten(content, tmp_path, change), network)
+    assert message in str(refused.value)
+
+
+def tensors_changed(content, tmp_path, change):
+    """The file with its tensors changed."""
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+    tensors = load(content)
+    change(tensors)
+    path = tmp_path / "changed.safetensors"
+    save_file(tensors, path, {"lens": metadata["lens"]})
+    return path
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.update({"1/weight": t["1/weight"].long()}), "is torch.int64, or not finite"),
+        (lambda t: t["2/bias"].fill_(float("nan")), "or not finite"),
+        (lambda t: t.pop("1/bias"), "KeyError"),
+        (lambda t: t["prior"].fill_(float("-inf")), "the prior or the mean final distribution holds no numbers"),
+        (lambda t: t.update(final=t["final"].float()), "the prior or the mean final distribution holds no numbers"),
+        (lambda t: t.update(prior=t["prior"][:9], final=t["final"][:9]), "is a lens for 9 outputs, and gpt2 has 61"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(content, network, tmp_path, change, message):
+    with pytest.raises(ItinfError) as refused:
+        Lens.load(tensors_changed(content, tmp_path, change), network)
     assert message in str(refused.value)
 
 
@@ -180,7 +214,7 @@ def test_what_is_no_lens_is_refused(network, tmp_path, lens):
     with pytest.raises(ItinfError, match=r"There is no lens file .*Known: none"):
         Lens.load(tmp_path / "lens.safetensors", network)
     save_file({"x": torch.zeros(2)}, tmp_path / "lenses.safetensors")
-    with pytest.raises(ItinfError, match="its header describes no lens"):
+    with pytest.raises(ItinfError, match="its header has no 'lens'"):
         Lens.load(tmp_path / "lenses.safetensors", network)
     with pytest.raises(ItinfError, match=r"Did you mean lenses.safetensors"):
         Lens.load(tmp_path / "lens.safetensors", network)
@@ -261,7 +295,8 @@ def test_the_hash_is_that_of_the_matrix_as_printed():
         ({"d_model": 64}, "its d_model is 64, and gpt2 has 32"),
         ({"unembed_hash": "0" * 64}, "its unembed_hash is 0000"),
         ({"lens_type": "mlp"}, "its lens_type is 'mlp'"),
-        ({"bias": False}, "its tensors differ from 0.weight … 1.weight at ['0.bias', '1.bias']"),
+        ({"bias": "no"}, "its bias is 'no'; expected true or false"),
+        ({"bias": False}, "2 tensors are unknown to the model, first '0.bias', '1.bias'"),
     ],
 )
 def test_a_folder_of_another_model_is_refused(network, lens, tmp_path, config, message):
@@ -280,7 +315,7 @@ def test_no_pickle_runs(network, lens, tmp_path, monkeypatch):
     made_by_hand(tmp_path, network)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.pt").write_bytes(pickle.dumps(Harmful()))
-    with pytest.raises(ItinfError, match="cannot be read as weights"):
+    with pytest.raises(ItinfError, match=r"asks Python to run .*mkdir.* Nothing was run"):
         tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     assert not (tmp_path / "harm").exists()
 
@@ -294,7 +329,7 @@ def test_folders_that_cannot_be_read_are_explained(network, lens, tmp_path):
     with pytest.raises(ItinfError, match="Is the file complete"):
         tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)
     (tmp_path / "params.pt").write_bytes(whole)
-    for text, message in (("{", "cannot be read"), ("[]", "expected an object")):
+    for text, message in (("{", "cannot be read"), ("[]", "expected an object"), ("[" * 200_000, "cannot be read")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ItinfError, match=message):
             tuned_lens_format.read_tuned_lens_folder(tmp_path, network, lens)

@@ -408,7 +408,7 @@ def test_mistakes_are_named():
     network, data = gpt2(), tokens(24)
     seen = trace(network, oracles.batch(data.inputs[:2], data.targets[:2]))
     lens = lens_of(network, seen)
-    with pytest.raises(ItinfError, match="merge is 0; expected at least 1"):
+    with pytest.raises(ItinfError, match="merge is 0; expected a whole number of at least 1"):
         Prediction(lens=lens, merge=0)
     with pytest.raises(ItinfError, match=r"Two lenses are called 'affine'.*Gain\(lens=…, name=…\)"):
         probed(network, data, probes=[Prediction(lens=lens), Gain(lens=lens_of(network, seen))])

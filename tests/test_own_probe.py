@@ -16,7 +16,7 @@ from itinf.results import estimators
 from itinf.statistics.nulls import next_cluster, same_target
 from test_lens_steps import lens_of
 from test_study import KilledError, agree, killed_after, save_always
-from tiny import GROUP, NAMES, opened, probed
+from tiny import GROUP, NAMES, opened, probed, with_partners
 
 FILE = '''
 """One cosine of all units together, so that long vectors count more, and the figure of it."""
@@ -220,13 +220,14 @@ def test_a_subclass_measures_what_its_class_does(base, kind):
 
 
 def test_a_null_of_ones_own_is_as_good_as_a_built_in_one():
-    """The partners of same-target and of pairing under other names give the same numbers."""
+    """The partners of same-target and of pairing under other names give the same numbers, where every unit has one."""
 
     def mine(targets, keys):
         """Another unit of the same target."""
         return same_target(targets, keys)
 
     network, data = opened("token")
+    data = with_partners(data)
     following = itinf.register(itinf.Null("following", "the next cluster's", next_cluster), group="nulls")
     assert following.effect
     probes = [

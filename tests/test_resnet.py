@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from itertools import pairwise
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -15,6 +17,7 @@ from torchvision import models
 
 import itinf
 from itinf import ItinfError, Network
+from vision import published_weights
 from vision.resnet import resnet18, resnet50
 
 CLASSES = 7
@@ -176,14 +179,36 @@ def test_random_weights_are_the_seed() -> None:
     assert (one.weights, resnet18().weights) == ("random:1", "random:0")
 
 
+def cached(home: Path, monkeypatch: pytest.MonkeyPatch, model: nn.Module, name: str) -> Path:
+    """The weights of a model in torch's cache, as if they were the release of that name."""
+    monkeypatch.setenv("TORCH_HOME", str(home))
+    path = home / "hub" / "checkpoints" / name
+    path.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr("vision.published_weights._hash", lambda release: digest[:8])
+    return path
+
+
 def test_pretrained_from_the_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    published = resnet18("random:5").model
-    torch.save(published.state_dict(), tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
-    network = resnet18("pretrained")
+    published = resnet50("random:5").model
+    path = cached(tmp_path, monkeypatch, published, "resnet50-11ad3fa6.pth")
+    network = resnet50("pretrained")
     assert torch.equal(network.model.conv1.weight, published.conv1.weight)
-    assert network.weights == "ResNet18_Weights.IMAGENET1K_V1"
+    assert network.weights == "ResNet50_Weights.IMAGENET1K_V2"
+    image = Image.radial_gradient("L").resize((300, 400)).convert("RGB")
+    release = models.ResNet50_Weights.DEFAULT.transforms()  # resizes to 232 pixels, and V1 to 256
+    assert torch.equal(network.prepare(image), release(image))
+    renamed = path.rename(tmp_path / "mine.pth")
+    assert torch.equal(resnet50(str(renamed)).prepare(image), release(image))  # the same file under another name
+    torch.save({k: v + 1 for k, v in published.state_dict().items()}, path)  # another file under the same name
+    assert not torch.equal(resnet50(str(path)).prepare(image), release(image))
+    with pytest.raises(ItinfError, match=r"resnet50-11ad3fa6.pth is not the file that .*IMAGENET1K_V2 names"):
+        resnet50("pretrained")
+
+
+def test_the_releases_hash_is_in_its_name() -> None:
+    assert published_weights._hash(models.ResNet18_Weights.DEFAULT) == "f37072fd"
 
 
 def test_pretrained_without_network(tmp_path, monkeypatch) -> None:

@@ -112,6 +112,12 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     assert decoded(data[0][0]) == "abc"
 
 
+def test_line_ends_are_no_difference(tmp_path):
+    one, other = (written(tmp_path, f"ab{end}cd{end}" * 4, f"{len(end)}.txt") for end in ("\n", "\r\n"))
+    first, second = (text(path, token_network(), length=3) for path in (one, other))
+    assert first.note["ids"] == second.note["ids"] and torch.equal(first[1][0], second[1][0])
+
+
 @pytest.mark.parametrize(("context", "length"), [(64, 64), (1024, 256), (None, 256)])
 def test_default_length(tmp_path, context, length):
     assert text(written(tmp_path, "x" * 600), token_network(context=context)).length == length
@@ -137,6 +143,11 @@ def test_the_note_names_the_tokeniser(tmp_path):
         ("", {}, "file.txt is empty"),
         ("  \n", {}, "file.txt is empty"),
         (b"ab\xff", {}, "file.txt is not UTF-8 (byte 2"),
+        ("größe".encode("latin-1"), {}, "it may be latin-1"),
+        ("text".encode("utf-16"), {}, "it may be UTF-16"),
+        ("text".encode("utf-16-le"), {}, "has the character NUL at 1"),
+        ("a\x00b", {}, "has the character NUL at 1"),
+        ("\ufeff", {}, "file.txt is empty"),
         ("abcde", {"length": 9}, "5 tokens, and one sequence of length 9 needs 10. Give a length of at most 4."),
         ("abcdef", {"length": 2000}, "length 2000 were asked for; expected 1 … 1024"),
         ("abcdef", {"length": 0}, "length 0 were asked for"),
@@ -152,7 +163,7 @@ def test_refused_paths(tmp_path):
     written(tmp_path, "abc", "wikitext.txt")
     with pytest.raises(ItinfError, match=r"wikitxt\.txt.*Did you mean wikitext\.txt"):
         text(str(tmp_path / "wikitxt.txt"), token_network())
-    with pytest.raises(ItinfError, match=f"{tmp_path.name}.* is a folder"):
+    with pytest.raises(ItinfError, match=f"{tmp_path.name}.* is a folder.*form feed"):
         text(str(tmp_path), token_network())
     with pytest.raises(ItinfError, match="text:FILE"):
         text(None, token_network())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from itinf import ItinfError
 from itinf.errors import nearest
+from itinf.settings import truth
 
 from .published_weights import require_counts
 
@@ -53,6 +54,7 @@ class CifarConfig:
                 raise ItinfError(
                     f"{self.name}: {option} is {value!r}; expected {' or '.join(valid)}. {nearest(str(value), valid)}"
                 )
+        truth(f"{self.name}: residual", self.residual)
         if not self.residual and self.shortcut != "A":
             raise ItinfError(f"{self.name} has no skips, but shortcut={self.shortcut!r} was given. Leave it out.")
 

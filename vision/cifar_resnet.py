@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,8 +13,9 @@ from itinf.networks.weights import build
 
 from .cifar_model import CifarBlock, CifarConfig, CifarResNet
 from .gauge import Wiring
-from .published_weights import origin, require_counts
-from .transforms import whole
+from .normalisation import normalisation
+from .published_weights import named_outputs, require_counts
+from .transforms import Prepare
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -28,7 +28,9 @@ def cifar_resnet(weights: str | None = None, depth: int = 20, **options: Any) ->
     Args:
         weights: ``random[:SEED]`` or a file; None is ``random:0``.
         depth: number of layers with weights, 6n + 2 for 3 stages of n blocks: 20, 32, 44, 56, 110 …
-        **options: ``activation``, ``shortcut``, ``residual``, ``classes``, ``in_size``, see ``CifarConfig``.
+        **options: ``activation``, ``shortcut``, ``residual``, ``classes``, ``in_size``, see ``CifarConfig``; ``classes``
+            may also be the names of the outputs, a list or a file with one name per line; ``mean`` and ``std`` of the
+            input's channels, see ``vision.normalisation``.
 
     Raises:
         ItinfError: the depth is not 6n + 2, an option is unknown or wrong, or the file does not fit.
@@ -125,16 +127,14 @@ def regauge(model: nn.Module, states: Sequence[int], change: Tensor) -> None:
     ).rescale(states, change)
 
 
-def _open(form: CifarConfig, weights: str | None) -> Network:
+def _open(form: CifarConfig, weights: str | None, prepare: Prepare, names: Sequence[str] | None) -> Network:
     if weights == "pretrained":
-        raise ItinfError(
-            f"{form.name} has no published weights. Give a .safetensors, .pt or .pth file, or random[:SEED]."
-        )
-    model = build(lambda: CifarResNet(form), weights)
+        raise ItinfError(f"{form.name} has no published weights. Give a weight file, or random[:SEED].")
+    model, origin = build(lambda: CifarResNet(form), weights)
     assert isinstance(model, CifarResNet)
     branch = "bn2" if form.activation == "post" else "conv2"
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path, branch if form.residual else None) for path in modules(model, CifarBlock)],
         layout="n c h w",
         head=model.linear,
@@ -142,22 +142,30 @@ def _open(form: CifarConfig, weights: str | None) -> Network:
         neck=None if model.bn is None else nn.Sequential(model.bn, model.relu),
         gauge="channel-scale" if form.residual else None,
         regauge=regauge if form.residual else None,
-        prepare=partial(whole, side=form.in_size),
-        classes=CIFAR10 if form.classes == 10 else None,
-        untrained=lambda seed: _open(form, f"random:{seed}"),
+        prepare=prepare,
+        classes=names,
+        untrained=lambda seed: _open(form, f"random:{seed}", prepare, names),
         name=form.name,
-        weights=origin(weights),
+        weights=origin,
     )
 
 
 def _member(
     family: str, weights: str | None, depth: int, options: dict[str, Any], allowed: Sequence[str], **fixed: Any
 ) -> Network:
+    allowed = (*allowed, "mean", "std")
     unknown = [option for option in options if option not in allowed]
     if unknown:
         raise ItinfError(f"{family} has no option {unknown[0]!r}. {nearest(unknown[0], allowed)}")
+    look = normalisation(family, weights, options.get("mean"), options.get("std"))
+    chosen = {option: value for option, value in options.items() if option not in ("mean", "std")}
+    names: Sequence[str] | None = None
+    if "classes" in chosen:
+        chosen["classes"], names = named_outputs(family, chosen["classes"])
     stages = len(fixed.get("widths", CifarConfig.widths))
-    return _open(CifarConfig(f"{family}{depth}", _blocks(family, depth, 2 * stages), **options, **fixed), weights)
+    form = CifarConfig(f"{family}{depth}", _blocks(family, depth, 2 * stages), **chosen, **fixed)
+    names = names or (CIFAR10 if form.classes == 10 else None)
+    return _open(form, weights, Prepare(form.in_size, look), names)
 
 
 def _blocks(family: str, depth: int, step: int) -> int:

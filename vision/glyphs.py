@@ -16,7 +16,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 
-from .images import head_classes, image_prepare
+from .images import head_classes, image_prepare, input_note
 
 # A-Z a-z 0-9 with look-alikes merged: 62 characters, 16 merges, 46 classes.
 CLASSES = (
@@ -79,7 +79,7 @@ class Glyphs(Data):
             "faces": list(self.faces),
             "classes": list(CLASSES),
             "pixels": self._fingerprint(),
-        }
+        } | input_note(prepare, {})
 
     def __len__(self) -> int:
         return TRAIN_ITEMS if self.split.startswith("train") else TEST_ITEMS
@@ -133,6 +133,11 @@ def glyphs(argument: str | None, network: Network, *, split: str = "test", seed:
         raise ItinfError(
             f"{network.name} has {outputs} classes, glyphs has {len(CLASSES)}. "
             f"Open the network with {len(CLASSES)} classes: --option classes={len(CLASSES)}."
+        )
+    if network.classes is not None and tuple(network.classes) != CLASSES:
+        raise ItinfError(
+            f"{network.name} has other classes ({', '.join(network.classes[:3])} …) than glyphs ({', '.join(CLASSES[:3])} …). "
+            "Use a network that was trained on glyphs, or whose classes have no names."
         )
     return Glyphs(split, seed, size, prepare)
 

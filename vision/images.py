@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from itinf import Data, ItinfError, Network
-from itinf.errors import NoSplitError, nearest
+from itinf.data.classes import BY_NAME, BY_ORDER, class_outputs, plain
+from itinf.files import user_path
 
-SPLITS = ("train", "val", "test")
+from .folders import ENDINGS, class_folders, files_in, split_folder
+from .transforms import rgb
 
 
 class Images(Data):
@@ -55,12 +57,15 @@ class Images(Data):
             ItinfError: the file is not an image, or is incomplete.
         """
         path, target = self.samples[index]
+        return self.prepare(picture(path)), torch.tensor(target)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of the file."""
+        path, target = self.samples[index]
         try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
+            return Path(path).read_bytes() + str(target).encode()
         except OSError as error:
-            raise ItinfError(f"{path} cannot be read as an image ({error}). Replace it or remove it.") from error
-        return self.prepare(picture), torch.tensor(target)
+            raise ItinfError(f"{path} cannot be read ({error.strerror}). Replace it or remove it.") from error
 
 
 class Cifar10(Data):
@@ -68,13 +73,12 @@ class Cifar10(Data):
 
     unit = "image"
 
-    def __init__(
-        self, source: Any, split: str, targets: dict[str, int], prepare: Callable[[Image.Image], Tensor]
-    ) -> None:
+    def __init__(self, source: Any, split: str, network: Network, prepare: Callable[[Image.Image], Tensor]) -> None:
         self.source, self.split, self.prepare = source, split, prepare
+        targets, note = head_indices(source.classes, network)
         self.targets = [targets[name] for name in source.classes]
         self.name = f"cifar10/{split}"
-        self.note = {"split": split, "items": len(source), "classes": targets}
+        self.note = {"split": split, "items": len(source), **note} | input_note(prepare, note)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -91,8 +95,11 @@ class Cifar10(Data):
 def images(argument: str | None, network: Network, *, split: str = "test", **_: object) -> Images:
     """Image files in class folders, FOLDER/<class>/*.jpg (or png, webp …): images:FOLDER.
 
-    If FOLDER has only the sub-folders ``train``, ``val`` and ``test``, the folder of the split is read; if there is
-    no ``test``, ``val`` is used, and vice versa. Otherwise all of FOLDER is one split, ``all``.
+    If FOLDER has only the sub-folders ``train``, ``val`` (or ``valid``, ``validation``) and ``test``, the folder of the
+    split is read; if there is no ``test``, ``val`` is used, and vice versa. Otherwise all of FOLDER is one split, ``all``.
+
+    Hidden files and folders are left out at every level. Pixels are read as torchvision reads them: as stored, whatever
+    the EXIF orientation says, and without transparency. Grey images of 16 bits are scaled.
 
     Args:
         argument: FOLDER.
@@ -101,36 +108,65 @@ def images(argument: str | None, network: Network, *, split: str = "test", **_: 
 
     Raises:
         ItinfError: there is no such folder or split, class folders or images are missing, the classes do not fit the
-            head, or the network does not read images.
+            head, or the network does not read images. An image that cannot be read is refused when it is read.
     """
     prepare = image_prepare(network, "images")
     if argument is None:
         raise ItinfError("images was given no folder; expected images:FOLDER with one sub-folder per class.")
-    root = Path(argument).expanduser()
-    folder = _split_folder(root, split)
-    classes = _folders(folder)
+    root = user_path(argument)
+    folder = split_folder(root, split)
+    classes = class_folders(folder)
     if not classes:
         raise ItinfError(
             f"{folder} has no class folders; expected {folder.name}/<class>/*.jpg. Give the folder of the class folders."
         )
-    indices = head_indices(classes, network)
-    samples = make_dataset(folder, indices, IMG_EXTENSIONS, allow_empty=True)
-    empty = sorted(set(indices.values()) - {index for _, index in samples})
-    if empty:
-        without = [name for name, index in indices.items() if index in empty]
+    indices, note = head_indices(classes, network)
+    found, others = files_in(folder, classes)
+    without = sorted(set(classes) - {name for _, name in found})
+    if without:
         raise ItinfError(
             f"{folder} has no images in {len(without)} of its {len(classes)} class folders, first {without[0]!r}; "
-            f"expected files ending in {', '.join(IMG_EXTENSIONS)}. Fill these folders or remove them."
+            f"expected files ending in {', '.join(ENDINGS)}. Fill these folders or remove them."
         )
-    names = "\n".join(Path(path).relative_to(folder).as_posix() for path, _ in samples)
+    if others:
+        some = f"{', '.join(others[:3])}{' …' if len(others) > 3 else ''}"
+        note["doubts"] = [*note.get("doubts", []), f"Left out {len(others)} files of {folder}: {some}."]
+    names = "\n".join(Path(path).relative_to(folder).as_posix() for path, _ in found)
     used = "all" if folder == root else folder.name
     note = {
         "split": used,
-        "items": len(samples),
-        "classes": indices,
+        "items": len(found),
+        **note,
         "paths": hashlib.blake2b(names.encode(), digest_size=16).hexdigest(),
-    }
+    } | input_note(prepare, note)
+    samples = [(path, indices[name]) for path, name in found]
     return Images(f"images:{root.resolve().name}/{used}", folder, samples, prepare, note)
+
+
+def picture(path: str | Path) -> Image.Image:
+    """The image in a file, as 8-bit RGB, see ``rgb``.
+
+    Raises:
+        ItinfError: the file is no image, is incomplete, is too large to be read safely, or holds several images.
+    """
+    try:
+        with Image.open(path) as file:
+            frames = getattr(file, "n_frames", 1) if file.format != "MPO" else 1  # a photograph with its preview
+            if frames > 1:
+                raise ItinfError(f"it holds {frames} images, and one was expected")
+            return rgb(file)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError …
+        why = str(error).rstrip(".")
+        raise ItinfError(f"{path} cannot be read as an image ({why}). Replace it or remove it.") from error
+
+
+def input_note(prepare: Any, note: dict[str, Any]) -> dict[str, Any]:
+    """Entries for the note of a data set: how a network's ``prepare`` makes inputs, and doubts about it."""
+    described = getattr(prepare, "note", None)
+    if not isinstance(described, dict):
+        return {}
+    doubt = getattr(getattr(prepare, "look", None), "doubt", "")
+    return {"input": described} | ({"doubts": [*note.get("doubts", []), doubt]} if doubt else {})
 
 
 def cifar10(argument: str | None, network: Network, *, split: str = "test", **_: object) -> Cifar10:
@@ -149,7 +185,7 @@ def cifar10(argument: str | None, network: Network, *, split: str = "test", **_:
     prepare = image_prepare(network, "cifar10")
     if split not in ("train", "test"):
         raise ItinfError(f"cifar10 has no split {split!r}; expected train or test.")
-    root = Path(argument or "~/.cache/itinf/cifar10").expanduser()
+    root = user_path(argument or "~/.cache/itinf/cifar10")
     try:
         # torchvision unpickles the published files only if their md5 equals the published one.
         source = torchvision.datasets.CIFAR10(root, train=split == "train", download=argument is None)
@@ -158,53 +194,52 @@ def cifar10(argument: str | None, network: Network, *, split: str = "test", **_:
             f"CIFAR-10 is not in {str(root)!r} ({error}). Expected a folder that holds cifar-10-batches-py, unchanged; "
             "without an argument, cifar10 downloads it."
         ) from error
-    return Cifar10(source, split, head_indices(source.classes, network), prepare)
+    return Cifar10(source, split, network, prepare)
 
 
-def head_indices(classes: Sequence[str], network: Network) -> dict[str, int]:
-    """The output of the head for each class of a data set.
+def head_indices(classes: Sequence[str], network: Network) -> tuple[dict[str, int], dict[str, Any]]:
+    """The output of the head for each class of a data set, see ``itinf.data.classes.class_outputs``.
 
-    The first rule that applies is used. By name: every class is exactly once in ``network.classes`` (case, space and
-    underscore are ignored). By alphabetical order, like torchvision's ImageFolder: the data set has as many classes as
-    the head has outputs. By number: all classes are numbers, which are the head indices.
+    Where the head has ImageNet's 1,000 outputs, classes may also be named by their WordNet ids, such as n01440764, or by
+    WordNet's synonyms; where it has those of CIFAR-10, also plane and car.
 
     Args:
         classes: names of the classes of the data set.
         network: the network with the head.
 
     Returns:
-        class -> head index, in alphabetical order of the classes.
+        class -> head index, in alphabetical order of the classes; and entries for the note of the data set.
 
     Raises:
-        ItinfError: none of the three rules applies, or the order is ambiguous (2 and 10).
+        ItinfError: no rule applies, or two readings are possible.
     """
-    classes = sorted(classes)
     outputs = head_classes(network)
-    named: dict[str, list[int]] = {}
-    for index, name in enumerate(network.classes or ()):
-        named.setdefault(_plain(name), []).append(index)
-    outputs_of = [named.get(_plain(name), []) for name in classes]
-    if all(len(indices) == 1 for indices in outputs_of) and len({i for (i,) in outputs_of}) == len(classes):
-        return {name: indices[0] for name, indices in zip(classes, outputs_of, strict=True)}
-    numbers = [int(name) for name in classes if name.isascii() and name.isdigit()]
-    numbered = len(set(numbers)) == len(classes) and (outputs is None or max(numbers) < outputs)
-    if outputs in (None, len(classes)):
-        if numbered and numbers != sorted(numbers):
-            raise ItinfError(
-                f"Class names {classes[0]} … {classes[-1]} are numbers whose alphabetical order "
-                f"({', '.join(classes[:3])} …) differs from their numerical order. Expected names with only one order: "
-                "pad them with zeros, such as 02."
-            )
-        return {name: index for index, name in enumerate(classes)}
-    if numbered:
-        return dict(zip(classes, numbers, strict=True))
-    known = "knows the names of its classes" if network.classes else "knows no class names"
-    raise ItinfError(
-        f"{len(classes)} classes were given ({', '.join(classes[:3])} …), but the head of {network.name} has {outputs} and "
-        f"{known}. Expected as many classes as outputs (taken in alphabetical order), or classes named by "
-        f"head index (0 … {outputs - 1}), or by the network's own class names. Rename the class folders, or open "
-        f"a network of {len(classes)} classes."
-    )
+    found, rule = class_outputs(classes, network.classes, outputs, network.name, _other_names(network.classes, outputs))
+    note: dict[str, Any] = {"classes": found}
+    if rule != BY_NAME:
+        note["classes_by"] = rule
+    if rule == BY_ORDER:
+        note["doubts"] = [
+            f"{network.name} knows no class names: its outputs are the classes in alphabetical order, {classes[0]} … "
+            f"{classes[-1]}."
+        ]
+    return found, note
+
+
+def _other_names(classes: Sequence[str] | None, outputs: int | None) -> dict[str, int]:
+    """Further usual names of the outputs of networks for CIFAR-10 and ImageNet, and ImageNet's WordNet ids."""
+    if classes is not None and "automobile" in classes and len(classes) == 10:
+        return {"plane": classes.index("airplane"), "car": classes.index("automobile")}  # as in PyTorch's tutorial
+    if outputs != 1000 or (classes is not None and not (len(classes) == 1000 and plain(classes[0]) == "tench")):
+        return {}
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    ids = info.label_names()  # the outputs of networks for ImageNet are in the order of the ids
+    synonyms = [(name, place) for place in range(1000) for name in info.index_to_description(place).split(", ")]
+    count = Counter(plain(name) for name, _ in synonyms)
+    known = {name: place for name, place in synonyms if count[plain(name)] == 1} if classes is not None else {}
+    return known | {name: place for place, name in enumerate(ids)}
 
 
 def head_classes(network: Network) -> int | None:
@@ -230,27 +265,3 @@ def image_prepare(network: Network, data: str) -> Callable[[Image.Image], Tensor
             "Expected Network(…, prepare=function): PIL image -> (C, H, W) float tensor."
         )
     return network.prepare
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace(" ", "").replace("_", "")
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _split_folder(root: Path, split: str) -> Path:
-    if split not in SPLITS:
-        raise ItinfError(f"images has no split {split!r}; expected one of {', '.join(SPLITS)}. Give one of these.")
-    if not root.is_dir():
-        siblings = _folders(root.parent) if root.parent.is_dir() else []
-        raise ItinfError(f"There is no folder {str(root)!r}; images:FOLDER expects one. {nearest(root.name, siblings)}")
-    present = _folders(root)
-    if not present or not set(present) <= set(SPLITS):
-        return root
-    candidates = ("train",) if split == "train" else (split, "test", "val")
-    for name in candidates:
-        if name in present:
-            return root / name
-    raise NoSplitError(f"{root} has only {', '.join(present)}; expected a folder for the split {split!r}.")

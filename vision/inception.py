@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 from torchvision.models import GoogLeNet_Weights
 from torchvision.models.googlenet import GoogLeNet, Inception
 
-from itinf import Block, Network, modules
-from itinf.networks.weights import build, random_seed, read_weights
+from itinf import Block, ItinfError, Network, modules
+from itinf.networks.weights import build, random_seed
+from itinf.settings import truth
 
-from .published_weights import download, origin, refuse_classes, require_counts
-from .transforms import cropped, imagenet
+from .normalisation import normalisation
+from .published_weights import is_release, named_outputs, published_file, require_counts
+from .transforms import imagenet
 
 RELEASE = GoogLeNet_Weights.DEFAULT
+UNSAID = (
+    "googlenet: {} does not say whether its network converts the input. Give transform_input=true (to 2x − 1, as the "
+    "release of torchvision) or transform_input=false (ImageNet's normalisation as it is)."
+)
 
 
 def googlenet(
     weights: str | None = None,
     *,
-    classes: int | None = None,
+    classes: int | str | Sequence[str] | None = None,
     in_size: int = 224,
     transform_input: bool | None = None,
+    mean: Any = None,
+    std: Any = None,
 ) -> Network:
     """Inception v1 (Szegedy et al. 2015, arXiv 1409.4842): 9 Inception modules, max-pools as bridges.
 
@@ -29,52 +38,54 @@ def googlenet(
 
     Args:
         weights: ``random[:SEED]``, a file (auxiliary heads in it are ignored), or ``pretrained``; None is ``random:0``.
-        classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
+        classes: outputs of the head, or their names in order: a list, or a file with one name per line; None keeps the 1,000
+            classes of ImageNet.
         in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
         transform_input: True if the model converts its input from ImageNet's normalisation to 2x − 1, as the release
-            of torchvision needs. None: True for that release (``pretrained``, or its file under the original name),
-            else False.
+            of torchvision needs. None: True for that release (``pretrained``, or its file under any name), False for
+            random weights. No other file says which it needs, so it has to be given.
+        mean, std: of the input's channels, see ``vision.normalisation``.
 
     Raises:
-        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: ``pretrained`` is given with a number of ``classes``, the file cannot be downloaded, or it does not
+            fit; ``transform_input`` is missing.
     """
-    require_counts("googlenet", classes=classes, in_size=in_size)
-    released = weights == "pretrained"
-    if transform_input is None:
-        transform_input = released or (weights is not None and Path(weights).name == Path(RELEASE.url).name)
-    heads = released or _has_heads(weights)
-
-    def make() -> GoogLeNet:
-        return GoogLeNet(
-            num_classes=classes or 1000, aux_logits=heads, transform_input=transform_input, init_weights=False
-        )
-
-    if released:
-        refuse_classes("googlenet", classes)
-        model = build(make, None)
-        model.load_state_dict(download(RELEASE))
-    else:
-        model = build(make, weights)
+    outputs, names = named_outputs("googlenet", classes)
+    require_counts("googlenet", classes=outputs, in_size=in_size)
+    if transform_input is not None:
+        truth("googlenet: transform_input", transform_input)
+    file = published_file("googlenet", weights, RELEASE, outputs, names)
+    model, origin = build(lambda: _model(outputs), file, ignored=("aux1.", "aux2."))
     assert isinstance(model, GoogLeNet)
-    model.aux_logits = False
-    model.aux1 = model.aux2 = None
+    released, from_file = is_release(file, RELEASE), random_seed(file) is None
+    look = normalisation("googlenet", file, mean, std, RELEASE if released else None)
+    if transform_input is None:
+        transform_input = released
+        if from_file and not released:
+            raise ItinfError(UNSAID.format(weights))
+    model.transform_input = transform_input
+    if from_file:
+        origin = str(RELEASE) if weights == "pretrained" else f"{origin} (transform_input={transform_input})"
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path) for path in modules(model, Inception)],
         layout="n c h w",
         head=model.fc,
         pool=lambda h: h.mean((2, 3)),
-        prepare=cropped(RELEASE.transforms()) if released and in_size == 224 else imagenet(in_size),
-        classes=RELEASE.meta["categories"] if classes is None else None,
+        prepare=imagenet(in_size, look, RELEASE if released else None),
+        classes=RELEASE.meta["categories"] if classes is None else names,
         untrained=lambda seed: googlenet(
-            f"random:{seed}", classes=classes, in_size=in_size, transform_input=transform_input
+            f"random:{seed}",
+            classes=classes,
+            in_size=in_size,
+            transform_input=transform_input,
+            mean=look.mean,
+            std=look.std,
         ),
         name="googlenet",
-        weights=origin(weights, RELEASE),
+        weights=origin,
     )
 
 
-def _has_heads(weights: str | None) -> bool:
-    if weights is None or random_seed(weights) is not None:
-        return False
-    return any(key.startswith(("aux1.", "aux2.")) for key in read_weights(Path(weights)))
+def _model(outputs: int | None) -> GoogLeNet:
+    return GoogLeNet(num_classes=outputs or 1000, aux_logits=False, init_weights=False)

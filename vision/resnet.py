@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from itinf import Block, Network, modules
+from itinf import Block, ItinfError, Network, modules
+from itinf.errors import nearest
 from itinf.networks.weights import build
 
 from .gauge import Wiring
-from .published_weights import download, origin, refuse_classes, require_counts
-from .transforms import cropped, imagenet
+from .normalisation import normalisation
+from .published_weights import is_release, named_outputs, published_file, require_counts
+from .transforms import imagenet
 
 
 def resnet18(weights: str | None = None, **options: Any) -> Network:
@@ -48,8 +50,11 @@ def open_resnet(
     release: models.WeightsEnum,
     weights: str | None,
     *,
-    classes: int | None = None,
+    classes: int | str | Sequence[str] | None = None,
     in_size: int = 224,
+    mean: Any = None,
+    std: Any = None,
+    **unknown: Any,
 ) -> Network:
     """A torchvision ResNet as a network: h_0 is the state after the max-pool, h_l the state after block l.
 
@@ -58,35 +63,40 @@ def open_resnet(
         make: torchvision's function.
         release: the published weights that ``pretrained`` loads.
         weights: ``random[:SEED]``, a file, or ``pretrained``; None is ``random:0``.
-        classes: outputs of the head; None keeps the 1,000 classes of ImageNet.
+        classes: outputs of the head, or their names in order: a list, or a file with one name per line; None keeps the 1,000
+            classes of ImageNet.
         in_size: side of the input in pixels; if it is not 224, images are resized without a crop.
+        mean, std: of the input's channels, see ``vision.normalisation``.
 
     Raises:
-        ItinfError: ``pretrained`` is given with ``classes``, the file cannot be downloaded, or it does not fit.
+        ItinfError: an option is unknown or wrong, ``pretrained`` is given with a number of ``classes``, the file cannot be
+            downloaded, or it does not fit.
     """
-    require_counts(name, classes=classes, in_size=in_size)
-    prepare = imagenet(in_size)
-    if weights == "pretrained":
-        refuse_classes(name, classes)
-        model = build(make, None)
-        model.load_state_dict(download(release))
-        prepare = cropped(release.transforms()) if in_size == 224 else prepare
-    else:
-        model = build(lambda: make(num_classes=classes or 1000), weights)
+    if unknown:
+        known = ("classes", "in_size", "mean", "std")
+        raise ItinfError(f"{name} has no option {min(unknown)!r}. {nearest(min(unknown), known)}")
+    outputs, names = named_outputs(name, classes)
+    require_counts(name, classes=outputs, in_size=in_size)
+    file = published_file(name, weights, release, outputs, names)
+    model, origin = build(lambda: make(num_classes=outputs or 1000), file)
     assert isinstance(model, ResNet)
+    released = is_release(file, release)
+    look = normalisation(name, file, mean, std, release if released else None)
     return Network(
-        model,
+        model.eval(),
         blocks=[Block(path, branch=_last_norm(model.get_submodule(path))) for path in modules(model, _BLOCKS)],
         layout="n c h w",
         head=model.fc,
         pool=lambda h: h.mean((2, 3)),
         gauge="channel-scale",
         regauge=regauge,
-        prepare=prepare,
-        classes=release.meta["categories"] if classes is None else None,
-        untrained=lambda seed: open_resnet(name, make, release, f"random:{seed}", classes=classes, in_size=in_size),
+        prepare=imagenet(in_size, look, release if released else None),
+        classes=release.meta["categories"] if classes is None else names,
+        untrained=lambda seed: open_resnet(
+            name, make, release, f"random:{seed}", classes=classes, in_size=in_size, mean=look.mean, std=look.std
+        ),
         name=name,
-        weights=origin(weights, release),
+        weights=str(release) if weights == "pretrained" else origin,
     )
 
 

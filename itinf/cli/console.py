@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ..statistics.processes import here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..training.specimen import Score
 
 out, err = Console(), Console(stderr=True)
-
-INTERRUPTED = 130
 
 
 @contextmanager
@@ -62,17 +60,7 @@ def progress_board(
 
 def first_process() -> bool:
     """Whether this process writes and prints; under torchrun only the first process does."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """On Ctrl-C, ends the command with a message instead of a traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("Interrupted. Run the same command again to resume at the last save.", markup=False)
-        raise typer.Exit(INTERRUPTED) from None
+    return here().first
 
 
 def print_blocks(run: ProbeResult) -> None:
@@ -85,7 +73,8 @@ def print_blocks(run: ProbeResult) -> None:
     table = Table("block", "", "input", "output", "readout", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.title = "alignment: mean cos(update, −gradient), form raw, target label, ± 95 % interval"
     for (_, block, update, part), of_update in rows.groupby(["block_index", "block", "update", "part"], sort=False):
-        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in of_update.itertuples() if not r.reason}
+        measured = of_update[of_update["mean"].notna()]
+        cells = {r.gradient: f"{r.mean:+.4f} ±{r.mean - r.lo:.4f}" for r in measured.itertuples()}
         if cells:
             table.add_row(
                 escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))

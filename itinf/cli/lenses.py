@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ItinfError
-from ..files import folder_name
-from ..lenses.kinds import BUILT_IN, DEFAULT, either
+from ..files import folder_name, require_writable
+from ..lenses.kinds import BUILT_IN, DEFAULT, either, lens_kind
+from ..lock import kept
 from ..networks.devices import to_device
 from ..results.report import draw_report
 from ..settings import DEFAULTS, Settings
-from .console import first_process, interruptible, out, print_summaries, progress_bars
+from .console import first_process, out, print_summaries, progress_bars
 from .options import (
     Batch,
     Device,
@@ -30,10 +32,12 @@ from .options import (
     Weights,
     opened_network,
 )
+from .signals import working
 
 if TYPE_CHECKING:
     from ..data.clusters import Progress
     from ..data.dataset import Data
+    from ..lenses.lens import Lens
     from ..networks.network import Network
     from ..results.transfer_result import TransferResult
 
@@ -70,31 +74,48 @@ def fit(
     """Fit a lens for every state and save it. Data with splits are fitted on the training split."""
     from ..data.clusters import clusters_of, units_per_cluster
     from ..lenses.fit import fit as fit_lens
-    from ..lenses.tuned_lens_format import write_tuned_lens_folder
     from ..studies.fitting_data import training_split
     from ..studies.lens_study import default_fit_units
 
     if format_ not in FORMATS:
         raise ItinfError(f"--format {format_!r}: expected {' or '.join(FORMATS)}.")
-    if out_.exists():
-        raise ItinfError(f"{out_} exists, and itinf fit does not overwrite it. Choose another --out.")
+    settings = Settings(fit_units=units, batch=batch, device=device, dtype=dtype, seed=seed)
+    require_writable(out_)
+    _refuse_existing(out_)
     if format_ == "safetensors" and out_.suffix != ".safetensors":
         raise ItinfError(
             f"--out {str(out_)!r}: expected a name that ends in .safetensors, or --format tuned-lens for a folder. "
             f"Write --out {out_}.safetensors, or add --format tuned-lens."
         )
+    lens_kind(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = training_split(data, opened, seed, length)
-    if units is None:
+    if settings.fit_units is None:
         clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
         units = clusters * units_per_cluster(source)
-    with interruptible(), progress_bars(opened.name) as progress:
+    # a hidden folder stands for the file while it is made: another fit into it is refused at once
+    alone = kept(out_.with_name(f".{out_.name}")) if first_process() else nullcontext()
+    with working(), alone, progress_bars(opened.name) as progress:
         lens = fit_lens(opened, source, kind, units=units, parts=parts, batch=batch, seed=seed, progress=progress)
+        if first_process():
+            _refuse_existing(out_)
+            _write(lens, out_, opened, format_)
+    if first_process():
+        out.print(f"{lens!r}\nin {out_}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise ItinfError(f"{path} exists, and itinf fit does not overwrite it. Choose another --out.")
+
+
+def _write(lens: Lens, path: Path, network: Network, format_: str) -> None:
+    from ..lenses.tuned_lens_format import write_tuned_lens_folder
+
     if format_ == "tuned-lens":
-        write_tuned_lens_folder(lens, out_, opened)
+        write_tuned_lens_folder(lens, path, network)
     else:
-        lens.save(out_)
-    out.print(f"{lens!r}\nin {out_}", markup=False, highlight=False, soft_wrap=True)
+        lens.save(path)
 
 
 def transfer(
@@ -131,8 +152,6 @@ def transfer(
     from ..registry import dataset
     from ..studies.lens_study import LensStudy
 
-    opened = to_device(opened_network(network, weights, option), device, dtype)
-    source = dataset(data, opened, seed=seed, length=length)
     settings = Settings(
         units=units,
         seed=seed,
@@ -145,7 +164,10 @@ def transfer(
         device=device,
         dtype=dtype,
     )
-    with interruptible(), progress_bars(opened.name) as progress:
+    lens_kind(kind)
+    opened = to_device(opened_network(network, weights, option), device, dtype)
+    source = dataset(data, opened, seed=seed, length=length)
+    with working(), progress_bars(opened.name) as progress:
         if lens is not None:
             results = [_of_file(opened, lens, source, out_, progress, settings)]
         else:

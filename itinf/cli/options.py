@@ -40,10 +40,10 @@ StudyUntrained = Annotated[
     int | None,
     typer.Option(help="Number of untrained copies to measure beside each network; by default as in the study."),
 ]
-StudyDevice = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default a CUDA GPU if there is one.")
+StudyDevice = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a CUDA GPU if there is one.")]
+StudyDtype = Annotated[
+    str | None, typer.Option(help="float32, float64, bfloat16 or float16; by default as in the study.")
 ]
-StudyDtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16; by default as in the study.")]
 StudyLens = Annotated[
     str | None,
     typer.Option(
@@ -56,8 +56,8 @@ StudyPrecision = Annotated[
     float | None, typer.Option(help="Stop when every retention is known to ± this; by default as in the study.")
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of networks measured at a time, each in its own process.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; auto takes a CUDA GPU if there is one.")]
-Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; auto takes a CUDA GPU if there is one.")]
+Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 Seed = Annotated[int, typer.Option(help="Seed of the choice of clusters, their order and the bootstrap.")]
 Group = Annotated[int, typer.Option(help="Clusters per group; nulls pair units within a group.")]
 Replicates = Annotated[int, typer.Option(help="Number of bootstrap replicates.")]
@@ -88,7 +88,8 @@ def parse_shard(given: str | None) -> tuple[int, int] | None:
     if given is None:
         return None
     first, _, total = given.partition("/")
-    if not (first.isdigit() and total.isdigit() and 1 <= int(first) <= int(total)):
+    digits = (first + total).isascii() and first.isdigit() and total.isdigit() and len(first + total) < 20
+    if not (digits and 1 <= int(first) <= int(total)):
         raise ItinfError(f"--shard {given!r}: expected I/N with 1 ≤ I ≤ N. Write e.g. --shard 1/2.")
     return int(first) - 1, int(total)
 

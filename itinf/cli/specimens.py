@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import interruptible, out, print_scores, progress_bars
+from .console import out, print_scores, progress_bars
+from .signals import working
 
 
 def train(
@@ -26,7 +27,7 @@ def train(
 
     chosen = find(specimen)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
-    with interruptible(), progress_bars(specimen) as progress:
+    with working(), progress_bars(specimen) as progress:
         scores = trained(chosen, folder, seed=seed, split=split, progress=progress)
     print_scores(specimen, scores)
     out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
@@ -45,7 +46,7 @@ def evaluate(
     chosen = find(specimen)
     folder = weights or chosen.folder
     split = str(read_card(folder).get("split", "train"))
-    with interruptible(), progress_bars(specimen) as progress:
+    with working(), progress_bars(specimen) as progress:
         scores = chosen.evaluate(folder, split=split, progress=progress)
     print_scores(specimen, scores)
     if not all(score.reached for score in scores):

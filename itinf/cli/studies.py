@@ -11,7 +11,8 @@ import typer
 from ..networks.devices import to_device
 from ..results.report import REPORT, draw_report
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
-from .console import first_process, interruptible, out, print_blocks, progress_bars, progress_board
+from ..statistics.processes import job_size
+from .console import first_process, out, print_blocks, progress_bars, progress_board
 from .options import (
     RESULTS,
     Batch,
@@ -42,6 +43,7 @@ from .options import (
     parse_shard,
     study_from_words,
 )
+from .signals import working
 
 if TYPE_CHECKING:
     from ..results.probe_result import ProbeResult
@@ -89,10 +91,10 @@ def probe(
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)
     through = [] if lens is None else [Lens.load(lens, opened)]
-    with interruptible(), progress_bars(opened.name) as progress:
+    with working(), progress_bars(opened.name) as progress:
         run = probe_network(opened, source, target or ["label"], out_, settings, progress, through, *through)
+    _draw(run, out_)
     if first_process():
-        _draw(run, out_)
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
         print_blocks(run)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
@@ -140,7 +142,8 @@ def demo(
     """Compare the specimens, trained networks that come with itinf: ResNets, a plain network, Inception v1, GPT-2."""
     from ..studies.demo import specimens_study
 
-    _compare(specimens_study().changed(device="cpu"), out_, jobs or os.cpu_count() or 1)
+    at_once = (os.cpu_count() or 1) if job_size() == 1 else 1  # under torchrun every network is shared out
+    _compare(specimens_study().changed(device="cpu"), out_, jobs or at_once)
 
 
 def merge(
@@ -155,7 +158,7 @@ def merge(
     from ..results.probe_result import merge as add
 
     run = add([ProbeResult.load(folder) for folder in folders])
-    with ResultsFolder.open(out_, run.identity) as folder:
+    with working(), ResultsFolder.open(out_, run.identity) as folder:
         if folder.state != "complete" or stages_in(folder).keys() != run.stages.keys():
             folder.complete(run.files(), 0, **run.manifest)
         draw_report(run, folder, page=False)
@@ -168,7 +171,7 @@ def report(
     """Make the figures and the page of a finished folder again, without weights or data."""
     from ..results.report import report as make
 
-    with interruptible():
+    with working():
         page = make(folder)
     out.print(f"Report: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
 
@@ -176,14 +179,15 @@ def report(
 def _draw(run: ProbeResult, path: Path) -> None:
     from ..results.folder import ResultsFolder
 
-    with interruptible(), ResultsFolder.open(path, run.identity) as folder:
-        draw_report(run, folder, page=False)
+    with working(), ResultsFolder.open(path, run.identity) as folder:
+        if folder.writes:
+            draw_report(run, folder, page=False)
 
 
 def _compare(study: Study, path: Path, jobs: int) -> None:
     from ..studies.study import run_study
 
-    with interruptible(), progress_board() as progress:
+    with working(), progress_board() as progress:
         comparison = run_study(study, path, jobs=jobs, progress=progress)
     if first_process():
         out.print(repr(comparison), markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,26 @@ def cluster_key(data: str, item: str) -> int:
 def cluster_keys(data: Data, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """(N,) uint64 keys of some items of a data set."""
     return np.array([cluster_key(data.name, data.key(int(i))) for i in indices], dtype=np.uint64)
+
+
+def content_of(data: Data, indices: Sequence[int] | np.ndarray) -> str | None:
+    """Hash of what some items hold, in any order; None if the data set has no ``content``: then its note says it.
+
+    ``content(index) -> bytes`` is cheap to read and stands for the item: the bytes of its file, or of its tensors.
+    """
+    content = getattr(data, "content", None)
+    if content is None:
+        return None
+    named = {data.key(i).encode(): i for i in {int(i) for i in indices}}
+    hashes = [hashlib.blake2b(name + b"\x00" + content(named[name]), digest_size=16).digest() for name in sorted(named)]
+    return hashlib.blake2b(b"".join(hashes), digest_size=16).hexdigest()
+
+
+def identity_of(data: Data, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+    """The entries by which a record knows some items of a data set: names, how they were made, and what they hold."""
+    content = content_of(data, indices)
+    entries = {"name": data.name, "note": data.note, "unit": data.unit}
+    return entries | ({} if content is None else {"content": content})
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,7 @@ def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 
     """
     total = len(data)
     clusters = total if clusters is None else clusters
+    require_items(data)
     if not 0 < clusters <= total:
         raise ItinfError(
             f"{clusters:,} clusters asked for, but {data.name} has {total:,}. Ask for at most {total:,}, or for none to use all."
@@ -81,6 +103,12 @@ def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 
     return Order(chosen, keys[chosen], order[-min(calibration, total) :])
 
 
+def require_items(data: Data) -> None:
+    """Refuses a data set without items."""
+    if not len(data):
+        raise ItinfError(f"{data.name} has no items. Give data with at least one {data.unit}, better 100.")
+
+
 def calibration_order(data: Data, order: Order) -> Order:
     """The calibration clusters of an order, to be read as an order of their own."""
     return replace(order, indices=order.calibration, keys=cluster_keys(data, order.calibration))
@@ -91,7 +119,12 @@ def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray
     inputs, targets = zip(*(data[int(i)] for i in indices), strict=True)
     shapes = {tuple(x.shape) for x in inputs}
     if len(shapes) > 1:
-        raise ItinfError(f"{data.name}: items differ in shape ({sorted(shapes)}); make them one size first.")
+        how = (
+            "Cut or pad the sequences to one length; padding is marked by an attention_mask"
+            if data.unit == "token"
+            else "Make them one size first"
+        )
+        raise ItinfError(f"{data.name}: items differ in shape ({', '.join(map(str, sorted(shapes)))}). {how}.")
     if keys is None:
         keys = cluster_keys(data, indices)
     return Batch(torch.stack(inputs), torch.stack([torch.as_tensor(t) for t in targets]), keys)
@@ -118,7 +151,7 @@ def batches(
 
 def units_per_cluster(data: Data) -> int:
     """Units in one cluster: 1 for images, the length of a sequence for tokens."""
-    return data[0][1].numel() if len(data) else 1
+    return data[0][1].numel()
 
 
 def clusters_of(data: Data, units: int | None, *, at_most: bool = False) -> int:
@@ -132,6 +165,7 @@ def clusters_of(data: Data, units: int | None, *, at_most: bool = False) -> int:
     Raises:
         ItinfError: more units than the data have, unless ``at_most``; or not even one.
     """
+    require_items(data)
     if units is None:
         return len(data)
     size = units_per_cluster(data)

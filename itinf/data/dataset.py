@@ -16,10 +16,14 @@ IGNORED = -100
 class Data(Protocol):
     """A finite set of clusters (images, or token sequences), each with a name of its own.
 
+    Items that may change under the same name need a method ``content(index) -> bytes``, see ``clusters.content_of``; or
+    the note has a hash of all of them.
+
     Attributes:
         name: the data set and its split, as recorded in results; part of every cluster's key.
         unit: ``"image"`` or ``"token"``.
-        note: how it was made (sizes, seeds, tokeniser, hashes), a JSON-ready mapping.
+        note: how it was made (sizes, seeds, tokeniser, hashes), a JSON-ready mapping. Its entry ``doubts``, a list of
+            sentences, is shown beside the results.
     """
 
     name: str

@@ -67,7 +67,9 @@ def solutions(moments: Moments, ridges: Iterable[float], target_scale: float = 1
 
     for ridge in ridges:
         values, left, right = decomposed(ridge == 0)
-        kept = values > (ROUNDING * values.max() if ridge == 0 else -ridge)
+        # a ridge keeps directions of full precision at bay; in 16 bits those that hold rounding error alone are many
+        without = ridge == 0 or moments.rounding > ROUNDING
+        kept = values > (moments.rounding * values.max() if without else -ridge)
         inverse = torch.where(kept, 1 / (values + ridge), 0.0)
         matrix = (left @ (inverse[:, None] * right)).T + target
         yield matrix, moments.y / moments.n - matrix @ moments.mean

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.clusters import Progress, batches, clusters_of, keyed_order, silent
+from ..data.clusters import Order, Progress, batches, clusters_of, content_of, keyed_order, load_batch, silent
+from ..data.dataset import Data
 from ..data.items import as_data
-from ..errors import ItinfError
-from ..networks.hooks import evaluating
-from ..networks.network import Network
+from ..errors import ItinfError, batch_in_memory
+from ..networks.axes import FEW, require_axes
+from ..networks.inputs import require_padding_unseen
+from ..networks.measuring import evaluating
+from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
-from .fit_statistics import FitStatistics, fit_statistics
+from ..settings import MOST_SEED, whole
+from ..statistics.processes import from_first, here, process_group
+from .fit_statistics import FitStatistics, fit_statistics, no_statistics, summed_statistics
 from .kinds import DEFAULT, LensKind, either, lens_kind, lens_kinds
 from .lens import Lens
 
@@ -51,26 +59,57 @@ def fit(
     Raises:
         ItinfError: an unknown kind, a recipe for a kind that is not tuned, more units than the data have, or
             too few units for a translator (says how many it takes).
+
+    Under torchrun every process has to call it; each reads its share of the data, and gets the same lens.
     """
+    require_network(network)
     chosen = lens_kind(kind)
+    units = whole("units", units, 1, "a lens needs something to be fitted on", optional=True)
+    batch, seed = whole("batch", batch, 1), whole("seed", seed, 0, most=MOST_SEED)
     if recipe is not None and chosen.closed_form:
         tuned = either(known for known in lens_kinds() if not known.closed_form)
         raise ItinfError(
             f"A recipe was given for a lens of kind {kind!r}; only {tuned} lenses follow one. Leave it out."
         )
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     clusters = clusters_of(source, units)
     order = keyed_order(source, clusters, seed)
-    with evaluating(network):
-        statistics = fit_statistics(network, batches(source, order, batch, progress, "fitting"), parts)
-        about = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+    content = content_of(source, order.indices)
+    with process_group(), evaluating(network), batch_in_memory(batch):
+        require_padding_unseen(network, source)
+        require_axes(network, load_batch(source, order.indices[:FEW]))
+        statistics = _statistics(network, source, order, batch, parts, progress)
+        about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
+        about |= {} if content is None else {"content": content}
         lens = _lens(network, statistics, chosen, about)
         if chosen.tune is None:
             return lens
-        tuned_lens = chosen.tune(
-            network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed, progress=progress
-        )
-    return replace(tuned_lens, kind=kind)
+        tune = partial(chosen.tune, network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed)
+        return _tuned_by_first(partial(tune, progress=progress), kind, statistics)
+
+
+def _statistics(
+    network: Network, data: Data, order: Order, batch: int, parts: bool, progress: Progress
+) -> FitStatistics:
+    """The statistics of all clusters; each of several processes reads its share."""
+    group = here()
+    size = min(batch, -(-len(order) // group.size))
+    mine = order.part(np.arange(len(order)) // size % group.size == group.rank)
+    if len(mine) == 0:  # more processes than clusters
+        return summed_statistics(no_statistics(network, load_batch(data, order.indices[:1]), parts))
+    return summed_statistics(fit_statistics(network, batches(data, mine, size, progress, "fitting"), parts))
+
+
+def _tuned_by_first(tune: Callable[[], Lens], kind: str, statistics: FitStatistics) -> Lens:
+    """A tuned lens: each step needs the one before, so the first process takes them all, and the others get the lens."""
+    made: list[Lens] = []
+
+    def content() -> bytes:
+        made.append(replace(tune(), kind=kind))
+        return made[0].content() if here().size > 1 else b""
+
+    whole = from_first(content)
+    return made[0] if made else replace(Lens.of(whole), statistics=statistics)
 
 
 def closed_form_lens(network: Network, statistics: FitStatistics, kind: str, about: dict[str, Any]) -> Lens:

@@ -16,6 +16,7 @@ from ..networks.network import Network
 from ..networks.readout import chunks, classes_of, logits, pools_first, require_finite, vectors
 from ..networks.states import Site, sites
 from ..networks.trace import Trace, trace
+from ..statistics.processes import summed
 from .moments import Moments
 
 HELD_OUT = 8
@@ -83,6 +84,21 @@ def fit_statistics(network: Network, batches: Iterable[Batch], parts: bool = Fal
     if total is None:
         raise ItinfError("There are no data to fit a lens on.")
     return total
+
+
+def no_statistics(network: Network, batch: Batch, parts: bool = False) -> FitStatistics:
+    """Statistics of no units; any batch shows which states there are."""
+    return _empty(trace(network, batch, gradients=False), parts)
+
+
+def summed_statistics(part: FitStatistics) -> FitStatistics:
+    """The statistics of all processes of a job, in place."""
+    for moments in (*part.fitted, *part.held_out):
+        moments.n, moments.yy = summed(torch.tensor([moments.n, moments.yy], dtype=torch.float64)).tolist()
+        moments.x, moments.y, moments.xx, moments.xy = map(summed, (moments.x, moments.y, moments.xx, moments.xy))
+    part.targets, part.final = summed(part.targets), summed(part.final)
+    part.products = {first: summed(products) for first, products in part.products.items()}
+    return part
 
 
 def is_held_out(keys: np.ndarray) -> np.ndarray:

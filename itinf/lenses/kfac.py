@@ -90,7 +90,7 @@ class KFAC:
         if share == 0:
             return self.start
         change, shift = (share * x.cpu().double() for x in (self.weight, self.bias))
-        weight, bias = self.start.weight.detach(), self.start.bias.detach()
+        weight, bias = self.start.weight.detach().cpu(), self.start.bias.detach().cpu()
         return Translator((weight + change).float(), (bias + shift - change @ self.mean.cpu().double()).float())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ItinfError, nearest
+from ..errors import ItinfError, nearest, shown
 from ..registry import names, opened
 
 if TYPE_CHECKING:
@@ -103,6 +103,10 @@ def lens_kind(name: str) -> LensKind:
     Raises:
         ItinfError: there is none (says which are near), or something is registered under it that is no such kind.
     """
+    if not isinstance(name, str):
+        raise ItinfError(
+            f"There is no lens of kind {shown(name)}; expected the name of a kind. {nearest('', lens_kind_names())}"
+        )
     built_in, added = {kind.name: kind for kind in BUILT_IN}, names(GROUP)
     if name in built_in and name in added:
         raise ItinfError(

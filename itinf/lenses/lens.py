@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as of_bytes
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import ItinfError, nearest
-from ..files import write_bytes
-from ..networks.network import Network
+from ..errors import ItinfError, nearest, shown
+from ..files import header_of, read_sealed, sealed, write_bytes
+from ..networks.measuring import evaluating
+from ..networks.network import Network, require_network
 from ..networks.readout import logits, vectors
 from ..networks.states import Site, readable
 from ..networks.trace import SiteId, Trace
@@ -24,6 +24,7 @@ from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics
 from .translator import Translator
 
+HEADER = "lens"
 FORMAT = 2
 """Version of the file. Format 1, which calls sites places, is still read."""
 
@@ -74,8 +75,9 @@ class Lens:
         site, translator = self._known(name)
         if fitted_at is not None:
             translator = self[fitted_at]
-        with torch.no_grad():
-            return logits(trace.network, translator(vectors(trace.network, trace.state(site.id))))
+        network = trace.network
+        with torch.no_grad(), evaluating(network):
+            return logits(network, translator.on(network.device)(vectors(network, trace.state(site.id))))
 
     def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.sites, self.translators, strict=True))
@@ -97,7 +99,7 @@ class Lens:
             "record": self.record,
         }
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        return to_bytes(copies, metadata={"lens": json.dumps(header)})
+        return sealed(to_bytes, copies, HEADER, header)
 
     def save(self, path: str | Path) -> None:
         """Writes a ``.safetensors`` file in one step; the statistics it was fitted from are left out.
@@ -105,9 +107,10 @@ class Lens:
         Raises:
             ItinfError: a name that does not end in ``.safetensors``.
         """
-        if Path(path).suffix != ".safetensors":
+        path = _lens_path(path)
+        if path.suffix != ".safetensors":
             raise ItinfError(f"A lens is kept in a .safetensors file; given {str(path)!r}.")
-        write_bytes(Path(path), self.content())
+        write_bytes(path, self.content())
 
     @classmethod
     def load(cls, path: str | Path, network: Network) -> Lens:
@@ -121,19 +124,17 @@ class Lens:
             ItinfError: a file that is missing, cut short or no lens; a lens of
                 another readout (names both fingerprints), or of states that the network does not have.
         """
-        path = Path(path)
+        require_network(network)
+        path = _lens_path(path)
         header, tensors = _read(path)
         try:
             if header["format"] not in (1, FORMAT):
                 raise ItinfError(
                     f"{path} is of format {header['format']}; this itinf reads up to {FORMAT}. Fit the lens again."
                 )
-            kind, record = header["kind"], dict(header["record"])
-            sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
-            translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
-            lens = cls(kind, sites, translators, *_priors(tensors), record)
-            readout = str(record["readout"])
-        except (KeyError, TypeError, ValueError) as error:
+            lens = cls._of(header, tensors)
+            kind, record, readout = lens.kind, lens.record, str(lens.record["readout"])
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, ItinfError):
                 raise
             raise _unreadable(path, f"{type(error).__name__}: {error}") from error
@@ -149,11 +150,33 @@ class Lens:
         _require_sites(path, lens, network)
         return lens
 
+    @classmethod
+    def of(cls, content: bytes) -> Lens:
+        """The inverse of ``content``, for what another process of this job has sent."""
+        return cls._of(header_of(content, HEADER), of_bytes(content))
+
+    @classmethod
+    def _of(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Lens:
+        sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
+        translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
+        return cls(header["kind"], sites, translators, *_priors(tensors), dict(header["record"]))
+
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]
         size = sum(p.numel() for t in self.translators if t is not None for p in t.parameters())
         names = f"{known[0].name} … {known[-1].name}" if known else "none"
         return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {names}; {size / 1e6:.2f} M parameters"
+
+
+def require_lens(given: Any) -> None:
+    """Refuses what is no lens.
+
+    Raises:
+        ItinfError: it is something else; says how to get a lens.
+    """
+    if not isinstance(given, Lens):
+        advice = "Write itinf.fit(network, data), or itinf.Lens.load(file, network)."
+        raise ItinfError(f"{shown(given)} is no lens; expected an itinf.Lens. {advice}")
 
 
 def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Translator | None]:
@@ -180,7 +203,7 @@ def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Trans
             what = f"the state {site.name!r} is {width} wide, not {site.width}"
             raise ItinfError(f"{_does_not_fit(network, lens)} {what}. Fit a lens on this network.")
         if translator is not None:
-            translators[site.id] = _on(translator, network.device)
+            translators[site.id] = translator.on(network.device)
     return translators
 
 
@@ -195,9 +218,10 @@ def _does_not_fit(network: Network, lens: Lens) -> str:
     return f"The {lens.kind} lens of {lens.record.get('network', 'another network')} does not fit {network.name}:"
 
 
-def _on(translator: Translator, device: torch.device) -> Translator:
-    """The translator on a device; a copy where it is on another one."""
-    return translator if translator.weight.device == device else copy.deepcopy(translator).to(device)
+def _lens_path(given: Any) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise ItinfError(f"The lens file is {shown(given)}; expected a path. Give the path of a .safetensors file.")
+    return Path(given)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -205,11 +229,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         siblings = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
         raise ItinfError(f"There is no lens file {str(path)!r}. {nearest(path.name, siblings)}")
     try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["lens"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except KeyError:
-        raise _unreadable(path, "its header describes no lens") from None
-    except (SafetensorError, OSError, ValueError) as error:
+        return read_sealed(path, HEADER, "pt")
+    except ValueError as error:
         raise _unreadable(path, str(error)) from error
 
 
@@ -220,7 +241,10 @@ def _unreadable(path: Path, why: str) -> ItinfError:
 def _site(item: dict[str, Any]) -> Site:
     written = item["id"] if "id" in item else item["where"]  # format 1 calls it "where"
     site = written if isinstance(written, int) else (int(written[0]), str(written[1]))
-    return Site(str(item["name"]), site, int(item["width"]), int(item["segment"]), float(item["depth"]))
+    made = Site(str(item["name"]), site, int(item["width"]), int(item["segment"]), float(item["depth"]))
+    if made.width < 1 or not 0 <= made.depth <= 1:
+        raise ValueError(f"the state {made.name!r} has width {made.width} and depth {made.depth}")
+    return made
 
 
 def _translator(tensors: dict[str, Tensor], k: int, site: Site, last: Site) -> Translator | None:
@@ -229,6 +253,9 @@ def _translator(tensors: dict[str, Tensor], k: int, site: Site, last: Site) -> T
     weight, bias = tensors[f"{k}/weight"], tensors[f"{k}/bias"]
     if weight.shape != (last.width, site.width) or bias.shape != (last.width,):
         raise ValueError(f"the translator of {site.name!r} is {tuple(weight.shape)}, not {(last.width, site.width)}")
+    for value in (weight, bias):
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise ValueError(f"the translator of {site.name!r} is {value.dtype}, or not finite")
     return Translator(weight, bias)
 
 
@@ -236,10 +263,18 @@ def _priors(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     prior, final = tensors["prior"], tensors["final"]
     if prior.dtype != torch.float64 or prior.ndim != 1 or prior.shape != final.shape:
         raise ValueError(f"the prior is {tuple(prior.shape)} {prior.dtype}")
+    if not bool(torch.isfinite(prior).all()) or final.dtype != prior.dtype or bool(final.isnan().any()):
+        raise ValueError("the prior or the mean final distribution holds no numbers")
     return prior, final
 
 
 def _require_sites(path: Path, lens: Lens, network: Network) -> None:
+    outputs = network.head.out_features if isinstance(network.head, nn.Linear) else len(lens.log_prior)
+    if len(lens.log_prior) != outputs:
+        raise ItinfError(
+            f"{path} is a lens for {len(lens.log_prior):,} outputs, and {network.name} has {outputs:,}. "
+            "Fit a lens for this network."
+        )
     known = {name for b in network.blocks for name in (b.name, f"before {b.name}", *(f"{b.name}.{p}" for p in b.parts))}
     for site in lens.sites:
         if site.name not in known:

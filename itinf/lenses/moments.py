@@ -20,6 +20,7 @@ class Moments:
         x, y: (D,), (E,) Σx, Σy.
         xx, xy: (D, D), (D, E) Σxxᵀ, Σxyᵀ.
         yy: Σ|y|².
+        rounding: share of a mean square, or of the largest variance, below which a variance is only rounding error of x.
     """
 
     n: float
@@ -28,6 +29,7 @@ class Moments:
     xx: Tensor
     xy: Tensor
     yy: float
+    rounding: float = ROUNDING
 
     @classmethod
     def none(cls, width: int, target: int) -> Moments:
@@ -39,9 +41,10 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor) -> Moments:
-        """Moments of R units: x (R, D), y (R, E)."""
+        """Moments of R units: x (R, D), y (R, E); those of 16 bits vary by their own rounding."""
+        rounding = max(ROUNDING, torch.finfo(x.dtype).eps ** 2)
         x, y = x.double(), y.double()
-        return cls(float(len(x)), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float(y.square().sum()))
+        return cls(float(len(x)), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float(y.square().sum()), rounding)
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
@@ -51,12 +54,13 @@ class Moments:
             self.xx + other.xx,
             self.xy + other.xy,
             self.yy + other.yy,
+            max(self.rounding, other.rounding),
         )
 
     def times(self, factor: float) -> Moments:
         """Every unit counted ``factor`` times."""
         x, y, xx, xy = (factor * s for s in (self.x, self.y, self.xx, self.xy))
-        return Moments(self.n * factor, x, y, xx, xy, self.yy * factor)
+        return Moments(self.n * factor, x, y, xx, xy, self.yy * factor, self.rounding)
 
     def mapped(self, matrix: Tensor, bias: Tensor) -> Moments:
         """The moments of (``matrix`` x + ``bias``, y): matrix (F, D), bias (F,)."""
@@ -64,7 +68,7 @@ class Moments:
         xx = matrix @ self.xx @ matrix.T
         xx = xx + torch.outer(mapped, bias) + torch.outer(bias, mapped) + self.n * torch.outer(bias, bias)
         xy = matrix @ self.xy + torch.outer(bias, self.y)
-        return Moments(self.n, mapped + self.n * bias, self.y, xx, xy, self.yy)
+        return Moments(self.n, mapped + self.n * bias, self.y, xx, xy, self.yy, self.rounding)
 
     @property
     def mean(self) -> Tensor:
@@ -75,7 +79,7 @@ class Moments:
     def _varies(self) -> Tensor:
         """(D,) bool: channels that are not constant."""
         square = self.xx.diagonal() / self.n
-        return square - self.mean.square() > ROUNDING * square
+        return square - self.mean.square() > self.rounding * square
 
     @property
     def covariance(self) -> Tensor:

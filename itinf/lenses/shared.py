@@ -115,7 +115,7 @@ def _standardised(moments: Moments, standardise: AffineMap, target: Standard) ->
     y = (x.y - mean) / scale
     xy = (x.xy - torch.outer(x.x, mean)) / scale
     yy = (x.yy - 2 * float(mean @ x.y) + float(mean @ mean)) / scale**2
-    return Moments(x.n, x.x, y, x.xx, xy, yy)
+    return Moments(x.n, x.x, y, x.xx, xy, yy, x.rounding)
 
 
 def _mean(mean: Tensor, width: int) -> AffineMap:

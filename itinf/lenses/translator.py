@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,8 +48,12 @@ class Translator(nn.Module):
         weight = self.weight.detach()
         return weight + torch.eye(len(weight)).to(weight) if self.square else weight
 
+    def on(self, device: torch.device) -> Translator:
+        """This translator where it is on the device already, else a copy there."""
+        return self if self.weight.device == device else copy.deepcopy(self).to(device)
+
     def forward(self, vectors: Tensor) -> Tensor:
-        """(…, D) -> (…, E).
+        """(…, D) -> (…, E), float32 at least.
 
         Raises:
             ItinfError: vectors of another width.
@@ -57,6 +63,7 @@ class Translator(nn.Module):
                 f"This translator reads vectors of width {self.weight.shape[1]}, and these are {vectors.shape[-1]} wide. "
                 "A lens transfers only between states of one width; choose both within a segment."
             )
+        vectors = vectors.float() if vectors.element_size() < 4 else vectors
         change = F.linear(vectors, self.weight.to(vectors.dtype), self.bias.to(vectors.dtype))
         return vectors + change if self.square else change
 

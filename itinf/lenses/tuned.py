@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ..data.clusters import Order, Progress, batches, keyed_order, silent
 from ..data.dataset import Batch, Data
-from ..errors import ItinfError
-from ..networks.hooks import frozen
+from ..errors import ItinfError, shown
+from ..networks.measuring import evaluating
 from ..networks.network import Network
 from ..networks.readout import chunks, logits, vectors
 from ..networks.states import Site
 from ..networks.trace import trace
+from ..settings import number, one_of, whole
 from .fit_statistics import is_held_out
 from .kfac import KFAC
 from .lens import Lens
@@ -53,11 +54,11 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.passes < 0 or self.units < 1 or not 0 < self.rate < math.inf or self.precision not in PRECISIONS:
-            raise ItinfError(
-                f"{self} cannot be followed; expected passes of at least 0, units of at least 1, a rate above 0 "
-                f"and a precision of {' or '.join(PRECISIONS)}."
-            )
+        whole("passes", self.passes, 0)
+        whole("units", self.units, 1)
+        one_of("precision", self.precision, PRECISIONS)
+        if number("rate", self.rate) == 0:
+            raise ItinfError("rate is 0; expected a finite number above 0.")
 
 
 def tune(
@@ -88,7 +89,9 @@ def tune(
     Raises:
         ItinfError: a start without statistics, or no clusters held out.
     """
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise ItinfError(f"recipe is {shown(recipe)}; expected an itinf.lenses.tuned.Recipe(…).")
     if start.statistics is None:
         raise ItinfError(
             f"A lens read from a file has no statistics, so {start!r} cannot be tuned. "
@@ -106,8 +109,9 @@ def tune(
         for translator, moments in zip(start.translators, start.statistics.fitted, strict=True)
     ]
     reader = _ClusterReader(network, data, order, start.sites, recipe, batch)
-    _train(reader, learners, ~held_out, seed, progress)
-    scores = _scores(reader, learners, held_out, progress)  # (sites, shares)
+    with evaluating(network):
+        _train(reader, learners, ~held_out, seed, progress)
+        scores = _scores(reader, learners, held_out, progress)  # (sites, shares)
     translators = [
         translator if learner is None else learner.translator(SHARES[int(kl.argmin())])
         for translator, learner, kl in zip(start.translators, learners, scores, strict=True)
@@ -140,10 +144,11 @@ class _ClusterReader:
         """The clusters at these indices of the order."""
         return batches(self.data, self.order.part(chosen), self.batch)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """Matrix products in the recipe's precision."""
-        precision = getattr(torch, self.recipe.precision)
-        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
+        if self.recipe.precision == "bfloat16":
+            return torch.autocast(self.network.device.type, torch.bfloat16)
+        return nullcontext()
 
     def states(self, batch: Batch) -> list[Tensor]:
         """At every site the vectors of the units with a target, (R, …, D) float32."""
@@ -159,7 +164,7 @@ class _ClusterReader:
 
     def slope(self, translated: Tensor, target: Tensor) -> Tensor:
         """Derivative of the summed cross-entropy by the translated vectors; target (R, classes) is a distribution."""
-        with frozen(self.network.model), torch.enable_grad():
+        with evaluating(self.network), torch.enable_grad():
             translated = translated.detach().requires_grad_()
             z = self.logits(translated)
             return torch.autograd.grad(z, translated, z.detach().softmax(1).sub_(target))[0]
@@ -221,12 +226,13 @@ def _add_curvature(
     Where the lens is right, this is the Fisher information. Where the lens is confident and wrong, it is larger; the
     Fisher information would be near 0 there.
     """
-    random = torch.Generator(reader.network.device).manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)  # of the CPU: the lens must not depend on the device
     states = [x[: CURVATURE_UNITS * states[-1].shape[-1]] for x in states]
     for part in reader.chunks(states[-1]):
         with torch.no_grad():
             final = reader.logits(states[-1][part]).softmax(1)
-        drawn = torch.zeros_like(final).scatter_(1, torch.multinomial(final, 1, generator=random), 1)
+        targets = torch.multinomial(final.cpu(), 1, generator=random).to(final.device)
+        drawn = torch.zeros_like(final).scatter_(1, targets, 1)
         for k, learner in trained:
             x = states[k][part]
             learner.add_curvature(x, reader.slope(learner(x), drawn), len(states[-1]))
@@ -249,7 +255,7 @@ def _scores(
     """Mean KL(final ‖ lens) over the held-out clusters, nats, (sites, shares) float64, in float32 products."""
     exact = replace(reader, recipe=replace(reader.recipe, precision="float32"))
     device = reader.network.device
-    candidates = [[] if x is None else [x.translator(share).to(device) for share in SHARES] for x in learners]
+    candidates = [[] if x is None else [x.translator(share).on(device) for share in SHARES] for x in learners]
     sums, count, done = torch.zeros(len(learners), len(SHARES), dtype=torch.float64), 0, 0
     indices = np.flatnonzero(held_out)
     progress("scoring", 0, len(indices))

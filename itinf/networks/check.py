@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Batch
-from ..errors import ItinfError
+from ..errors import ItinfError, shown
+from .axes import problem_of_axes
+from .containers import tensors
 from .gauge import random_change
-from .hooks import evaluating, first_tensor, recorded
-from .network import Network
+from .hooks import recorded
+from .measuring import evaluating
+from .network import Network, require_network
 from .states import segments
 from .trace import Trace, trace, updates
 
@@ -70,12 +73,17 @@ def check(network: Network, batch: Batch | None = None) -> Report:
 
     Returns:
         The report: outputs are bit-identical under hooks, readout(h_L) gives the model's logits,
-        branches and parts add up, a gradient reaches every state, the declared gauge holds (tried on
-        a copy), there are as many targets as units.
+        branches and parts add up, a gradient reaches every state, the axes of the states are as the layout says and
+        every pass gives the same, the declared gauge holds (tried on a copy), there are as many targets as units.
 
     Raises:
         ItinfError: no batch and no ``prepare`` to make one.
     """
+    require_network(network)
+    if batch is not None and not isinstance(batch, Batch):
+        raise ItinfError(
+            f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys). Leave it out to make one up."
+        )
     with evaluating(network):
         return _checked(network, sample_batch(network) if batch is None else batch)
 
@@ -88,6 +96,7 @@ def _checked(network: Network, batch: Batch) -> Report:
         report.findings.append(Finding("forward and backward", "failed", str(error)))
         return report
     report.findings += [
+        _axes(network, batch, batch_trace),
         _outputs(network, batch),
         readout_finding(batch, batch_trace),
         *_branches(batch_trace),
@@ -133,20 +142,37 @@ def readout_finding(batch: Batch, batch_trace: Trace) -> Finding:
     subject = "readout(h_L) equals the model's logits"
     with torch.no_grad():
         logits = network.readout(network.per_prediction(batch_trace.states[-1]))
-        output = first_tensor(network.model(_inputs(network, batch)))
+        outputs = list(tensors(network.model(network.ready(batch.inputs))).values())
+    gaps = [_gap_of_logits(logits, output, batch_trace.targets.shape) for output in outputs]
+    known = [gap for gap in gaps if gap is not None]
+    if known:
+        return Finding(subject, "ok" if min(known) < _tolerance(network) else "failed", _difference(min(known)))
     head_in_model = isinstance(network.head, nn.Module) and any(m is network.head for m in network.model.modules())
-    if output is None or output.numel() != logits.numel():
-        detail = (
-            f"the model puts out {None if output is None else tuple(output.shape)}, the readout {tuple(logits.shape)}"
-        )
-        return Finding(subject, "failed" if head_in_model else "not tested", detail)
-    gap = _relative(logits, output.reshape(logits.shape))
-    return Finding(subject, "ok" if gap < TOLERANCE else "failed", f"largest relative difference {gap:.1e}")
+    shapes = ", ".join(str(tuple(output.shape)) for output in outputs) or None
+    detail = f"the model puts out {shapes}, the readout {tuple(logits.shape)}"
+    return Finding(subject, "failed" if head_in_model else "not tested", detail)
 
 
-def _inputs(network: Network, batch: Batch) -> Tensor:
-    inputs = batch.inputs.to(network.device)
-    return inputs.to(network.dtype) if inputs.is_floating_point() else inputs
+def _gap_of_logits(logits: Tensor, output: Tensor, units: torch.Size) -> float | None:
+    """Largest relative difference of logits (N·P, classes) and an output of the model; None for an output of another size.
+
+    The logits of tokens may stand with the batch or with the time first.
+    """
+    if output.numel() != logits.numel() or not output.is_floating_point():
+        return None
+    orders = [output]
+    if output.ndim == 3 and output.shape[:2] == units[::-1]:
+        orders.append(output.transpose(0, 1))
+    return min(_relative(logits, order.reshape(logits.shape)) for order in orders)
+
+
+def _difference(gap: float) -> str:
+    return f"largest relative difference {gap:.1e}"
+
+
+def _tolerance(network: Network) -> float:
+    """Largest relative difference between two computations of the same number in the network's dtype."""
+    return max(TOLERANCE, 8 * torch.finfo(network.dtype).eps)
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
@@ -154,13 +180,22 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 
 def _outputs(network: Network, batch: Batch) -> Finding:
-    inputs = _inputs(network, batch)
+    inputs = network.ready(batch.inputs)
     with torch.no_grad():
-        plain = first_tensor(network.model(inputs))
+        plain = tensors(network.model(inputs))
         with recorded(network):
-            hooked = first_tensor(network.model(inputs))
-    same = plain is not None and hooked is not None and torch.equal(plain, hooked)
+            hooked = tensors(network.model(inputs))
+    same = plain and plain.keys() == hooked.keys() and all(torch.equal(plain[path], hooked[path]) for path in plain)
     return Finding("outputs are bit-identical under hooks", "ok" if same else "failed")
+
+
+def _axes(network: Network, batch: Batch, batch_trace: Trace) -> Finding:
+    try:
+        problem = problem_of_axes(network, batch, batch_trace)
+    except ItinfError as error:
+        problem = str(error)
+    subject = f"the axes of states are {network.layout!r}, and each item's states are its own"
+    return Finding(subject, "failed" if problem else "ok", problem)
 
 
 def _branches(batch_trace: Trace) -> list[Finding]:
@@ -169,12 +204,12 @@ def _branches(batch_trace: Trace) -> list[Finding]:
         before, after = (batch_trace.states[index[number]] for index in (batch_trace.before, batch_trace.after))
         for what, value in (("branch", batch_trace.branches[number]), ("parts", _total(batch_trace.parts[number]))):
             if value is not None:
-                status, detail = _adds_up(before, value, after, what)
+                status, detail = _adds_up(before, value, after, what, _tolerance(batch_trace.network))
                 findings.append(Finding(f"{block.name}: before + {what} is after", status, detail))
     return _in_few_lines(findings)
 
 
-def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str) -> tuple[Status, str]:
+def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance: float) -> tuple[Status, str]:
     """Status and detail of before + value = after."""
     if before.shape != after.shape:
         if value.shape == after.shape:
@@ -184,7 +219,7 @@ def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str) -> tuple[S
         return "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"
     total = before + value
     gap = min(_relative(total, after), _relative(total.relu(), after))
-    if gap < TOLERANCE:
+    if gap < tolerance:
         return "ok", ""
     return "failed", f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
 

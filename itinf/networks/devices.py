@@ -8,21 +8,42 @@ from typing import TYPE_CHECKING
 from ..errors import ItinfError
 
 if TYPE_CHECKING:
+    import torch
+
     from .network import Network
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+"""Precisions that a network is measured in."""
 
 
 def to_device(network: Network, device: str, dtype: str) -> Network:
     """Moves a network to the device and the precision that the user names."""
     import torch
 
-    dtypes = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-    if dtype not in dtypes:
-        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(dtypes)}.")
+    if dtype not in DTYPES:
+        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
+    return network.to(device, getattr(torch, dtype))
+
+
+def require_float64(device: str | torch.device) -> None:
+    """Requires a device that is there and holds float64, in which itinf adds up.
+
+    Raises:
+        ItinfError: it is not there, or it is one such as MPS.
+    """
+    import torch
+
     try:
-        return network.to(torch.device(device), dtypes[dtype])
+        if torch.zeros(1, dtype=torch.float64, device=torch.device(device)).is_meta:
+            raise ItinfError(f"The device {str(device)!r} holds no numbers. Use cpu or cuda.")
+    except (TypeError, NotImplementedError) as error:
+        raise ItinfError(
+            f"The device {str(device)!r} cannot hold float64, in which itinf adds up its numbers. "
+            'Measure on the CPU: --device cpu, or network.to("cpu").'
+        ) from error
     except (RuntimeError, AssertionError) as error:
-        raise ItinfError(f"--device {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+        raise ItinfError(f"The device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}).") from error

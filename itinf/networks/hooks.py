@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ItinfError
+from .containers import Path, in_words, replaced, state_in
+from .measuring import evaluating
 from .network import Block, Network
 
 
@@ -22,9 +24,9 @@ class Recording:
     operation may work in place (torchvision's ``out += identity; relu(out)``).
 
     Attributes:
-        befores: each block's first tensor argument; the same object as the previous block's
-            ``after`` unless a bridge stands between.
-        afters: each block's first tensor output.
+        befores: the state that each block takes; the same object as the previous block's ``after`` unless a bridge
+            stands between.
+        afters: the state that each block puts out.
         branches: output of the block's ``branch`` module, or None.
         parts: part name -> output of its module.
     """
@@ -33,55 +35,6 @@ class Recording:
     afters: list[Tensor] = field(default_factory=list)
     branches: list[Tensor | None] = field(default_factory=list)
     parts: list[dict[str, Tensor]] = field(default_factory=list)
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of a tensor, tuple, list or dict; None if it contains no tensor."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        return next((t for t in value if isinstance(t, Tensor)), None)
-    return None
-
-
-def _replace_first(value: Any, new: Tensor) -> Any:
-    if isinstance(value, Tensor):
-        return new
-    if isinstance(value, dict):
-        key = next(k for k, v in value.items() if isinstance(v, Tensor))
-        return {**value, key: new}
-    index = next(i for i, v in enumerate(value) if isinstance(v, Tensor))
-    return type(value)([*value[:index], new, *value[index + 1 :]])
-
-
-@contextmanager
-def evaluating(network: Network) -> Iterator[None]:
-    """Every module of a network is in eval mode inside; afterwards each has the mode that the user gave it."""
-    parts = (network.model, network.head, network.neck, network.pool)
-    modules = [module for part in parts if isinstance(part, nn.Module) for module in part.modules()]
-    modes = [(module, module.training) for module in modules]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient inside; afterwards each does as before."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    for p in trainable:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in trainable:
-            p.requires_grad_(True)
 
 
 @contextmanager
@@ -95,7 +48,7 @@ def recorded(network: Network) -> Iterator[Recording]:
             than its description says.
     """
     recorder = _Recorder(network)
-    with ExitStack() as hooks, frozen(network.model), evaluating(network):
+    with ExitStack() as hooks, evaluating(network):
         for handle in recorder.attach():
             hooks.callback(handle.remove)
         yield recorder.recording
@@ -106,6 +59,7 @@ class _Recorder:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.recording = Recording()
+        self.inside: dict[int, list[tuple[nn.Module, str | None]]] = {}  # id of a block -> its branch and parts
         self.calls: dict[str, int] = {}
         self.ran: list[Block] = []
         self.active: Block | None = None
@@ -113,14 +67,14 @@ class _Recorder:
 
     def attach(self) -> list[Any]:
         handles: list[Any] = []
-        modules = dict(self.network.model.named_modules())
+        modules = dict(self.network.model.named_modules(remove_duplicate=False))
         by_module: dict[str, list[Block]] = {}
         for block in self.network.blocks:
             by_module.setdefault(block.name, []).append(block)
+            self.inside[id(block)] = [(modules[f"{block.name}.{path}"], part) for path, part in _modules_inside(block)]
+        for module in dict.fromkeys(module for inside in self.inside.values() for module, _ in inside):
+            handles.append(module.register_forward_hook(self._inside))
         for name, blocks in by_module.items():
-            inside = {(path, part) for b in blocks for path, part in _modules_inside(b)}
-            for path, part in sorted(inside, key=str):
-                handles.append(modules[f"{name}.{path}"].register_forward_hook(self._inside(part)))
             handles.append(modules[name].register_forward_pre_hook(self._enter(name, blocks), with_kwargs=True))
             handles.append(modules[name].register_forward_hook(self._leave))
         return handles
@@ -131,12 +85,8 @@ class _Recorder:
             self.active = next((b for b in blocks if b.call in (None, call)), None)
             if self.active is None:
                 return None
-            state = first_tensor(args)
-            holder: Any = args
-            if state is None:
-                holder, state = kwargs, first_tensor(kwargs)
-            if state is None:
-                raise ItinfError(f"{self.network.name}: block {name!r} is called without a tensor argument.")
+            given = dict(enumerate(args)) | kwargs
+            path, state = self._state(given, "takes", f"block {name!r}", self.active.input, "input")
             self.ran.append(self.active)
             unchanged = state.is_inference() or state._version == 0  # no bridge has worked on it in place
             if state is self.passed_on and unchanged:
@@ -145,42 +95,62 @@ class _Recorder:
             if not self.recording.befores:
                 state = state.detach().requires_grad_(torch.is_grad_enabled())
             self.recording.befores.append(state)
-            holder = _replace_first(holder, state.clone())
-            return (holder, kwargs) if isinstance(holder, tuple) else (args, holder)
+            given = replaced(given, path, state.clone())
+            return tuple(given[k] for k in range(len(args))), {key: given[key] for key in kwargs}
 
         return hook
 
-    def _inside(self, part: str | None) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            if self.active is None:
-                return None
-            value = first_tensor(output)
-            self._add_missing()
-            twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
-            if value is None or twice:
-                problem = "puts out no tensor" if value is None else "is called more than once in one pass"
-                raise ItinfError(
-                    f"{self.network.name}: {part or 'the branch'} of block {self.active.name!r} {problem}."
-                )
-            if part is None:
-                self.recording.branches[-1] = value
-            else:
-                self.recording.parts[-1][part] = value
-            return _replace_first(output, value.clone())
+    def _inside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        for inside, part in self.inside[id(self.active)] if self.active is not None else ():
+            if inside is module:  # blocks may share it
+                output = self._record(part, output)
+        return output
 
-        return hook
+    def _record(self, part: str | None, output: Any) -> Any:
+        """Records the branch (None) or a part of the active block; returns what the model goes on with."""
+        assert self.active is not None
+        what = f"{part or 'the branch'} of block {self.active.name!r}"
+        path, value = self._state(output, "puts out", what)
+        self._add_missing()
+        twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
+        if twice:
+            raise ItinfError(f"{self.network.name}: {what} is called more than once in one pass.")
+        if part is None:
+            self.recording.branches[-1] = value
+        else:
+            self.recording.parts[-1][part] = value
+        return replaced(output, path, value.clone())
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if self.active is None:
             return None
-        state = first_tensor(output)
-        if state is None:
-            raise ItinfError(f"{self.network.name}: block {self.active.name!r} puts out no tensor.")
+        what = f"block {self.active.name!r}"
+        path, state = self._state(output, "puts out", what, self.active.output, "output")
         self._add_missing()
         self.recording.afters.append(state)
         self.passed_on = state.clone()
         self.active = None
-        return _replace_first(output, self.passed_on)
+        return replaced(output, path, self.passed_on)
+
+    def _state(
+        self, value: Any, does: str, what: str, named: int | str | None = None, option: str = ""
+    ) -> tuple[Path, Tensor]:
+        """The state in what a module takes or puts out, and where it stands there."""
+        network = self.network
+        try:
+            found = state_in(value, network.axes, named)
+        except ItinfError as error:
+            remedy = f"Name it: Block(…, {option}=…)" if option else "Let it put out the tensor alone"
+            raise ItinfError(
+                f"{network.name}: which tensor is the state in what {what} {does}? It {error}. {remedy}."
+            ) from None
+        if found is None:
+            axes = f"{network.axes} axes, as layout {network.layout!r} says"
+            raise ItinfError(
+                f"{network.name}: {what} {does} {in_words(value)}; expected a tensor of floating-point numbers with {axes}. "
+                "Give the layout of its states."
+            )
+        return found
 
     def _add_missing(self) -> None:
         """Gives every block so far a place for its parts and its branch."""

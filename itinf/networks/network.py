@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ItinfError, nearest
+from ..errors import ItinfError, shown
+from .containers import only_tensor
+from .devices import DTYPES, require_float64
 from .gauge import GAUGES, Gauge
+from .requirements import require_modules, require_transparent
 
 Unit = Literal["image", "token"]
-Layout = Literal["n c h w", "n h w c", "n t c"]
+Layout = Literal["n c h w", "n h w c", "n t c", "t n c", "n c"]
 
 image: Unit = "image"
 token: Unit = "token"
 
-LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c")
+LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
+"""Words of PyTorch's errors when there is too little memory."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Block:
         parallel: True where all parts read the block's own ``before`` (GPT-J), False where each
             is added before the next one reads (GPT-2).
         call: which call of the module this block is, for a module that is called repeatedly.
+        input, output: position, keyword or field of the state in what the block takes and puts out, for a block that
+            takes or puts out several tensors of one shape; None where the first tensor of a state's kind is the state.
     """
 
     name: str
@@ -41,6 +50,8 @@ class Block:
     parts: Mapping[str, str] = field(default_factory=dict)
     parallel: bool = False
     call: int | None = None
+    input: int | str | None = None
+    output: int | str | None = None
 
 
 def modules(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
@@ -68,12 +79,13 @@ class Network:
     The loss is the cross-entropy of the readout against one target per unit.
 
     Attributes:
-        model: the module; put into eval mode here, and for every measurement, after which it has the mode it had.
+        model: the module; every measurement puts it into eval mode, and afterwards it has the mode that it had.
         blocks: the steps of depth, in the order they run.
-        layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"`` or ``"n t c"``.
+        layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"``, ``"n t c"``, ``"t n c"`` (the batch second,
+            as in ``nn.TransformerEncoderLayer`` by default) or ``"n c"`` (one vector per item, such as a table's row).
         head: vectors (…, width) -> logits (…, classes).
-        unit: what one prediction is about, ``itinf.image`` or ``itinf.token``.
-        pool: state -> one vector per unit; tokens need none.
+        unit: what one prediction is about, ``itinf.token``, or ``itinf.image`` for one prediction per item of any kind.
+        pool: state -> one vector per unit; tokens and layout ``"n c"`` need none.
         neck: norm or activation between the last state and the pool, a module (or a function
             without parameters), e.g. GPT-2's ``ln_f``.
         gauge: the changes of basis that leave the function unchanged (``itinf.probes.forms``); None
@@ -93,7 +105,8 @@ class Network:
         left_out: sentences about what could not be found, of a network that itinf opened by itself.
 
     Raises:
-        ItinfError: where a block or submodule does not exist, or layout, unit or gauge is unknown.
+        ItinfError: where a block or submodule does not exist, layout, unit or gauge is unknown, the model is wrapped so
+            that its blocks cannot be seen (DataParallel, TorchScript), or it is quantized.
     """
 
     model: nn.Module
@@ -115,9 +128,16 @@ class Network:
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise ItinfError(f"The model is {shown(self.model)}; expected a torch.nn.Module.")
+        if (
+            not isinstance(self.blocks, Iterable)
+            or isinstance(self.blocks, str)
+            or not all(isinstance(block, Block) for block in self.blocks)
+        ):
+            raise ItinfError(f"blocks is {shown(self.blocks)}; expected a list such as [itinf.Block('layer1.0'), …].")
         self.blocks = tuple(self.blocks)
         self.name = self.name or type(self.model).__name__
-        self.model.eval()
         for value, valid, what in (
             (self.layout, LAYOUTS, "layout"),
             (self.unit, ("image", "token"), "unit"),
@@ -125,32 +145,17 @@ class Network:
         ):
             if value not in valid:
                 raise ItinfError(f"{self.name}: {what} is {value!r}; expected one of {valid}.")
-        if self.unit == "token" and (self.layout != "n t c" or self.pool is not None):
+        if self.unit == "token" and (self.layout not in ("n t c", "t n c") or self.pool is not None):
             raise ItinfError(
-                f"{self.name}: a token network has layout 'n t c' and no pool; "
+                f"{self.name}: a token network has layout 'n t c' or 't n c' and no pool; "
                 f"given layout {self.layout!r} and pool {self.pool!r}."
             )
-        if self.unit == "image" and self.pool is None:
+        if self.unit == "image" and self.pool is None and self.layout != "n c":
             raise ItinfError(f"{self.name}: an image network needs a pool: state -> one vector per image.")
         if not self.blocks:
             raise ItinfError(f"{self.name}: no blocks given; name at least one.")
-        self._require_modules()
-
-    def _require_modules(self) -> None:
-        known = dict(self.model.named_modules())
-        for block in self.blocks:
-            inside = [p for p in (block.branch, *block.parts.values()) if p is not None]
-            for path in (block.name, *(f"{block.name}.{p}" for p in inside)):
-                if path not in known:
-                    raise ItinfError(f"{self.name} has no module {path!r}. {nearest(path, known)}")
-        calls: set[tuple[str, int | None]] = set()
-        for block in self.blocks:
-            if (block.name, block.call) in calls:
-                raise ItinfError(
-                    f"{self.name}: block {block.name!r} is listed twice; "
-                    "name the call, e.g. Block(name, call=1), where one module is called repeatedly."
-                )
-            calls.add((block.name, block.call))
+        require_transparent(self.name, self.model)
+        require_modules(self.name, self.model, self.blocks)
 
     @property
     def modality(self) -> str:
@@ -158,19 +163,42 @@ class Network:
         return "image" if self.unit == "image" else "language"
 
     @property
+    def _tensors(self) -> Iterator[Tensor]:
+        """Parameters and buffers of the model, then of the readout where it has its own."""
+        modules = [part for part in (self.model, self.head, self.neck, self.pool) if isinstance(part, nn.Module)]
+        return chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
+
+    @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return next((tensor.device for tensor in self._tensors), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+        """That of the first parameter or buffer of floating-point numbers."""
+        return next((tensor.dtype for tensor in self._tensors if tensor.is_floating_point()), torch.float32)
+
+    @property
+    def readout_dtype(self) -> torch.dtype:
+        """What the readout reads: the dtype of the parameters of neck and head where they are modules, else the model's."""
+        modules = [part for part in (self.neck, self.head) if isinstance(part, nn.Module)]
+        dtypes = (p.dtype for module in modules for p in module.parameters() if p.is_floating_point())
+        return next(dtypes, self.dtype)
+
+    def ready(self, inputs: Tensor) -> Tensor:
+        """Inputs on the network's device, in its dtype unless they are whole numbers."""
+        inputs = inputs.clone() if inputs.is_inference() else inputs
+        return inputs.to(self.device, self.dtype if inputs.is_floating_point() else None)
 
     def forward(self, inputs: Tensor) -> Any:
         """Runs the model up to its last block (through ``trunk``), or all of it where there is no ``trunk``."""
         return self.trunk(self.model, inputs) if self.trunk is not None else self.model(inputs)
 
+    def batch_first(self, state: Tensor) -> Tensor:
+        """A state as the model has it, with the batch first; and the other way round."""
+        return state.transpose(0, 1) if self.layout == "t n c" else state
+
     def per_prediction(self, state: Tensor) -> Tensor:
-        """A state with one row per prediction: images (N, …), or tokens (N·T, width)."""
+        """A state, the batch first, with one row per prediction: images (N, …), or tokens (N·T, width)."""
         return state.flatten(0, 1) if self.unit == "token" else state
 
     def readout(self, rows: Tensor) -> Tensor:
@@ -181,20 +209,62 @@ class Network:
 
         Returns:
             (R, classes) logits.
+
+        Raises:
+            ItinfError: neck, pool or head does not run on such rows, or does not put out one tensor.
         """
-        rows = self.neck(rows.clone()) if self.neck is not None else rows  # a neck may work in place
-        rows = self.pool(rows) if self.pool is not None else rows
-        return self.head(rows)
+        rows = rows.to(self.readout_dtype)
+        with self.explained("the readout (neck, pool, head)", rows):
+            return self.logits(self.pooled(self.necked(rows)))
+
+    def necked(self, rows: Tensor) -> Tensor:
+        """What the neck makes of rows; the rows themselves where there is none."""
+        if self.neck is None:
+            return rows
+        given = rows.clone() if self.unit == "token" else self.batch_first(rows).clone()  # a neck may work in place
+        out = only_tensor(self.neck(given), f"{self.name}: the neck")
+        return out if self.unit == "token" else self.batch_first(out)
+
+    def pooled(self, rows: Tensor) -> Tensor:
+        """One vector per row: the pool of rows that are images, else the rows themselves."""
+        if self.pool is None:
+            return rows
+        return only_tensor(self.pool(self.batch_first(rows)), f"{self.name}: the pool")
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """The head's logits of vectors."""
+        return only_tensor(self.head(vectors), f"{self.name}: the head")
+
+    @contextmanager
+    def explained(self, what: str, given: Tensor) -> Iterator[None]:
+        """Raises ItinfError where the user's own modules fail on a tensor; running out of memory is no fault of theirs."""
+        try:
+            yield
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            if isinstance(error, ItinfError) or any(words in str(error) for words in OUT_OF_MEMORY):
+                raise
+            raise ItinfError(
+                f"{self.name}: {what} does not run on {given.dtype} of shape {tuple(given.shape)} "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). "
+                "Do the inputs, layout, unit and dtype fit the model?"
+            ) from error
+
+    @property
+    def axes(self) -> int:
+        """Number of axes of a state."""
+        return len(self.layout.split())
 
     def width(self, state: Tensor) -> int:
         """Number of channels of a state."""
         return state.shape[1] if self.layout == "n c h w" else state.shape[-1]
 
     def canonical(self, state: Tensor) -> Tensor:
-        """A state as (N, P, C, S): P positions that are units themselves, S positions within a unit.
+        """A state, the batch first, as (N, P, C, S): P positions that are units themselves, S positions within a unit.
 
-        Images have P = 1 and S pixels; tokens have P = T and S = 1.
+        Images have P = 1 and S pixels; tokens have P = T and S = 1; single vectors have P = S = 1.
         """
+        if self.layout == "n c":
+            return state[:, None, :, None]
         if self.layout == "n c h w":
             return state.flatten(2).unsqueeze(1)
         if self.layout == "n h w c":
@@ -206,12 +276,25 @@ class Network:
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
         """Moves the model in place and returns this network.
 
-        The model's own parameters move, as with ``nn.Module.to``.
+        The model's own parameters move, as with ``nn.Module.to``; complex ones stay complex.
+
+        Raises:
+            ItinfError: a dtype that itinf does not measure in, complex parameters in 16 bits, or a device without float64.
         """
-        self.model.to(device=device, dtype=dtype)
-        for part in (self.head, self.neck, self.pool):
+        if dtype is not None and str(dtype).removeprefix("torch.") not in DTYPES:
+            raise ItinfError(f"{self.name}: itinf does not measure in {dtype}; expected one of {', '.join(DTYPES)}.")
+        if dtype in (torch.float16, torch.bfloat16) and any(t.is_complex() for t in self._tensors):
+            raise ItinfError(f"{self.name} has complex parameters, which have no {dtype}. Choose float32 or float64.")
+        require_float64(device)
+
+        def moved(tensor: Tensor) -> Tensor:
+            if tensor.is_complex():
+                return tensor.to(device, None if dtype is None else dtype.to_complex())
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        for part in (self.model, self.head, self.neck, self.pool):
             if isinstance(part, nn.Module):
-                part.to(device=device, dtype=dtype)
+                part._apply(moved)
         return self
 
     def named(self, name: str) -> Network:
@@ -231,3 +314,17 @@ class Network:
             "  states, segments and bridges: itinf.check(network, batch)",
         ]
         return "\n".join(lines)
+
+
+def require_network(given: Any) -> None:
+    """Refuses what is no network.
+
+    Raises:
+        ItinfError: it is something else; says how to make a network of it.
+    """
+    if isinstance(given, Network):
+        return
+    advice = "Write itinf.network(name), or itinf.Network(model, blocks, …) for a model of your own."
+    if isinstance(given, str):
+        advice = f"Write itinf.network({given!r})."
+    raise ItinfError(f"{shown(given)} is no network; expected an itinf.Network. {advice}")

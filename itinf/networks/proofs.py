@@ -242,7 +242,11 @@ def readout_fault(network: Network, inputs: Tensor, compare: Callable[[Any, Tens
     finally:
         handle.remove()
     gap = compare(output, logits)
-    return "" if gap is None or gap < MOVED else f"another last state is read differently by {gap:.1e} of the largest logit"
+    return (
+        ""
+        if gap is None or gap < MOVED
+        else f"another last state is read differently by {gap:.1e} of the largest logit"
+    )
 
 
 def _shift(value: Tensor, share: float = SHIFT) -> Tensor:

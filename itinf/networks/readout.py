@@ -29,8 +29,7 @@ def vectors(network: Network, state: Tensor) -> Tensor:
     if network.unit == "token":
         return rows
     if pools_first(network):
-        assert network.pool is not None
-        return network.pool(rows)
+        return network.pooled(rows)
     return rows.movedim(1, -1) if network.layout == "n c h w" else rows
 
 
@@ -44,8 +43,10 @@ def logits(network: Network, vectors: Tensor) -> Tensor:
     Returns:
         (R, classes), float32 at least: losses are not taken in 16 bits.
     """
+    vectors = vectors.to(network.readout_dtype)  # a translator gives float32 at least
     if pools_first(network):
-        logits = network.head(vectors)
+        with network.explained("the head", vectors):
+            logits = network.logits(vectors)
     else:
         channels_first = network.unit == "image" and network.layout == "n c h w"
         logits = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)
@@ -59,6 +60,25 @@ def require_finite(network: Network, name: str, vectors: Tensor) -> None:
             f"{network.name}: the state {name!r} holds numbers that are not finite. "
             "Look for NaN in the weights or the inputs, or use a wider --dtype."
         )
+
+
+def gradient_through(
+    network: Network, logits: Tensor, rows: Tensor, seed: Tensor, retain_graph: bool = False
+) -> Tensor:
+    """The gradient at rows that were read as logits, from the gradient ``seed`` at the logits.
+
+    Raises:
+        ItinfError: none passes through the readout, as where it is quantized or detaches.
+    """
+    gradient = None
+    if logits.requires_grad:
+        (gradient,) = torch.autograd.grad(logits, rows, seed, retain_graph=retain_graph, allow_unused=True)
+    if gradient is None:
+        raise ItinfError(
+            f"{network.name}: no gradient passes through the readout (neck, pool, head). Is it quantized, or does it detach? "
+            "Give the model in floating-point numbers, or leave out probes with gradients."
+        )
+    return gradient
 
 
 CHUNK_BYTES = 2**25

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
+
+from .measuring import evaluating
 from .readout import vectors
 from .trace import SiteId, Trace
 
@@ -50,10 +53,11 @@ def sites(trace: Trace, parts: bool = False) -> list[Site]:
         order.append(((number + 1) / total, after, block.name))
         named |= {before, after}
     sites: list[Site] = []
-    for depth, site, name in order:
-        width = vectors(trace.network, trace.state(site)[:1]).shape[-1]
-        state = site if isinstance(site, int) else trace.before[site[0]]
-        sites.append(Site(name, site, width, numbers[state], depth))
+    with torch.no_grad(), evaluating(trace.network):
+        for depth, site, name in order:
+            width = vectors(trace.network, trace.state(site)[:1]).shape[-1]
+            state = site if isinstance(site, int) else trace.before[site[0]]
+            sites.append(Site(name, site, width, numbers[state], depth))
     return sites
 
 

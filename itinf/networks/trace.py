@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORED, Batch
-from ..errors import ItinfError
-from .hooks import Recording, evaluating, frozen, recorded
-from .network import Network
-from .readout import chunks, classes_of
+from ..errors import ItinfError, shown
+from .hooks import Recording, recorded
+from .inputs import run
+from .measuring import evaluating
+from .network import Network, require_network
+from .readout import chunks, classes_of, gradient_through
 from .residual import label_residual, top1
 
 Target = Literal["label", "answer", "model"]
@@ -47,7 +49,7 @@ class Trace:
 
     Attributes:
         network: the network that the batch went through.
-        states: the distinct recorded states in order of depth, in the network's layout.
+        states: the distinct recorded states in order of depth, in the network's layout but with the batch first.
         before: block -> index of the state before it in ``states``; ``after``: of the state after it.
         branches: F per block, or None.
         parts: part name -> output, per block.
@@ -76,7 +78,7 @@ class Trace:
         return self.targets != IGNORED
 
     def state(self, site: SiteId) -> Tensor:
-        """The state at a site, in the network's layout."""
+        """The state at a site, in the network's layout but with the batch first."""
         if isinstance(site, int):
             return self.states[site]
         block, part = site
@@ -103,7 +105,7 @@ def trace(
 ) -> Trace:
     """Runs a batch forward through a network and, once per target, back to the first state.
 
-    Parameters are frozen meanwhile, and all hooks are removed afterwards.
+    Parameters are frozen meanwhile, and all is as before afterwards (``evaluating``).
 
     Args:
         network: the network.
@@ -116,13 +118,21 @@ def trace(
         ItinfError: blocks that do not run as described, targets that do not fit the logits, or
             numbers that are not finite (names the first block).
     """
-    inputs = batch.inputs.to(network.device)
-    inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
+    require_network(network)
+    if not isinstance(batch, Batch):
+        raise ItinfError(f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys).")
+    with evaluating(network):
+        return _traced(network, batch, targets, gradients)
+
+
+def _traced(network: Network, batch: Batch, targets: Sequence[Target], gradients: bool) -> Trace:
+    inputs = network.ready(batch.inputs)
     with torch.set_grad_enabled(gradients), recorded(network) as recording:
-        network.forward(inputs)
-    states, before, after = _distinct(recording)
+        run(network, inputs)
     labels = batch.targets.to(network.device).reshape(len(batch), -1)
-    last = network.per_prediction(states[-1].detach())
+    _require_sizes(network, recording, labels)
+    states, before, after = _distinct(recording)
+    last = network.per_prediction(network.batch_first(states[-1].detach()))
     final = _Final.of(network, last, labels.flatten(), gradients and "label" in targets, recording)
     by_target: dict[Target, Gradients] = {}
     if gradients:
@@ -135,19 +145,39 @@ def trace(
                 end = final
             keep = target != with_gradient[-1]
             by_target[target] = _backward(network, recording, states, end, labels.shape, keep)
+
+    def own(tensor: Tensor) -> Tensor:
+        return network.batch_first(tensor.detach())
+
     return Trace(
         network=network,
-        states=[s.detach() for s in states],
+        states=[own(s) for s in states],
         before=before,
         after=after,
-        branches=[None if b is None else b.detach() for b in recording.branches],
-        parts=[{k: v.detach() for k, v in p.items()} for p in recording.parts],
+        branches=[None if b is None else own(b) for b in recording.branches],
+        parts=[{k: own(v) for k, v in p.items()} for p in recording.parts],
         gradients=by_target,
         targets=labels,
         keys=batch.keys,
         loss=final.loss.reshape(labels.shape),
         answer=final.answer.reshape(labels.shape),
     )
+
+
+def _require_sizes(network: Network, recording: Recording, labels: Tensor) -> None:
+    """Requires that batch and time axes of all that was recorded are as long as the targets (N, P)."""
+    expected = dict(zip("nt", labels.shape, strict=True)) if network.unit == "token" else {"n": len(labels)}
+    inside = [*recording.branches, *(tensor for parts in recording.parts for tensor in parts.values())]
+    for tensor in (*recording.befores, *recording.afters, *inside):
+        if tensor is None:
+            continue
+        for axis, length in zip(network.layout.split(), tensor.shape, strict=True):
+            if length != expected.get(axis, length):
+                what, has = ("clusters", "") if axis == "n" else ("predictions for each cluster", " targets for each")
+                raise ItinfError(
+                    f"{network.name}: a state has shape {tuple(tensor.shape)}, which layout {network.layout!r} makes "
+                    f"{length} {what}, but the batch has {expected[axis]}{has}. Are layout and unit those of the model?"
+                )
 
 
 def concatenate(traces: Sequence[Trace]) -> Trace:
@@ -202,7 +232,7 @@ class _Final:
         direction = torch.empty_like(rows) if gradient else None
         norm, loss = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
         answer = torch.empty_like(target)
-        with frozen(network.model), evaluating(network):
+        with evaluating(network):
             for part in chunks(len(rows), classes):
                 x = rows[part].detach().requires_grad_(gradient)
                 with torch.set_grad_enabled(gradient):
@@ -212,7 +242,7 @@ class _Final:
                     answer[part] = top1(logits)
                 norm[part], loss[part] = residual.norm, residual.loss
                 if direction is not None:
-                    (direction[part],) = torch.autograd.grad(logits, x, residual.direction)
+                    direction[part] = gradient_through(network, logits, x, residual.direction)
         if not bool(loss.isfinite().all()):
             raise ItinfError(_first_not_finite(network, recording))
         return cls(direction, norm, loss, answer)
@@ -236,13 +266,14 @@ def _backward(
     branches = [b for b in recording.branches if b is not None]
     parts = [t for p in recording.parts for t in p.values()]
     tensors = [*states[:-1], *branches, *parts]
+    seed = seed.reshape(network.batch_first(states[-1]).shape)  # the batch first
     gradients = torch.autograd.grad(
-        states[-1], tensors, seed.reshape(states[-1].shape), retain_graph=keep, allow_unused=True
+        states[-1], tensors, network.batch_first(seed), retain_graph=keep, allow_unused=True
     )
     if any(g is None for g in gradients):
         raise ItinfError(f"{network.name}: {_unreached(gradients[: len(states) - 1])}")
-    rest = iter(gradients)
-    at_states = [next(rest) for _ in states[:-1]] + [seed.reshape(states[-1].shape)]
+    rest = map(network.batch_first, gradients)
+    at_states = [next(rest) for _ in states[:-1]] + [seed]
     at_branches = [None if b is None else next(rest) for b in recording.branches]
     at_parts = [{name: next(rest) for name in p} for p in recording.parts]
     return Gradients(at_states, at_branches, at_parts, scale)

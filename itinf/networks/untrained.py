@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.clusters import Order, batches, calibration_order
@@ -34,11 +34,9 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
     else:
         fresh = copy.deepcopy(network)
         fresh.weights = f"random:{seed}"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for name, module in fresh.model.named_modules():
-                _reset(name, module)
+        fresh.model.load_state_dict(_drawn(network, seed))
     fresh = fresh.named(network.name)
+    fresh.model.eval()
     norms = [m for m in fresh.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if norms:
         for norm in norms:
@@ -47,7 +45,7 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
             norm.train()
         with torch.no_grad():
             for batch in calibration:
-                fresh.forward(batch.inputs.to(fresh.device, fresh.dtype))
+                fresh.forward(fresh.ready(batch.inputs))
         fresh.model.eval()
     return fresh
 
@@ -58,6 +56,16 @@ def fresh(network: Network, seed: int, data: Data, order: Order, group: int) -> 
     Batches are of this fixed size because the statistics must not depend on --batch.
     """
     return untrained(network, seed, batches(data, calibration_order(data, order), group))
+
+
+def _drawn(network: Network, seed: int) -> dict[str, Tensor]:
+    """Fresh parameters, drawn alike for every device and dtype."""
+    drawn = copy.deepcopy(network).to("cpu", torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in drawn.model.named_modules():
+            _reset(name, module)
+    return drawn.model.state_dict()
 
 
 def _reset(name: str, module: nn.Module) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..networks.trace import Target
-from ..results.estimators import GaugeFree, GaugeFreePairs
+from ..results.dyads import stacked
+from ..results.estimators import GaugeFree, GaugeFreePairs, PairMean, PairShare, PartnerMean, PartnerShare
 from ..results.reasons import Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
 from .batch import Combination
 from .block import BlockProducts
-from .dot_products import both_known, off_diagonal
+from .dot_products import between_clusters, both_known
 from .forms import Form
 from .gradients import GradientName
-from .probe import NullChoice, Probe
+from .probe import NullChoice, Probe, require_names
 
 FORMS = ("raw", "centred", "gauge-fixed", "gauge-free")
 
@@ -42,7 +43,8 @@ class Alignment(Probe):
         targets: any of "label", "answer" (the network's top-1), "model" (the network's final distribution).
         forms: any of "raw", "centred", "gauge-fixed", "gauge-free".
         nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group), "same-target"
-            (the gradient of another unit with the same target), or a null of your own that has partners.
+            (the mean over all units of the group with the same target, in other clusters), or a null of your own that
+            has partners.
         lens: a lens; the ``readout`` gradient is taken through it at every state that it reads, in the layout and
             width of that state. None for the network's own readout.
         name: name of the lens in the table; by default its kind.
@@ -58,6 +60,10 @@ class Alignment(Probe):
 
     measure = "alignment"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_names(type(self).__name__, "forms", self.forms, FORMS)
+
     def measure_block(self, block: BlockProducts, record: Recorder) -> None:
         present, absent = self.requested(block)
         for combination, reason in absent.items():
@@ -65,18 +71,18 @@ class Alignment(Probe):
         for combination in present:
             for name in self.forms:
                 if name == "gauge-free":
-                    _GaugeFreeForm(block, record, combination).measure(self.null_names, self._one_partner)
+                    _GaugeFreeForm(block, record, combination).measure(self.null_names, self._own_nulls)
                     continue
                 form = block.form(name, combination)
                 if isinstance(form, Reason):
                     record.absent(block.row("alignment", combination, form=name), form)
                 else:
-                    _Cosine(block, record, combination, form).measure(self.null_names, self._one_partner)
+                    _Cosine(block, record, combination, form).measure(self.null_names, self._own_nulls)
 
     @property
-    def _one_partner(self) -> list[str]:
-        """Nulls in which every unit has one partner; the pairing null uses all pairs instead."""
-        return [name for name in self.partner_nulls if name != "pairing"]
+    def _own_nulls(self) -> list[str]:
+        """Nulls of the user's own, in which every unit has one partner; the nulls of itinf use all pairs."""
+        return [name for name in self.partner_nulls if name not in ("pairing", "same-target")]
 
     def _absent(self, block: BlockProducts, record: Recorder, combination: Combination, reason: Reason) -> None:
         for name in self.forms:
@@ -107,7 +113,29 @@ class _Measurement:
 
     def partner_count(self, null: str) -> str:
         """The name of the column that counts units with a partner."""
-        return f"partners|{self.tag}" if null == "same-target" else f"partners|{null}|{self.tag}"
+        return f"partners|{null}|{self.tag}"
+
+    def same_target(
+        self,
+        measure: str,
+        fits: Tensor,
+        observed: Tensor,
+        values: Callable[[int, Tensor], Tensor],
+        kind: type[PartnerMean] = PartnerMean,
+    ) -> None:
+        """The row of the same-target null: the mean over all partners of each unit.
+
+        Args:
+            measure: name of the measure.
+            fits: (N, P) bool, the units that can be paired.
+            observed: (N, P) values of the units themselves.
+            values: takes the number of a group and row numbers (C, m), and gives the values of all pairs (C, m, m).
+            kind: ``PartnerShare`` for shares.
+        """
+        pairs = self.block.batch.same_target
+        known, weights = pairs.weights(fits)
+        row, count = self.row(measure, null="same-target"), self.partner_count("same-target")
+        self.record.partner_means(row, pairs.tables(weights, values, observed), known, count, kind)
 
 
 class _Cosine(_Measurement):
@@ -120,7 +148,7 @@ class _Cosine(_Measurement):
         self.fits = self.known & (self.update > 0) & (self.gradient > 0)
         self.inverse_update, self.inverse_gradient = _inverse(self.update), _inverse(self.gradient)
 
-    def measure(self, nulls: Sequence[str], one_partner: Sequence[str]) -> None:
+    def measure(self, nulls: Sequence[str], own_nulls: Sequence[str]) -> None:
         pairs = _Pairs()
         sequences = _Sequences(self) if self.block.batch.network.unit == "token" else None
         cosines = []
@@ -137,7 +165,9 @@ class _Cosine(_Measurement):
         self._units(cosine)
         if "pairing" in nulls:
             pairs.enter(self.record, self.row("alignment", null="pairing"), f"pairs|{self.tag}")
-        for null in one_partner:
+        if "same-target" in nulls:
+            self.same_target("alignment", self.fits, cosine, self._same_target)
+        for null in own_nulls:
             self._partners(null, cosine)
         if sequences is not None:
             sequences.enter("pairing" in nulls)
@@ -151,6 +181,12 @@ class _Cosine(_Measurement):
         self.record.mean(self.row("alignment"), cosine, self.fits, f"n|{self.tag}", median=True)
         weighted = self.row("alignment", statistic="weighted")
         self.record.ratio(weighted, cosine * scale, scale, self.fits, f"n|{self.tag}")
+
+    def _same_target(self, group: int, rows: Tensor) -> Tensor:
+        """Cosines (C, m, m) of every update with every gradient of some cliques."""
+        dots = self.products.cliques(self.block.clique_products(self.combination, group, rows), rows)
+        norms = self.inverse_update.flatten()[rows].unsqueeze(2), self.inverse_gradient.flatten()[rows].unsqueeze(1)
+        return -dots * norms[0] * norms[1]
 
     def _partners(self, null: str, cosine: Tensor) -> None:
         partner, chosen = self.partner(null, self.fits)
@@ -180,16 +216,15 @@ class _Sequences:
         norms = _inverse(self.update[members]).unsqueeze(1), _inverse(self.gradient[members]).unsqueeze(0)
         joint = joint * norms[0] * norms[1]
         self.cosines.append(joint.diagonal())
-        self.pairs.append(joint.sum(0) + joint.sum(1) - 2 * joint.diagonal())
+        self.pairs.append(joint)
 
     def enter(self, pairing: bool) -> None:
         record, tag, fits = self.cosine.record, f"flat|{self.cosine.tag}", self.update * self.gradient > 0
         row = self.cosine.row("alignment", statistic="flattened", unit="sequence")
         record.mean(row, torch.cat(self.cosines).unsqueeze(1), fits.unsqueeze(1), f"n|{tag}")
         if pairing:
-            total = torch.cat(self.pairs)
-            number = torch.cat([2 * fits[m] * (fits[m].sum() - 1.0) for m in self.cosine.groups])
-            record.pairs(replace(row, null="pairing"), total, number.to(total), f"pairs|{tag}")
+            number = [both_known(fits[m].unsqueeze(1))[0].double() for m in self.cosine.groups]
+            record.pairs(replace(row, null="pairing"), stacked(self.pairs), stacked(number), f"pairs|{tag}")
 
 
 class _GaugeFreeForm(_Measurement):
@@ -197,8 +232,7 @@ class _GaugeFreeForm(_Measurement):
 
     def __init__(self, block: BlockProducts, record: Recorder, combination: Combination) -> None:
         super().__init__(block, record, combination, "gauge-free")
-        self.ratio, self.squares = _Pairs(), _Pairs()
-        self.share: list[Tensor] = []
+        self.ratio, self.squares, self.share = _Pairs(), _Pairs(), _Pairs()
         each = [self._group(group) for group in range(len(self.groups))]
         self.descends, self.scaled, self.usable = map(torch.cat, zip(*each, strict=True))
 
@@ -218,50 +252,66 @@ class _GaugeFreeForm(_Measurement):
         size = torch.where(b2 > 0, b2, 1.0).sqrt().unsqueeze(2) * torch.where(a2 > 0, a2, 1.0).sqrt().unsqueeze(1)
         ratio = dots / size
         self.squares.add(square, others)
-        self.share.append(off_diagonal((dots > 0).double(), others))
+        self.share.add((dots > 0).double(), others)
         self.ratio.add(ratio, others & fits.unsqueeze(2) & fits.unsqueeze(1))
         descends = (dots.diagonal(dim1=1, dim2=2) > 0).double()
         return descends.T, ratio.diagonal(dim1=1, dim2=2).T, fits.T
 
-    def measure(self, nulls: Sequence[str], one_partner: Sequence[str]) -> None:
-        self.record.mean(self.row("descent_share"), self.descends, self.known, "n|known")
-        for null in one_partner:
+    def measure(self, nulls: Sequence[str], own_nulls: Sequence[str]) -> None:
+        self.record.share(self.row("descent_share"), self.descends, self.known, "n|known")
+        if "pairing" in nulls:
+            self.share.enter(self.record, self.row("descent_share", null="pairing"), "pairs|known", PairShare)
+        if "same-target" in nulls:
+            self.same_target("descent_share", self.known, self.descends, self._same_target, PartnerShare)
+        for null in own_nulls:
             partner, chosen = self.partner(null, self.known)
             theirs = (self.block.partner_products(self.combination, partner) < 0).double().reshape(self.descends.shape)
             row = self.row("descent_share", null=null)
-            self.record.partners(row, theirs, self.descends, chosen, self.partner_count(null))
+            self.record.partners(row, theirs, self.descends, chosen, self.partner_count(null), PartnerShare)
         self._ratio("pairing" in nulls)
 
+    def _same_target(self, group: int, rows: Tensor) -> Tensor:
+        """Whether every update descends on the loss of every unit of some cliques, (C, m, m)."""
+        return (self.block.clique_products(self.combination, group, rows) < 0).double()
+
     def _ratio(self, pairing: bool) -> None:
-        record, squares, scaled_pairs = self.record, f"squares|{self.tag}", f"scaled pairs|{self.tag}"
-        record.columns.setdefault("pairs|known", torch.cat(self.squares.numbers))
-        record.columns[squares] = torch.cat(self.squares.sums)
-        shared = {"squares": squares, "pairs": "pairs|known"}
+        record = self.record
+        squares = record.dyads(f"squares|{self.tag}", self.squares.dyads)
+        pairs = record.dyads("pairs|known", self.squares.counts)
         row = self.row("alignment", statistic="ratio")
         total = torch.where(self.usable, self.scaled, 0.0).sum(1)
-        record.add(row, GaugeFree, {"sum": total}, n=record.count(f"n|{self.tag}", self.usable), **shared)
+        record.add(
+            row, GaugeFree, {"sum": total}, n=record.count(f"n|{self.tag}", self.usable), squares=squares, pairs=pairs
+        )
         if pairing:
-            share = self.row("descent_share", null="pairing")
-            record.pairs(share, torch.cat(self.share), record.columns["pairs|known"], "pairs|known")
-            record.columns[scaled_pairs] = torch.cat(self.ratio.numbers)
-            sums = {"sum": torch.cat(self.ratio.sums)}
-            record.add(replace(row, null="pairing"), GaugeFreePairs, sums, n=scaled_pairs, **shared)
+            number = record.dyads(f"scaled pairs|{self.tag}", self.ratio.counts)
+            ratio = {"sum": self.ratio.dyads}
+            record.add(replace(row, null="pairing"), GaugeFreePairs, {}, ratio, n=number, squares=squares, pairs=pairs)
 
 
 @dataclass
 class _Pairs:
-    """For each cluster, the sum over all its pairs in the group, and the number of these pairs."""
+    """For every two clusters of a group, the sum over all pairs of their units, and the number of these pairs."""
 
     sums: list[Tensor] = field(default_factory=list)
     numbers: list[Tensor] = field(default_factory=list)
 
     def add(self, values: Tensor, allowed: Tensor) -> None:
         """Adds the values (P, n, n) of a group; ``allowed`` says which pairs count."""
-        self.sums.append(off_diagonal(values, allowed))
-        self.numbers.append(off_diagonal(allowed.double(), allowed))
+        self.sums.append(between_clusters(values, allowed))
+        self.numbers.append(between_clusters(allowed.double(), allowed))
 
-    def enter(self, record: Recorder, row: Row, count: str) -> None:
-        record.pairs(row, torch.cat(self.sums), torch.cat(self.numbers), count)
+    @property
+    def dyads(self) -> Tensor:
+        """(groups, n, n)."""
+        return stacked(self.sums)
+
+    @property
+    def counts(self) -> Tensor:
+        return stacked(self.numbers)
+
+    def enter(self, record: Recorder, row: Row, count: str, kind: type[PairMean] = PairMean) -> None:
+        record.pairs(row, self.dyads, self.counts, count, kind)
 
 
 def _inverse(norm: Tensor) -> Tensor:

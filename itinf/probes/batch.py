@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from ..results.row import Row
 from .calibration import Calibration
 from .gradients import Gradient, GradientName, base, gradient
 from .readouts import Readout
+from .same_target import SameTargetPairs
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class ProbeBatch:
     def network(self) -> Network:
         """The network of the trace."""
         return self.trace.network
+
+    @cached_property
+    def same_target(self) -> SameTargetPairs:
+        """All pairs of units with the same target in a group."""
+        return SameTargetPairs(self.trace, self.groups)
 
     def readouts_of(self, lens: str) -> dict[SiteId, Readout]:
         """The readouts through a lens, or the network's own readouts for ""."""

@@ -13,7 +13,7 @@ from ..networks.trace import SiteId, Target, UpdateName, updates
 from ..results.reasons import NO_BRANCH, NO_MEAN, NO_SKIPS, SHAPE_CHANGES, Reason
 from ..results.row import Row
 from .batch import Combination, ProbeBatch, gradient_of
-from .dot_products import square_norms, squares, stacked_products
+from .dot_products import partner_products, row_products, square_norms, squares, stacked_products
 from .forms import Form, centred, gauge_fixed, within_groups
 from .gradients import Gradient, GradientName, Key, base
 
@@ -110,7 +110,9 @@ class BlockProducts:
         if gauge is None:
             return NO_SKIPS
         scale = self._scale() if gauge == "channel-scale" else None
-        return gauge_fixed(gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale))
+        return gauge_fixed(
+            gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale), self.batch.groups
+        )
 
     def _with_mean(self, side: str, vector: tuple[object, ...], mean: tuple[object, ...]) -> Tensor:
         """(N, P): dot products of updates (or gradients) with a mean update or gradient."""
@@ -134,29 +136,40 @@ class BlockProducts:
         segment = segments(trace)[trace.after[self.number]]
         return self.batch.calibration.scales[segment]
 
-    def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> list[Tensor] | None:
-        """For each group, the dot products that the gauge-fixed form subtracts; None if simpler terms correct it."""
+    def _left_out(self, u: tuple[UpdateName, str], g: Key, scale: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Vectors (N, P, C, S) whose dot products the gauge-fixed form subtracts; None if simpler terms correct it."""
         update, direction = self.updates[u], self.directions[g]
         if scale is not None and bool((scale == 0).any()):
             dead = (scale == 0).nonzero().flatten()
-            update, direction = update[:, :, dead], direction[:, :, dead]
-        elif self.batch.network.gauge == "orthogonal-layernorm" and update.shape[3] > 1:
-            update, direction = update.mean(2, keepdim=True), direction.sum(2, keepdim=True)
-        else:
-            return None
-        return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in self.batch.groups]
+            return update[:, :, dead], direction[:, :, dead]
+        if self.batch.network.gauge == "orthogonal-layernorm" and update.shape[3] > 1:
+            return update.mean(2, keepdim=True), direction.sum(2, keepdim=True)
+        return None
 
     def partner_products(self, combination: Combination, partner: Tensor) -> Tensor:
         """(N·P,) float64: raw dot product of each update with the partner's gradient; 0 without a partner."""
         update = self.updates[combination.update, combination.part]
         direction = self.directions[self.gradients[combination].key]
-        n, p = update.shape[:2]
-        fits = partner >= 0
-        if p == 1:  # partners are in the same group, whose products are known already
+        if update.shape[1] == 1:  # partners are in the same group, whose products are known already
             tables = [self.raw(combination, group) for group in range(len(self.batch.groups))]
             return within_groups(tables, partner, self.batch.groups)
-        rows, others = update.reshape(n * p, -1), direction.reshape(n * p, -1)[partner.clamp_min(0)]
-        return torch.bmm(rows.unsqueeze(1), others.unsqueeze(2)).flatten().double() * fits
+        return partner_products(update, direction, partner)
+
+    def clique_products(self, combination: Combination, group: int, rows: Tensor) -> Tensor:
+        """(C, m, m) float64: raw dot products of each update with each gradient of the units of C cliques of a group.
+
+        Args:
+            combination: a combination.
+            group: number of the group.
+            rows: (C, m) row numbers; the products of −1 have no meaning.
+        """
+        rows = rows.clamp_min(0)
+        update = self.updates[combination.update, combination.part]
+        if update.shape[1] == 1:  # the products of the group are known already
+            place = rows - self.batch.groups[group].start
+            place = place.clamp_min(0)
+            return self.raw(combination, group)[0][place.unsqueeze(2), place.unsqueeze(1)]
+        return row_products(update, self.directions[self.gradients[combination].key], rows)
 
     def base_norm(self, part: str) -> Tensor:
         """(N, P) float64: norm of the state that the update, branch or part is added to."""

@@ -56,6 +56,19 @@ def stacked_products(
     return total
 
 
+def row_products(left: Tensor, right: Tensor, rows: Tensor) -> Tensor:
+    """Dot products (C, m, m) float64 of every left with every right vector (N, P, C, S) of each row of row numbers (C, m)."""
+    units = left.shape[0] * left.shape[1]
+    return products(left.reshape(units, -1)[rows], right.reshape(units, -1)[rows])
+
+
+def partner_products(left: Tensor, right: Tensor, partner: Tensor) -> Tensor:
+    """(N·P,) float64: dot product of each left vector (N, P, C, S) with the partner's right one; 0 without a partner."""
+    units = len(partner)
+    rows, others = left.reshape(units, -1), right.reshape(units, -1)[partner.clamp_min(0)]
+    return torch.bmm(rows.unsqueeze(1), others.unsqueeze(2)).flatten().double() * (partner >= 0)
+
+
 def squares(tensor: Tensor) -> Tensor:
     """Sums of squares over the last axis: (N, P, C, S) -> (N, P, C) float64."""
     if tensor.shape[3] == 1:
@@ -75,8 +88,6 @@ def both_known(known: Tensor) -> Tensor:
     return known.T.unsqueeze(2) & known.T.unsqueeze(1)
 
 
-def off_diagonal(values: Tensor, allowed: Tensor) -> Tensor:
-    """For each cluster, row sum plus column sum over the allowed pairs of different clusters: (P, n, n) -> (n,)."""
-    pairs = torch.where(allowed, values, 0.0).sum(0)
-    pairs = pairs - torch.diag(pairs.diagonal())
-    return pairs.sum(0) + pairs.sum(1)
+def between_clusters(values: Tensor, allowed: Tensor) -> Tensor:
+    """Sums over the allowed pairs at every position: (P, n, n) -> (n, n)."""
+    return torch.where(allowed, values, 0.0).sum(0)

@@ -6,12 +6,14 @@ forms, and vectors are never rewritten.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..networks.gauge import Gauge
+from .dot_products import partner_products, row_products, stacked_products
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Form:
         left, right: (N, P) terms of update and gradient that correct a dot product d, or None.
         constant: if given, the corrected dot product is d − left_i − right_k + constant; if None, it is
             d − left_i · right_k.
-        less: for each group (P, n, n) dot products to subtract, or None.
+        left_out: updates and gradients (N, P, C, S) whose dot products are to be subtracted, or None.
+        less: for each group the (P, n, n) dot products of ``left_out``, or None.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Form:
     left: Tensor | None = None
     right: Tensor | None = None
     constant: Tensor | None = None
+    left_out: tuple[Tensor, Tensor] | None = None
     less: list[Tensor] | None = None
 
     def pairs(self, raw: Tensor, group: int, members: slice) -> Tensor:
@@ -45,11 +49,22 @@ class Form:
 
     def rows(self, raw: Tensor, partner: Tensor, groups: list[slice]) -> Tensor:
         """Dot products (N·P,) of each update with the partner's gradient, computed from the raw dot products."""
-        if self.less is not None:
-            return raw - within_groups(self.less, partner, groups)
+        if self.less is not None and self.left_out is not None:
+            one_each = self.left_out[0].shape[1] == 1
+            less = within_groups(self.less, partner, groups) if one_each else partner_products(*self.left_out, partner)
+            return raw - less
         if self.left is None or self.right is None:
             return raw
         return self._adjust(raw, self.left.flatten(), self.right.flatten()[partner])
+
+    def cliques(self, raw: Tensor, rows: Tensor) -> Tensor:
+        """Dot products (C, m, m) of the units with row numbers (C, m) in this form, from the raw dot products."""
+        rows = rows.clamp_min(0)
+        if self.left_out is not None:
+            return raw - row_products(*self.left_out, rows)
+        if self.left is None or self.right is None:
+            return raw
+        return self._adjust(raw, self.left.flatten()[rows].unsqueeze(2), self.right.flatten()[rows].unsqueeze(1))
 
     def _adjust(self, raw: Tensor, left: Tensor, right: Tensor) -> Tensor:
         return raw - left * right if self.constant is None else raw - left - right + self.constant
@@ -96,7 +111,8 @@ def gauge_fixed(
     gradients: Tensor,
     squares: tuple[Tensor, Tensor],
     scale: Tensor | None,
-    less: list[Tensor] | None,
+    left_out: tuple[Tensor, Tensor] | None,
+    groups: Sequence[slice] = (),
 ) -> Form:
     """The form that the gauge of the network cannot change.
 
@@ -105,20 +121,33 @@ def gauge_fixed(
         updates, gradients: (N, P, C, S).
         squares: their sums of squares, (N, P, C) for ``"channel-scale"``, (N, P, C) or (N, P, 1) for other gauges.
         scale: (C,) standard deviation of each channel over the segment, for ``"channel-scale"``.
-        less: for each group, dot products to subtract: those over channels whose scale is exactly 0, or those along
-            the all-ones vector if a unit has several positions; None for nothing.
+        left_out: the channels (N, P, c, S) of updates and gradients whose scale is exactly 0, or their parts along the
+            all-ones vector if a unit has several positions; None for nothing.
+        groups: slices of clusters; pairs are made within a group.
     """
+    less = None if left_out is None else _products_of(left_out, groups)
     update, gradient = squares
     if gauge == "channel-scale":
         assert scale is not None
         alive = scale > 0
         weight = torch.where(alive, scale, 1.0).square()
-        return Form("gauge-fixed", ((update / weight) * alive).sum(2), (gradient * weight * alive).sum(2), less=less)
+        return Form(
+            "gauge-fixed",
+            ((update / weight) * alive).sum(2),
+            (gradient * weight * alive).sum(2),
+            left_out=left_out,
+            less=less,
+        )
     if gauge == "orthogonal":
         return Form("gauge-fixed", update.sum(2), gradient.sum(2))
     # LayerNorm cannot see the component along the all-ones vector
     mean = updates.mean(2).double()  # (N, P, S)
     update2 = (update.sum(2) - updates.shape[2] * mean.square().sum(2)).clamp_min(0)
     if updates.shape[3] > 1:
-        return Form("gauge-fixed", update2, gradient.sum(2), less=less)
+        return Form("gauge-fixed", update2, gradient.sum(2), left_out=left_out, less=less)
     return Form("gauge-fixed", update2, gradient.sum(2), mean.squeeze(2), gradients.squeeze(3).sum(2).double())
+
+
+def _products_of(vectors: tuple[Tensor, Tensor], groups: Sequence[slice]) -> list[Tensor]:
+    update, direction = vectors
+    return [stacked_products(([update[m]], []), ([direction[m]], [])) for m in groups]

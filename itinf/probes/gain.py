@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..lenses.lens import translators_at
 from ..networks.trace import Target
+from ..results.dyads import stacked
 from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR, OTHER_WIDTH_AFTER, Reason
 from ..results.recorder import Recorder
 from .batch import Combination
 from .block import BlockProducts
-from .dot_products import both_known, off_diagonal
+from .dot_products import between_clusters, both_known
 from .gradients import GradientName
 from .probe import NullChoice, Probe
 from .readouts import read_state
@@ -63,13 +64,16 @@ class Gain(Probe):
             gains = -block.raw(c, group) * scale[members].T.unsqueeze(1)  # (P, n, n): update i, loss of k
             gain.append(gains.diagonal(dim1=1, dim2=2).T)
             both = both_known(known[members])
-            pairs.append(off_diagonal(gains, both))
-            numbers.append(off_diagonal(both.double(), both))
+            pairs.append(between_clusters(gains, both))
+            numbers.append(between_clusters(both.double(), both))
         row, observed = block.row("first_order_gain", c), torch.cat(gain)
         record.mean(row, observed, known, "n|known", median=True)
         for name in self.partner_nulls:
             if name == "pairing":
-                record.pairs(replace(row, null=name), torch.cat(pairs), torch.cat(numbers), "pairs|known")
+                record.pairs(replace(row, null=name), stacked(pairs), stacked(numbers), "pairs|known")
+                continue
+            if name == "same-target":
+                self._same_target(block, record, c, observed)
                 continue
             partner = block.batch.partners[name]
             theirs = -block.partner_products(c, partner) * scale.flatten()[partner]
@@ -78,6 +82,17 @@ class Gain(Probe):
             )
         for subset, chosen in block.correct_before(c.part, c.lens).items():
             record.mean(replace(row, subset=subset), observed, known & chosen, _tag(c, subset, block.number))
+
+    def _same_target(self, block: BlockProducts, record: Recorder, c: Combination, observed: Tensor) -> None:
+        """Every unit's update with the gradients of all units of its group that have its target."""
+        pairs, scale = block.batch.same_target, block.gradients[c].scale.flatten()
+        known, weights = pairs.weights(block.batch.trace.known)
+
+        def theirs(group: int, rows: Tensor) -> Tensor:
+            return -block.clique_products(c, group, rows) * scale[rows.clamp_min(0)].unsqueeze(1)
+
+        row, tables = block.row("first_order_gain", c, null="same-target"), pairs.tables(weights, theirs, observed)
+        record.partner_means(row, tables, known, "partners|same-target|known")
 
     def _realised(self, block: BlockProducts, record: Recorder) -> None:
         known = block.batch.trace.known

@@ -15,6 +15,5 @@ class Performance(Probe):
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         trace, last = batch.trace, len(batch.network.blocks) - 1
-        right = (trace.answer == trace.targets).double()
-        record.mean(batch.row("accuracy", last), right, trace.known, "n|known")
+        record.share(batch.row("accuracy", last), trace.answer == trace.targets, trace.known, "n|known")
         record.mean(batch.row("loss", last), trace.loss, trace.known, "n|known")

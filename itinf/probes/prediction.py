@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-import torch
 from torch import Tensor
 
-from ..errors import ItinfError
 from ..lenses.lens import translators_at
 from ..networks.trace import Target
 from ..results.estimators import Efficiency, PairEfficiency
 from ..results.reasons import NO_READOUT_OF_BOTH, NO_TRANSLATOR_OF_BOTH, OTHER_WIDTH_BEFORE
-from ..results.recorder import Recorder, row_and_column
+from ..results.recorder import Recorder
 from ..results.row import Row
+from ..settings import whole
 from .batch import ProbeBatch
 from .prediction_space import Step, prediction_steps
 from .probe import NullChoice, Probe
@@ -64,8 +63,7 @@ class Prediction(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.merge is not None and self.merge < 1:
-            raise ItinfError(f"merge is {self.merge}; expected at least 1 step, or None for no merged steps.")
+        whole("merge", self.merge, 1, "None leaves out merged steps", optional=True)
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         through = translators_at(batch.trace, self.lens)
@@ -109,19 +107,14 @@ class Prediction(Probe):
 
     def _partnered(self, record: Recorder, row: Row, step: Step, partner: Tensor, observed: Step) -> None:
         count = f"partners|{row.null}"
-        for measure, values, own_values in (
+        for measure, theirs, own in (
             ("prediction_gain", step.gain, observed.gain),
             ("prediction_movement", step.movement, observed.movement),
         ):
-            record.partners(replace(row, measure=measure, statistic="mean"), values, own_values, partner, count)
-        fits = (partner >= 0).reshape(step.gain.shape)
-        columns = {
-            "gain": row_and_column(torch.where(fits, step.gain, 0.0), partner),
-            "movement": row_and_column(torch.where(fits, step.movement, 0.0), partner),
-            "own_gain": torch.where(fits, observed.gain, 0.0).sum(1),
-            "own_movement": torch.where(fits, observed.movement, 0.0).sum(1),
-        }
-        record.add(row, PairEfficiency, columns, n=f"{count}|own", pairs=count)
+            record.partners(replace(row, measure=measure, statistic="mean"), theirs, own, partner, count)
+        values = {"gain": step.gain, "movement": step.movement}
+        values |= {"own_gain": observed.gain, "own_movement": observed.movement}
+        record.per_partner(row, PairEfficiency, values, partner, n=f"{count}|own", pairs=count)
 
 
 def _split(record: Recorder, row: Row, step: Step) -> None:

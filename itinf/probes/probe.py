@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
@@ -12,14 +12,15 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
-from ..errors import ItinfError, nearest
-from ..lenses.lens import Lens
+from ..errors import ItinfError, nearest, shown
+from ..lenses.lens import Lens, require_lens
 from ..networks.network import Network
 from ..networks.trace import TARGETS, Target
 from ..networks.weights import fingerprint
 from ..results.reasons import Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
+from ..settings import words
 from ..statistics.nulls import Null, Partners, null_of
 from .batch import Combination, ProbeBatch
 from .block import BlockProducts, requested
@@ -87,8 +88,13 @@ class Probe:
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
-        _require_names(kind, "gradients", self.gradients, GRADIENTS)
-        _require_names(kind, "targets", self.targets, TARGETS)
+        if self.lens is not None:
+            require_lens(self.lens)
+        words("name", self.name)
+        require_names(kind, "gradients", self.gradients, GRADIENTS)
+        require_names(kind, "targets", self.targets, TARGETS)
+        if isinstance(self.nulls, str) or not isinstance(self.nulls, Iterable):
+            raise ItinfError(f"{kind}: nulls is {shown(self.nulls)}; expected a sequence, such as ('pairing',).")
         for null in map(null_of, self.nulls):
             if null.partners is None and null.name not in self.own_nulls:
                 known = ", ".join(("pairing", "same-target", *self.own_nulls))
@@ -155,12 +161,13 @@ class Probe:
         return self.description
 
 
-def _require_names(kind: str, what: str, given: Sequence[str], known: Sequence[str]) -> None:
-    if isinstance(given, str):
-        raise ItinfError(f"{kind}: {what} is {given!r}; expected a sequence of names, such as ({given!r},).")
+def require_names(kind: str, what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        example = given if isinstance(given, str) else known[0]
+        raise ItinfError(f"{kind}: {what} is {shown(given)}; expected a sequence of names, such as ({example!r},).")
     for name in given:
         if name not in known:
-            raise ItinfError(f"{kind}: there is no {name!r} among the {what}. {nearest(name, known)}")
+            raise ItinfError(f"{kind}: there is no {shown(name)} among the {what}. {nearest(str(name), known)}")
 
 
 def _in_words(value: Any) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..data.dataset import IGNORED
 from ..lenses.lens import translators_at
 from ..lenses.translator import Translator, translated_logits
-from ..networks.hooks import evaluating, frozen
-from ..networks.readout import chunks, classes_of
+from ..networks.measuring import evaluating
+from ..networks.readout import chunks, classes_of, gradient_through
 from ..networks.residual import Residual, label_residual, soft_residual, top1
 from ..networks.states import part_input
 from ..networks.trace import SiteId, Target, Trace
@@ -86,7 +86,7 @@ def read_state(
     loss = torch.empty(len(label), dtype=torch.float64, device=label.device)
     directions: dict[Target, Tensor] = {t: torch.empty_like(rows) for t in targets}
     norms: dict[Target, Tensor] = {t: torch.empty_like(loss) for t in targets}
-    with frozen(network.model), evaluating(network):
+    with evaluating(network):
         for part in chunks(len(rows), classes_of(network, last)):
             x = rows[part].detach().requires_grad_(bool(targets))
             with torch.set_grad_enabled(bool(targets)):
@@ -103,7 +103,7 @@ def read_state(
             for place, target in enumerate(targets):
                 seed = residuals[target].direction
                 more = place + 1 < len(targets)
-                (directions[target][part],) = torch.autograd.grad(z, x, seed, retain_graph=more)
+                directions[target][part] = gradient_through(network, z, x, seed, more)
                 norms[target][part] = residuals[target].norm
     shape = trace.targets.shape
     gradients = {t: (directions[t].reshape(state.shape), norms[t].reshape(shape)) for t in targets}

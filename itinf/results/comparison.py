@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import ItinfError, nearest
+from ..errors import ItinfError, nearest, shown
 from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import interval
+from ..statistics.intervals import Estimated, interval, share_difference, share_interval
 from .estimators import Estimator
-from .manifest import MANIFEST, read_manifest
+from .manifest import MANIFEST, folder_of, read_finished
 from .probe_result import ProbeResult
 from .row import Row
 from .schema import summaries_table
@@ -65,13 +65,9 @@ class Comparison:
         Raises:
             ItinfError: the folder holds no finished comparison, or a file of a network is damaged.
         """
-        folder = Path(folder)
-        manifest = read_manifest(folder)
-        if manifest is None or not manifest.get("complete") or not isinstance(manifest.get("networks"), dict):
-            raise ItinfError(
-                f"{folder} holds no finished comparison; expected {MANIFEST} and {NETWORKS}/. "
-                "Give a folder that itinf compare has finished."
-            )
+        folder = folder_of(folder)
+        expected = f"comparison; expected {MANIFEST} and {NETWORKS}/. Give a folder that itinf compare has finished."
+        manifest = read_finished(folder, {"networks": dict}, expected)
         runs = [ProbeResult.load(folder / NETWORKS / folder_name(name)) for name in manifest["networks"]]
         names = [str(moved["network"]["name"]) for moved in manifest.get("transfers", [])]
         transfers = []
@@ -105,10 +101,11 @@ class Comparison:
         """
         chosen = [self._run(name) for name in (first, second)]
         curves = [_curve(run, measure, fields) for run in chosen]
-        depths = min((depth for depth, _ in curves), key=len)
-        low, high = (max(d[0] for d, _ in curves), min(d[-1] for d, _ in curves))
+        shares = all(share for _, _, share in curves)
+        depths = min((depth for depth, _, _ in curves), key=len)
+        low, high = (max(d[0] for d, _, _ in curves), min(d[-1] for d, _, _ in curves))
         depths = depths[(depths >= low - 1e-12) & (depths <= high + 1e-12)]
-        a, b = (_interpolate(depths, d, values) for d, values in curves)
+        a, b = (_interpolate(depths, d, values) for d, values, _ in curves)
         observed = [run.stages["observed"] for run in chosen]
         paired = _same_clusters(observed[0].sums.keys, observed[1].sums.keys) and (
             observed[0].sums.seed == observed[1].sums.seed
@@ -120,6 +117,9 @@ class Comparison:
             if not paired:  # the runs are independent: shift the replicates of one, so that none is paired
                 gap = np.concatenate([gap[:1], x[1:] - np.roll(y[1:], len(y) // 2)])
             lo, hi = interval(gap, clusters)
+            if shares and not x[0] * (1 - x[0]) * y[0] * (1 - y[0]) > 0:  # at 0 or 1 replicates do not differ
+                each = [Estimated(v, *share_interval(v, clusters, clusters)) for v in (x, y)]
+                lo, hi = share_difference(each[0], each[1], gap, clusters)
             rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
         return pd.DataFrame(rows)
 
@@ -141,6 +141,10 @@ def compare(
     Raises:
         ItinfError: there is no run, or two runs have the same name.
     """
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
+        raise ItinfError(
+            f"{shown(runs)} is no list of runs. Give a list of results of itinf.probe, such as [one, other]."
+        )
     names = [run.name for run in runs]
     if not runs:
         raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")
@@ -149,8 +153,8 @@ def compare(
     return Comparison(list(runs), list(transfers), list(notes))
 
 
-def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array]:
-    """Depths (L,) and estimates (L, 1 + B) of the curve that the fields select."""
+def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array, bool]:
+    """Depths (L,) and estimates (L, 1 + B) of the curve that the fields select, and whether they are shares."""
     stage = run.stages["observed"]
     columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
     rows: dict[Row, Estimator] = {
@@ -168,7 +172,7 @@ def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Arra
     total = len(stage.structure["blocks"])
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
         estimates = np.stack([estimator.estimate(stage.sums) for estimator in rows.values()])
-    return np.array([block / total for block in blocks]), estimates
+    return np.array([block / total for block in blocks]), estimates, all(e.share for e in rows.values())
 
 
 def _interpolate(at: Array, depths: Array, values: Array) -> Array:

@@ -6,6 +6,7 @@ A file of sums holds the name of the estimator. To read the file, import the mod
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import interval, mean_error
+from ..statistics.intervals import Estimated, interval, mean_error, share_difference, share_interval
+from ..statistics.twice import counted_twice, dyadic
 
 if TYPE_CHECKING:
     from ..statistics.histograms import Histograms
@@ -30,11 +32,13 @@ class Estimator:
         n: the column that counts the units.
         replicated: whether ``estimate`` returns replicates; intervals of differences need them.
         counts_twice: whether ``n`` counts every pair twice, once in each of its two clusters.
+        share: whether the estimate is a share, from 0 to 1; then its interval is inside them.
     """
 
     n: str
     replicated: ClassVar[bool] = True
     counts_twice: ClassVar[bool] = False
+    share: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,7 +74,28 @@ class Estimator:
         """The estimate and its interval."""
         with np.errstate(divide="ignore", invalid="ignore"):
             values = self.estimate(sums)
-        return float(values[0]), *interval(values, clusters)
+        return float(values[0]), *self.limits(values, sums, clusters)
+
+    def limits(self, values: Array, sums: Sums, clusters: int) -> tuple[float, float]:
+        """The interval of an estimate (1 + B,)."""
+        twice = self.twice(sums)
+        if not self.share:
+            return interval(values, clusters, twice=twice)
+        units, of = self.counts(sums)
+        one_each = units == of and not any(self.dyadic(sums))
+        return share_interval(values, clusters, units, twice=twice, one_each=one_each)
+
+    def estimated(self, values: Array, sums: Sums, clusters: int) -> Estimated:
+        """An estimate (1 + B,) with its interval."""
+        return Estimated(values, *self.limits(values, sums, clusters), self.twice(sums))
+
+    def twice(self, sums: Sums) -> float:
+        """The variance that the replicates count twice, see ``itinf.statistics.twice``; 0 without pairs of clusters."""
+        return counted_twice(self.estimate, self.columns.values(), sums)
+
+    def dyadic(self, sums: Sums) -> list[str]:
+        """The columns over pairs of clusters."""
+        return dyadic(self.columns.values(), sums)
 
     def _counted(self, sums: Sums, column: str) -> tuple[int, int]:
         k = sums.index[column]
@@ -92,6 +117,13 @@ class Mean(Estimator):
 
     def error(self, sums: Sums, clusters: int) -> Array | None:
         return mean_error({role: sums.column(name) for role, name in self.columns.items()}, clusters)
+
+
+@dataclass(frozen=True)
+class Share(Mean):
+    """Share of units for which something happens: the mean of 0 and 1."""
+
+    share = True
 
 
 @dataclass(frozen=True)
@@ -128,8 +160,19 @@ class PairMean(Estimator):
 
 
 @dataclass(frozen=True)
+class PairShare(PairMean):
+    """Share of all pairs of a group for which something happens."""
+
+    share = True
+
+
+@dataclass(frozen=True)
 class PartnerMean(Estimator):
-    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units."""
+    """Mean over units of the values with the partner's vector; ``own`` is the observed mean of the same units.
+
+    A unit with several partners counts once, with the mean over them. The observed values are summed over the same
+    dyads: what a unit and its partner have in common, such as their class, then cancels in every dyad of observed − null.
+    """
 
     sum: str
     own: str
@@ -139,10 +182,17 @@ class PartnerMean(Estimator):
         return _pair_mean(sums, self.sum, self.n)
 
     def own_estimate(self, sums: Sums) -> Array | None:
-        return _quotient(sums.column(self.own), sums.column(self.own_n))
+        return _own(sums, self.own, self.n, self.own_n)
 
     def counts(self, sums: Sums) -> tuple[int, int]:
         return self._counted(sums, self.own_n)
+
+
+@dataclass(frozen=True)
+class PartnerShare(PartnerMean):
+    """Share of units for which something happens with the partner's vector."""
+
+    share = True
 
 
 @dataclass(frozen=True)
@@ -170,7 +220,7 @@ class PairEfficiency(Estimator):
         return _efficiency(*(_pair_mean(sums, column, self.pairs) for column in (self.gain, self.movement)))
 
     def own_estimate(self, sums: Sums) -> Array | None:
-        return _efficiency(sums.column(self.own_gain), sums.column(self.own_movement))
+        return _efficiency(*(_own(sums, column, self.pairs, self.n) for column in (self.own_gain, self.own_movement)))
 
 
 @dataclass(frozen=True)
@@ -197,6 +247,48 @@ class GaugeFreePairs(GaugeFree):
 
     def estimate(self, sums: Sums) -> Array:
         return self._size(sums) * _pair_mean(sums, self.sum, self.n)
+
+
+def paired(
+    first: tuple[Estimator, Array], second: tuple[Estimator, Array], sums: Sums, clusters: int
+) -> tuple[float, float]:
+    """The interval of first − second, over the same clusters; each is an estimator with its estimate (1 + B,).
+
+    What belongs to single pairs of clusters is counted twice in either; of the difference at least the difference of
+    the two is. Where both are means over pairs the interval can therefore be too wide, but not too narrow.
+    """
+    twice = (math.sqrt(first[0].twice(sums)) - math.sqrt(second[0].twice(sums))) ** 2
+    shares = first[0].share and second[0].share
+    each = [e.estimated(x, sums, clusters) if shares else Estimated(x, math.nan, math.nan) for e, x in (first, second)]
+    return _gap(each[0], each[1], clusters, twice, shares)
+
+
+def effect_of(observed: Estimator, null: Estimator, sums: Sums, clusters: int) -> tuple[float, float, float]:
+    """Observed − null, both over the units that the null has, with its paired interval."""
+
+    def own(of: Sums) -> Array:
+        same_units = null.own_estimate(of)
+        return observed.estimate(of) if same_units is None else same_units
+
+    columns = [*observed.columns.values(), *null.columns.values()]
+    twice = counted_twice(lambda of: own(of) - null.estimate(of), columns, sums)
+    shares = observed.share and null.share
+    values = own(sums), null.estimate(sums)
+    each = [Estimated(x, math.nan, math.nan) for x in values]
+    if shares:
+        units = observed.counts(sums)[0]
+        owed = counted_twice(own, columns, sums)
+        one_each = observed.counts(sums)[0] == observed.counts(sums)[1]
+        limits = share_interval(values[0], clusters, units, twice=owed, one_each=one_each)
+        each = [Estimated(values[0], *limits, owed), null.estimated(values[1], sums, clusters)]
+    return float(values[0][0] - values[1][0]), *_gap(each[0], each[1], clusters, twice, shares)
+
+
+def _gap(first: Estimated, second: Estimated, clusters: int, twice: float, shares: bool) -> tuple[float, float]:
+    gap = first.estimate - second.estimate
+    if shares:
+        return share_difference(first, second, gap, clusters, twice)
+    return interval(gap, clusters, twice=twice)
 
 
 _KINDS: dict[str, type[Estimator]] = {
@@ -257,6 +349,11 @@ def _quotient(above: Array, below: Array) -> Array:
 def _pair_mean(sums: Sums, above: str, below: str) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return sums.pair_mean(above, below)
+
+
+def _own(sums: Sums, own: str, pairs: str, n: str) -> Array:
+    """The observed mean of units with a partner: over dyads, or over units in the files of an older itinf."""
+    return _pair_mean(sums, own, pairs) if dyadic([own], sums) else _quotient(sums.column(own), sums.column(n))
 
 
 def _efficiency(gain: Array, movement: Array) -> Array:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,10 +21,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ItinfError
+from ..errors import ItinfError, system_error
 from ..files import difference, digest, sweep, write_bytes, write_text
 from ..lock import LOCK, kept
-from .manifest import MANIFEST, damages, read_manifest, record_of
+from ..statistics.processes import from_first, here
+from .manifest import MANIFEST, damages, kind_of, read_manifest, record_of
 
 SAVE_SECONDS, SAVE_SHARE = 15.0, 20
 """Time between two saves: at least this many seconds, and at least this many times the duration of a save."""
@@ -82,13 +82,45 @@ class ResultsFolder:
         with ExitStack() as stack:
             folder = cls(path, identity or {}, circumstances or {})
             if path is not None:
-                _refuse_foreign(path, parts)
-                folder.writes = os.environ.get("RANK", "0") == "0" and _keep(path, stack)
-                folder._look(identity, what, ignored, parts)
+                folder.from_first(lambda: folder._begin(path, stack, identity, what, ignored, parts))
             try:
                 yield folder
             finally:
                 folder._leave()
+
+    def _begin(
+        self,
+        path: Path,
+        stack: ExitStack,
+        identity: Mapping[str, Any] | None,
+        what: str,
+        ignored: Collection[str],
+        parts: Collection[str],
+    ) -> bytes:
+        try:
+            _refuse_foreign(path, parts)
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            raise system_error(error, str(path), "be read") from error
+        self.writes = here().first and _keep(path, stack)
+        self._look(identity, what, ignored, parts)
+        return b""
+
+    def from_first(self, read: Callable[[], bytes]) -> bytes:
+        """What the first process reads from the folder; all get it, and see the folder as the first one does.
+
+        Another process may run on a machine without the folder, or look when the first one has already changed it.
+        """
+        if here().size == 1:
+            return read()
+
+        def seen() -> bytes:
+            content = read()
+            return json.dumps([self.state, self.manifest, self.damaged, self._from]).encode() + b"\n" + content
+
+        line, _, content = from_first(seen).partition(b"\n")
+        if not here().first:
+            self.state, self.manifest, self.damaged, self._from = json.loads(line)
+        return content
 
     @property
     def record(self) -> dict[str, Any]:
@@ -211,6 +243,8 @@ class ResultsFolder:
             return
         if identity is None and not recorded.get("complete"):
             raise ItinfError(f"The results in {self.path} are not finished. Run the command that began them again.")
+        if identity is not None and (held := kind_of(recorded)) != kind_of(identity):
+            raise ItinfError(f"{self.path} holds {held}, and not {kind_of(identity)}. Choose another --out.")
         if identity is not None and not identity.keys() & recorded.keys():  # a comparison of an older itinf
             self.state = "resume"
             return
@@ -257,7 +291,8 @@ def _keep(path: Path, stack: ExitStack) -> bool:
     except OSError as error:
         if (read_manifest(path) or {}).get("complete"):
             return False
-        raise ItinfError(f"{path} cannot be written ({error.strerror}). Choose another --out.") from error
+        why = error.strerror or str(error)
+        raise ItinfError(f"{path} cannot be written ({why}). Choose another --out.") from error
     sweep(path)
     sweep(path / "figures")
     return True

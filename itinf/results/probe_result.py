@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +11,29 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ItinfError, UnknownEstimatorError
-from ..files import difference
-from ..registry import figure
+from ..errors import ItinfError, UnknownEstimatorError, shown
+from ..files import difference as differing
+from ..files import misfit
+from ..registry import draw
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
+from .difference import Difference, difference
 from .folder import ResultsFolder
-from .manifest import MANIFEST, read_manifest, record_of, require_sound
+from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
 from .reasons import NO_SKIPS
+from .schema import summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 
 IDENTITY = ("schema", "network", "data", "settings", "probes")
 """Entries of a manifest that define the study; the other entries are circumstances."""
+SHAPE = {
+    "network": dict,
+    "data": dict,
+    "settings": {"clusters": int, "group": int},
+    "probes": list,
+    "seconds": int | float,
+}
+"""Entries that the manifest of a finished study has."""
 
 
 @dataclass
@@ -62,11 +73,26 @@ class ProbeResult:
             few = [f"{self.clusters} clusters: no intervals under {MIN_CLUSTERS}."]
         elif self.clusters < FEW_CLUSTERS:
             few = [f"{self.clusters} clusters: intervals under {FEW_CLUSTERS} are rough."]
-        return few + _changes(self.manifest["history"])
+        doubts = self.manifest["data"]["note"].get("doubts", [])
+        return few + doubts + _changes(self.manifest["history"])
+
+    def difference(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference:
+        """One row minus another with a paired interval: the noise that the two rows share cancels.
+
+        Two intervals that overlap say nothing about rows of one network, because their units are the same.
+
+        Args:
+            first, second: columns of the table that select one row each, such as
+                ``{"measure": "efficiency", "block_index": 3}``; by default of the null "observed" and the subset "all".
+
+        Raises:
+            ItinfError: a choice does not select exactly one row, or selects a median or a row without a value.
+        """
+        return difference(self.stages["observed"], first, second)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure: "alignment", "update_norm", "gain" or "overview" against depth."""
-        return figure(kind)(self.table, **options)
+        return draw(kind, self.table, summaries_table([]), options)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -83,7 +109,7 @@ class ProbeResult:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        with ResultsFolder.open(Path(folder), self.identity) as kept:
+        with ResultsFolder.open(folder_of(folder), self.identity) as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)
@@ -95,12 +121,8 @@ class ProbeResult:
         Raises:
             ItinfError: the folder holds no finished results, or its sums are damaged.
         """
-        manifest = read_manifest(Path(folder))
-        if manifest is None or not manifest.get("complete"):
-            raise ItinfError(
-                f"{folder} holds no finished results; expected {MANIFEST}, {SUMS} and {MEASURES}. "
-                "Give a folder that itinf probe has finished."
-            )
+        expected = f"results; expected {MANIFEST}, {SUMS} and {MEASURES}. Give a folder that itinf probe has finished."
+        manifest = read_finished(folder_of(folder), SHAPE, expected)
         require_sound(Path(folder), manifest, SUMS)
         return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
 
@@ -125,21 +147,56 @@ def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
     """Merges runs of the same study over different clusters (``shard=``) into one run.
 
     Raises:
-        ItinfError: the runs belong to different studies, or have clusters in common.
+        ItinfError: the runs belong to different studies, have clusters in common, or are not all parts of their study.
     """
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
+        raise ItinfError(f"{shown(runs)} is no list of runs. Give a list, such as [itinf.ProbeResult.load(folder), …].")
     if not runs:
         raise ItinfError("No run was given; merge needs at least one run, such as itinf.ProbeResult.load(folder).")
     first = runs[0]
     for other in runs[1:]:
         a, b = ({**r.identity, "settings": {**r.manifest["settings"], "shard": None}} for r in (first, other))
-        if (why := difference(a, b)) is not None:
+        if (why := differing(a, b)) is not None:
             raise ItinfError(f"These runs are not of one study: {why}. Merge runs that differ only in their shard.")
+    shards = [run.manifest["settings"].get("shard") for run in runs]
+    _require_all(shards, first.manifest["settings"])
     stages = merge_stages(run.stages for run in runs)
-    shards = [run.manifest["settings"]["shard"] for run in runs]
     settings = first.manifest["settings"] | {"shard": None, "merged": shards}
     seconds = math.fsum(run.manifest["seconds"] for run in runs)
     history = [sitting for run in runs for sitting in run.manifest["history"]]
     return ProbeResult(stages, first.manifest | {"settings": settings, "seconds": seconds, "history": history})
+
+
+def _require_all(shards: Sequence[Any], settings: dict[str, Any]) -> None:
+    """Requires every shard of a study once.
+
+    Args:
+        shards: [i, n] of every run; None for a run of the whole study.
+        settings: settings of the study, in the words of a manifest.
+
+    Raises:
+        ItinfError: a shard is missing, or is there twice; or the study was divided in two ways.
+    """
+    if any(wrong := [misfit(shard, (int, int)) for shard in shards if shard is not None]):
+        raise ItinfError(f"A shard cannot be read: {next(filter(None, wrong))}. Measure that shard again.")
+    given = [f"{shard[0] + 1}/{shard[1]}" if shard else "the whole study" for shard in shards]
+    if twice := [name for name in given if given.count(name) > 1]:
+        raise ItinfError(f"These runs cannot be merged: {twice[0]} is there twice. Give every shard once.")
+    if len({shard[1] if shard else 1 for shard in shards}) > 1:
+        raise ItinfError(
+            f"These runs cannot be merged: the study was divided in different ways ({', '.join(given)}), so some "
+            "clusters are in both. Merge shards of one division."
+        )
+    if shards[0] is None:
+        return
+    total = shards[0][1]
+    # with fewer groups than shards, the last shards have no clusters, and were not measured
+    filled = min(total, -(-settings["clusters"] // settings["group"]))
+    if missing := [f"{i + 1}/{total}" for i in range(filled) if f"{i + 1}/{total}" not in given]:
+        raise ItinfError(
+            f"{len(missing)} of {filled} shards are missing: {', '.join(missing[:9])}{' …' if missing[9:] else ''}. "
+            f"Measure them with --shard {missing[0]}, then merge all."
+        )
 
 
 def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
@@ -159,6 +216,9 @@ def stages_in(folder: ResultsFolder) -> dict[str, StudySums]:
         raise
     except ItinfError as error:
         folder.start_over(str(error).rstrip("."), SUMS)
+        return {}
+    if not complete and any(stage.older for stage in stages.values()):
+        folder.start_over(f"{path} was written by an older itinf, which recorded less", SUMS)
         return {}
     if complete and not folder.sound(MEASURES):
         folder.add(MEASURES, table(stages).to_parquet(index=False))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from ..statistics.intervals import MIN_CLUSTERS
+from ..statistics.nulls import OBSERVED
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ NO_MEAN = Reason("no_mean", "no mean was calibrated")
 NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
 LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
+NO_UNIT = Reason("no_unit", "no unit has a value: none is in the subset, or the vectors of all are zero")
+NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a value")
+NOT_FINITE = Reason(
+    "not_finite", "the quotient is not a finite number: what it is divided by is zero, or a value is infinite"
+)
+FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTERS} clusters")
+NO_SPREAD = Reason("no_spread", "no interval: too few replicates have a value")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
 
 REASONS: dict[str, Reason] = {
@@ -52,6 +63,11 @@ REASONS: dict[str, Reason] = {
         LAST_UNRELIABLE,
         OWN_LENS_TELLS_LITTLE,
         OWN_LENS_UNCERTAIN,
+        NO_UNIT,
+        NO_PAIR,
+        NOT_FINITE,
+        FEW_CLUSTERS,
+        NO_SPREAD,
     )
 }
 """Code -> reason, for the probes and lenses of itinf."""
@@ -63,3 +79,18 @@ def reason_of(sentence: str) -> Reason:
     """The known reason with this sentence, or a new reason with the code "other"."""
     by_sentence = {reason.sentence: reason for reason in REASONS.values()}
     return by_sentence.get(sentence, Reason(OTHER, sentence))
+
+
+def why_nothing(mean: float, lo: float, units: int, clusters: int, null: str = OBSERVED) -> Reason | None:
+    """Why an estimate or its interval is missing; None if both are there.
+
+    Args:
+        mean, lo: the estimate and the lower end of its interval; missing if not finite.
+        units, clusters: how many of them the estimate uses.
+        null: the null of the row.
+    """
+    if not math.isfinite(mean):
+        return NOT_FINITE if units else NO_UNIT if null == OBSERVED else NO_PAIR
+    if not math.isfinite(lo):
+        return FEW_CLUSTERS if clusters < MIN_CLUSTERS else NO_SPREAD
+    return None

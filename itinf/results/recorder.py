@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from ..errors import ItinfError
 from ..statistics.bootstrap import Array
-from .estimators import Estimator, Mean, Median, PairMean, PartnerMean, Ratio
+from ..statistics.twice import product_name
+from .dyads import both_ways, of_partners, per_cluster
+from .estimators import Estimator, Mean, Median, PairMean, PartnerMean, Ratio, Share
 from .reasons import Reason, reason_of
 from .row import Row
 
@@ -26,12 +29,17 @@ class Recorder:
         missing: row -> why it has no value.
         columns: name -> (N,) sums over the units of each cluster.
         values: name -> (N, P) values for a histogram, and (N, P) bool: which of them are known.
+        products: name -> (N,) products of two columns over dyads, which need no replicates.
+        group: clusters per group; None if all clusters of the batch are one group.
     """
 
     entries: dict[Row, Estimator] = field(default_factory=dict)
     missing: dict[Row, Reason] = field(default_factory=dict)
     columns: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    products: dict[str, Tensor] = field(default_factory=dict)
+    group: int | None = None
+    _dyads: dict[str, Tensor] = field(default_factory=dict)
 
     def _add_row(self, row: Row, estimator: Estimator) -> None:
         if self.entries.setdefault(row, estimator) != estimator:
@@ -57,7 +65,9 @@ class Recorder:
         """Adds a row without a value. A reason that is only a sentence gets the code "other"."""
         self.missing[row] = reason if isinstance(reason, Reason) else reason_of(reason)
 
-    def mean(self, row: Row, values: Tensor, known: Tensor, count: str = "", median: bool = False) -> None:
+    def mean(
+        self, row: Row, values: Tensor, known: Tensor, count: str = "", median: bool = False, kind: type[Mean] = Mean
+    ) -> None:
         """Adds a row with the mean over units, and the columns that a simultaneous band needs.
 
         Args:
@@ -66,6 +76,7 @@ class Recorder:
             known: (N, P) bool.
             count: name of the count of ``known``; rows of the same units share it. "" adds a new count.
             median: also adds a row with the median.
+            kind: ``Share`` where the values are 0 and 1.
         """
         name = self._name(row)
         total = torch.where(known, values, 0.0).sum(1)
@@ -75,7 +86,7 @@ class Recorder:
         self.columns[f"{name}|sum2"] = total * total
         self.columns[f"{name}|sumn"] = total * n
         roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
-        self._add_row(row, Mean(**roles, n=count, n2=f"{count}²"))
+        self._add_row(row, kind(**roles, n=count, n2=f"{count}²"))
         if median:
             self.values[name] = (values, known)
             self._add_row(replace(row, statistic="median"), Median(histogram=name, n=count))
@@ -88,21 +99,32 @@ class Recorder:
         count = self.count(count or f"{name}|n", known)
         self._add_row(row, Ratio(above=f"{name}|above", below=f"{name}|below", n=count))
 
-    def pairs(self, row: Row, total: Tensor, number: Tensor, count: str = "") -> None:
-        """Adds a row with the mean over pairs, from the row sum plus the column sum of each cluster.
+    def share(self, row: Row, happens: Tensor, known: Tensor, count: str = "") -> None:
+        """Adds a row with the share of units for which something happens; arguments as for ``mean``."""
+        self.mean(row, happens.double(), known, count, kind=Share)
+
+    def pairs(self, row: Row, values: Tensor, number: Tensor, count: str = "", kind: type[PairMean] = PairMean) -> None:
+        """Adds a row with the mean over pairs.
 
         Args:
             row: the row, with its ``null``.
-            total: (N,) sums of the values; number: (N,) the same sums of the counts.
+            values: (groups, n, n) sums of the values for every dyad, see ``itinf.results.dyads``; number: the same
+                sums of the counts.
             count: name of the counts, if rows share them; "" adds new counts.
+            kind: ``PairShare`` where the values are 0 and 1.
         """
-        name = self._name(row)
-        count = count or f"{name}|n"
-        self.columns[f"{name}|sum"] = total
-        self.columns.setdefault(count, number)
-        self._add_row(row, PairMean(sum=f"{name}|sum", n=count))
+        count = self.dyads(count or f"{self._name(row)}|n", number)
+        self.add(row, kind, {}, {"sum": values}, n=count)
 
-    def partners(self, row: Row, values: Tensor, observed: Tensor, partner: Tensor, count: str = "") -> None:
+    def partners(
+        self,
+        row: Row,
+        values: Tensor,
+        observed: Tensor,
+        partner: Tensor,
+        count: str = "",
+        kind: type[PartnerMean] = PartnerMean,
+    ) -> None:
         """Adds a row with the mean over units of the values with the partner's vector.
 
         The observed mean of the same units is stored beside it, for the effect.
@@ -112,16 +134,43 @@ class Recorder:
             values: (N, P) with the partner's vector; observed: (N, P) with the unit's vector.
             partner: (N·P,) row of the partner, −1 for no partner.
             count: name of the counts, if rows share them; "" adds new counts.
+            kind: ``PartnerShare`` where the values are 0 and 1.
         """
-        name = self._name(row)
-        count = count or f"{name}|n"
-        known = (partner >= 0).reshape(values.shape)
-        self.columns[f"{name}|sum"] = row_and_column(torch.where(known, values, 0.0), partner)
-        if count not in self.columns:
-            self.columns[count] = row_and_column(known.double(), partner)
-        self.columns[f"{name}|own"] = torch.where(known, observed, 0.0).sum(1)
-        self.count(f"{count}|own", known)
-        self._add_row(row, PartnerMean(sum=f"{name}|sum", n=count, own=f"{name}|own", own_n=f"{count}|own"))
+        tables = [self._of_partners(x, partner) for x in (values, torch.ones_like(values), observed)]
+        self.partner_means(row, (tables[0], tables[1], tables[2]), (partner >= 0).reshape(values.shape), count, kind)
+
+    def partner_means(
+        self,
+        row: Row,
+        tables: tuple[Tensor, Tensor, Tensor],
+        known: Tensor,
+        count: str = "",
+        kind: type[PartnerMean] = PartnerMean,
+    ) -> None:
+        """The same for units with several partners.
+
+        Args:
+            row, count, kind: as for ``partners``.
+            tables: values, weights, and weighted observed values of every dyad, each (groups, n, n). The weights of a
+                unit's partners add up to 1.
+            known: (N, P) bool, the units that have a partner.
+        """
+        count = self.dyads(count or f"{self._name(row)}|n", tables[1])
+        values = {"sum": tables[0], "own": tables[2]}
+        self.add(row, kind, {}, values, n=count, own_n=self.count(f"{count}|own", known))
+
+    def dyads(self, name: str, table: Tensor) -> str:
+        """Adds a column over dyads that rows can share: for each cluster row sum plus column sum. Returns its name.
+
+        Args:
+            name: name of the column; one that is known already is not added again.
+            table: (groups, n, n), the value of every dyad.
+        """
+        if name not in self.columns:
+            self._dyads[name] = both_ways(table)
+            clusters = len(next(iter(self.columns.values()), table.flatten(0, 1)))
+            self.columns[name] = per_cluster(self._dyads[name], clusters)
+        return name
 
     def per_unit(
         self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], known: Tensor, count: str = ""
@@ -137,40 +186,71 @@ class Recorder:
         columns = {role: torch.where(known, x, 0.0).sum(1) for role, x in values.items()}
         self.add(row, kind, columns, n=self.count(count or f"{self._name(row)}|n", known))
 
-    def per_partner(self, row: Row, kind: type[Estimator], values: Mapping[str, Tensor], partner: Tensor) -> None:
+    def per_partner(
+        self,
+        row: Row,
+        kind: type[Estimator],
+        values: Mapping[str, Tensor],
+        partner: Tensor,
+        **shared: str,
+    ) -> None:
         """Adds a row with any estimator, from numbers of every unit with its partner's vector.
 
         Each number is added to the cluster of the unit and to that of the partner; ``Sums.pair_mean`` needs both.
 
         Args:
             row: the row, with its ``null``; kind: its estimator, with ``counts_twice``.
-            values: role -> (N, P), summed over the units that have a partner; their count has the role ``n``.
+            values: role -> (N, P), summed over the units that have a partner; their count has the role ``n``, unless
+                ``shared`` names another column for it.
             partner: (N·P,) row of the partner, −1 for no partner.
+            **shared: role -> name of a column that rows share.
         """
-        every = dict(values) | {"n": torch.ones_like(next(iter(values.values())))}
-        known = (partner >= 0).reshape(every["n"].shape)
-        columns = {role: row_and_column(torch.where(known, x, 0.0), partner) for role, x in every.items()}
-        self.add(row, kind, columns)
+        every = dict(values) | ({} if "n" in shared else {"n": torch.ones_like(next(iter(values.values())))})
+        self.add(row, kind, {}, {role: self._of_partners(x, partner) for role, x in every.items()}, **shared)
 
-    def add(self, row: Row, kind: type[Estimator], columns: Mapping[str, Tensor], **shared: str) -> None:
+    def add(
+        self,
+        row: Row,
+        kind: type[Estimator],
+        columns: Mapping[str, Tensor],
+        dyads: Mapping[str, Tensor] | None = None,
+        **shared: str,
+    ) -> None:
         """Adds a row with any estimator.
 
         Args:
             row: the row.
             kind: its estimator.
             columns: role -> (N,) sums over the units of each cluster.
-            **shared: role -> name of a column that rows share, such as the name that ``count`` returns.
+            dyads: role -> (groups, n, n) values of every dyad, for means over pairs.
+            **shared: role -> name of a column that rows share, such as the name that ``count`` or ``dyads`` returns.
         """
         name = self._name(row)
         for role, column in columns.items():
             self.columns[f"{name}|{role}"] = column
-        self._add_row(row, kind(**{role: f"{name}|{role}" for role in columns}, **shared))
+        of_dyads = [self.dyads(f"{name}|{role}", table) for role, table in (dyads or {}).items()]
+        of_dyads += [column for column in shared.values() if column in self._dyads]
+        for one, other in combinations_with_replacement(of_dyads, 2):
+            if {product_name(one, other), product_name(other, one)}.isdisjoint(self.products):
+                product = per_cluster(self._dyads[one] * self._dyads[other], len(self.columns[one])) / 2
+                self.products[product_name(one, other)] = product
+        roles = {role: f"{name}|{role}" for role in (*columns, *(dyads or {}))}
+        self._add_row(row, kind(**roles, **shared))
+
+    def _of_partners(self, values: Tensor, partner: Tensor) -> Tensor:
+        return of_partners(values, partner, min(self.group or len(values), len(values)))
 
     def take(self) -> dict[str, Array]:
         """Returns the columns of the batch, each (N,) float64, and empties them for the next batch."""
         stacked = torch.stack(list(self.columns.values())).cpu().numpy()
         taken = dict(zip(self.columns, stacked, strict=True))
-        self.columns = {}
+        self.columns, self._dyads = {}, {}
+        return taken
+
+    def take_products(self) -> dict[str, Array]:
+        """The same for the products of columns over dyads."""
+        taken = {name: product.cpu().numpy() for name, product in self.products.items()}
+        self.products = {}
         return taken
 
     def take_values(self) -> tuple[list[str], Array, NDArray[np.bool_]]:
@@ -182,18 +262,3 @@ class Recorder:
         known = torch.stack([k for _, k in self.values.values()]).cpu().numpy()
         self.values = {}
         return names, values, known
-
-
-def row_and_column(values: Tensor, partner: Tensor) -> Tensor:
-    """(N,): for each cluster, the values of its units plus the values of all units whose partner is in it.
-
-    Args:
-        values: (N, P), 0 for units without a partner.
-        partner: (N·P,) row numbers, −1 for no partner.
-    """
-    p = values.shape[1]
-    total = values.sum(1)
-    fits = partner >= 0
-    return total.index_add(
-        0, torch.div(partner[fits], p, rounding_mode="floor"), values.flatten()[fits].to(total.dtype)
-    )

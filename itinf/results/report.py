@@ -44,10 +44,11 @@ def report(folder: str | Path) -> Path:
     """
     from .comparison import Comparison
     from .folder import ResultsFolder
+    from .manifest import folder_of
     from .probe_result import ProbeResult
     from .transfer_result import TransferResult
 
-    path = Path(folder)
+    path = folder_of(folder)
     with ResultsFolder.open(path, None) as opened:
         if "probes" in opened.manifest:
             run = ProbeResult.load(path)

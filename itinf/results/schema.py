@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..errors import ItinfError
 from .reasons import REASONS
 
 SCHEMA = 2
@@ -126,6 +128,30 @@ def upgrade(table: pd.DataFrame) -> pd.DataFrame:
         n_missing=counted.mask((table["null"] == "pairing") | (table["subset"] != "all")),
     )
     return columns[list(DTYPES)].astype(DTYPES)
+
+
+def read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Reads a table from its Parquet file; tables of schema 1 are converted.
+
+    Args:
+        path: the file.
+        dtypes: the columns that it must have, with their types: ``DTYPES`` or ``SUMMARY_DTYPES``.
+
+    Raises:
+        ItinfError: the file is no table of itinf, or it is incomplete.
+    """
+    try:
+        table = upgrade(pd.read_parquet(path))
+        for name, dtype in dtypes.items():
+            if dtype == INTEGER and not pd.api.types.is_integer_dtype(table[name]):
+                raise ValueError(f"the column {name!r} is {table[name].dtype} instead of {dtype}")
+        return table[list(dtypes)].astype(dict(dtypes))
+    except Exception as error:  # pyarrow and pandas raise errors of many classes
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ItinfError(
+            f"{path} cannot be read as a table of itinf ({type(error).__name__}: {why}). Run the command that made its "
+            "folder again: it writes the file again."
+        ) from error
 
 
 def _table(rows: Iterable[Mapping[str, Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import interval, simultaneous_band
+from ..statistics.intervals import simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
-from .estimators import Estimator, Mean
+from .estimators import Estimator, Mean, effect_of
+from .reasons import Reason, why_nothing
 from .row import Row
 from .schema import SCHEMA, results_table
 from .sums import StudySums
@@ -30,17 +31,17 @@ def table(stages: Mapping[str, StudySums]) -> pd.DataFrame:
     Returns:
         A table with the columns of ``itinf.results.schema.DTYPES``. ``mean`` is the estimate that ``statistic`` names,
         ``lo`` and ``hi`` its 95 % interval, ``band_lo`` and ``band_hi`` a simultaneous band over all blocks. A measure
-        that ends in ``_effect`` is observed − null with a paired interval. Rows without a value have a ``reason`` and
-        its ``reason_code``.
+        that ends in ``_effect`` is observed − null with a paired interval. A row without a value, or without an
+        interval, has a ``reason`` and its ``reason_code``.
     """
     rows = []
     for name, stage in stages.items():
         kind, _, seed = name.partition(":")
         made = _rows(stage)
         if kind == "untrained":
-            made = [
-                r | {"null": kind, "null_seed": int(seed)} for r in made if r["null"] == "observed" and not r["reason"]
-            ]
+            absent = {why.code for why in stage.missing.values()}  # the observed network has these rows already
+            measured = [r for r in made if r["null"] == OBSERVED and r["reason_code"] not in absent]
+            made = [r | {"null": kind, "null_seed": int(seed)} for r in measured]
         rows += made
     return results_table(rows)
 
@@ -51,20 +52,33 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     made = []
     for row, estimator in stage.entries.items():
         units, clusters = estimator.counts(sums)
-        mean, lo, hi = estimator.value(sums, stage.histograms, clusters)
-        made.append(
-            _line(row, stage, units, clusters)
-            | {"mean": mean, "lo": lo, "hi": hi}
-            | dict(zip(("band_lo", "band_hi"), bands.get(row, (math.nan, math.nan)), strict=True))
-        )
+        value = _value(estimator.value(sums, stage.histograms, clusters), row, units, clusters)
+        band = dict(zip(("band_lo", "band_hi"), bands.get(row, (math.nan, math.nan)), strict=True))
+        made.append(_line(row, stage, units, clusters) | value | band)
         if row.null != OBSERVED:
             made += _effect(row, estimator, stage, clusters)
         elif _is_cosine(row, estimator):
             made.append(_isotropic(row, stage, units, clusters))
-    nothing = {"mean": math.nan, "lo": math.nan, "hi": math.nan}
-    for row, why in stage.missing.items():
-        made.append(_line(row, stage, 0, 0) | nothing | {"reason": why.sentence, "reason_code": why.code})
+    made += [_line(row, stage, 0, 0) | _nothing(why) for row, why in stage.missing.items()]
     return made
+
+
+def _value(value: tuple[float, float, float], row: Row, units: int, clusters: int) -> dict[str, Any]:
+    """The columns of an estimate and its interval, and the reason where one of them is missing."""
+    mean, lo, hi = value
+    why = why_nothing(mean, lo, units, clusters, row.null)
+    if not math.isfinite(mean):
+        return _nothing(why)
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        lo = hi = math.nan
+    reason = {} if why is None else {"reason": why.sentence, "reason_code": why.code}
+    return {"mean": mean, "lo": lo, "hi": hi} | reason
+
+
+def _nothing(why: Reason | None) -> dict[str, Any]:
+    assert why is not None, "a missing number has a reason"
+    nothing = {"mean": math.nan, "lo": math.nan, "hi": math.nan}
+    return nothing | {"reason": why.sentence, "reason_code": why.code}
 
 
 def _is_cosine(row: Row, estimator: Estimator) -> bool:
@@ -107,12 +121,11 @@ def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> 
     if not replicated or observed is None or not recorded_null(row.null, stage.nulls).effect:
         return []
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
-        same_units = estimator.own_estimate(stage.sums)
-        values = (observed.estimate(stage.sums) if same_units is None else same_units) - estimator.estimate(stage.sums)
-    lo, hi = interval(values, clusters)
-    units = (observed if same_units is None else estimator).counts(stage.sums)[0]
-    line = _line(row, stage, units, clusters)
-    return [line | {"measure": f"{row.measure}_effect", "mean": float(values[0]), "lo": lo, "hi": hi}]
+        found = effect_of(observed, estimator, stage.sums, clusters)
+        restricted = estimator.own_estimate(stage.sums) is not None
+    units = (estimator if restricted else observed).counts(stage.sums)[0]
+    value = _value(found, row, units, clusters)
+    return [_line(row, stage, units, clusters) | value | {"measure": f"{row.measure}_effect"}]
 
 
 def _isotropic(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, Any]:
@@ -135,5 +148,7 @@ def _bands(stage: StudySums) -> dict[Row, tuple[float, float]]:
         if known:
             estimates: Array = np.stack([curve[row].estimate(stage.sums) for row in known])
             lo, hi = simultaneous_band(estimates, np.stack(list(known.values())), clusters)
+            ends = (0.0, 1.0) if all(curve[row].share for row in known) else (-math.inf, math.inf)
+            lo, hi = np.clip(lo, *ends), np.clip(hi, *ends)
             bands |= {row: (float(a), float(b)) for row, a, b in zip(known, lo, hi, strict=True)}
     return bands

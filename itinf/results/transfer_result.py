@@ -8,16 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ItinfError
 from ..registry import draw
 from .folder import ResultsFolder
-from .manifest import MANIFEST, read_manifest, record_of, require_sound
-from .schema import upgrade
+from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
+from .schema import DTYPES, SUMMARY_DTYPES, read_table
 from .table import MEASURES
 
 SUMMARIES = "summaries.parquet"
 
 IDENTITY = ("schema", "network", "data", "settings", "lens")
+SHAPE = {"network": dict, "data": dict, "lens": {"kind": str}, "units": int, "clusters": int, "reached": int | float,
+         "stopped": bool}  # fmt: skip
+"""Entries that the manifest of a finished transfer has."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class TransferResult:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
         identity = {key: self.manifest[key] for key in IDENTITY}
-        with ResultsFolder.open(Path(folder), identity, what="transfer") as kept:
+        with ResultsFolder.open(folder_of(folder), identity, what="transfer") as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)
@@ -77,14 +79,11 @@ class TransferResult:
         Raises:
             ItinfError: the folder holds no finished transfer, or its tables are damaged.
         """
-        manifest = read_manifest(Path(folder))
-        if manifest is None or not manifest.get("complete") or "lens" not in manifest:
-            raise ItinfError(
-                f"{folder} holds no finished transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}. "
-                "Give a folder that itinf transfer has finished."
-            )
-        require_sound(Path(folder), manifest, MEASURES, SUMMARIES)
-        table, summaries = (upgrade(pd.read_parquet(Path(folder) / name)) for name in (MEASURES, SUMMARIES))
+        expected = f"transfer; expected {MANIFEST}, {MEASURES} and {SUMMARIES}. Give a folder that itinf transfer has finished."
+        path = folder_of(folder)
+        manifest = read_finished(path, SHAPE, expected)
+        require_sound(path, manifest, MEASURES, SUMMARIES)
+        table, summaries = read_table(path / MEASURES, DTYPES), read_table(path / SUMMARIES, SUMMARY_DTYPES)
         return cls(table, summaries, record_of(manifest))
 
     def __repr__(self) -> str:

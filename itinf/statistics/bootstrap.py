@@ -53,6 +53,7 @@ class Sums:
 
     Attributes:
         plain: (K,) sums; ``replicates``: (B, K); ``clusters``: (K,) number of clusters that are not zero.
+            Columns that are added as ``plain`` come last and have no replicates.
         keys: sorted keys of all clusters; ``size``: number of clusters.
     """
 
@@ -60,26 +61,30 @@ class Sums:
         self.seed, self.count = seed, replicates
         self.names: list[str] = []
         self.index: dict[str, int] = {}
-        self._blocks: tuple[Array, Array, Array] = _nothing(replicates, 0)
+        self._blocks: tuple[Array, Array, Array] = _nothing(replicates, 0, 0)
         self._keys: list[NDArray[np.uint64]] = []
         self._rows: Array = np.zeros((BLOCK, 0))
         self._weights = np.zeros((BLOCK, replicates), np.uint8)
         self._waiting = 0
         self._total: tuple[Array, Array, Array] | None = None
 
-    def add(self, keys: NDArray[np.uint64], columns: Mapping[str, Array]) -> None:
+    def add(
+        self, keys: NDArray[np.uint64], columns: Mapping[str, Array], plain: Mapping[str, Array] | None = None
+    ) -> None:
         """Adds clusters.
 
         Args:
             keys: (N,) uint64.
             columns: name -> (N,) sums over the units of each cluster; the names are the same in every call.
+            plain: the same, for columns that need no replicates.
         """
+        every = {**columns, **(plain or {})}
         if not self.names:
-            self._name(list(columns))
-        if list(columns) != self.names:
+            self._name(list(every), len(columns))
+        if list(every) != self.names:
             raise ValueError("the columns of a batch differ from those before it")
         self._keys.append(keys)
-        self._wait(keys, np.stack(list(columns.values()), axis=1))
+        self._wait(keys, np.stack(list(every.values()), axis=1))
 
     def flush(self) -> None:
         """Finishes the block: the waiting clusters are multiplied, and the next cluster begins a new block."""
@@ -107,6 +112,11 @@ class Sums:
     def size(self) -> int:
         return sum(map(len, self._keys))
 
+    @property
+    def replicated(self) -> int:
+        """How many of the columns have replicates; they come first."""
+        return int(self._blocks[2].shape[1])
+
     def column(self, name: str) -> Array:
         """An estimate (1 + B,): the sum of a column and its replicates."""
         plain, _, replicates = self._all()
@@ -118,7 +128,8 @@ class Sums:
 
         For each cluster, ``above`` holds the row sum plus the column sum of the values, and ``below`` the same of
         their count. Replicates are the first-order (Hoeffding) projection: a cluster contributes its row mean plus its
-        column mean minus the overall mean. So products of the weights of two clusters are not needed.
+        column mean minus the overall mean. So products of the weights of two clusters are not needed. What belongs to
+        neither cluster of a pair is then counted in both; ``itinf.statistics.twice`` says how intervals allow for it.
         """
         mean = self.column(above) / self.column(below)
         return mean[0] + np.r_[0.0, 2 * (mean[1:] - mean[0])]
@@ -137,7 +148,7 @@ class Sums:
         """The inverse of ``arrays``."""
         plain, clusters, replicates = (np.array(arrays[name], dtype=np.float64) for name in FINISHED)
         sums = cls(seed, len(replicates))
-        sums._name(list(names))
+        sums._name(list(names), replicates.shape[1])
         sums._blocks = plain, clusters, replicates
         keys, waiting = (np.asarray(arrays.get(name, ()), dtype=np.uint64) for name in ("keys", "waiting"))
         sums._keys = [np.setdiff1d(keys, waiting), waiting]
@@ -153,10 +164,12 @@ class Sums:
         if not other.names:
             return
         if not self.names:
-            self._name(other.names)
+            self._name(other.names, other.replicated)
             self.seed = other.seed
         if (self.seed, self.count, self.names) != (other.seed, other.count, other.names):
-            raise ValueError("they were made with other settings (seed, replicates or measures)")
+            raise ValueError(
+                "they were made with other settings (seed, replicates or measures) or by another version of itinf"
+            )
         if shared := len(np.intersect1d(self.keys, other.keys)):
             raise ValueError(f"{shared} clusters are in both")
         self.flush()
@@ -164,9 +177,9 @@ class Sums:
         self._keys.append(other.keys)
         self._total = None
 
-    def _name(self, names: list[str]) -> None:
+    def _name(self, names: list[str], replicated: int) -> None:
         self.names, self.index = list(names), {name: k for k, name in enumerate(names)}
-        self._blocks, self._rows = _nothing(self.count, len(names)), np.zeros((BLOCK, len(names)))
+        self._blocks, self._rows = _nothing(self.count, len(names), replicated), np.zeros((BLOCK, len(names)))
 
     def _wait(self, keys: NDArray[np.uint64], rows: Array) -> None:
         """Adds rows (N, K) to the waiting block; a full block is multiplied."""
@@ -188,7 +201,8 @@ class Sums:
             return self._blocks
         if self._total is None:
             rows, weights = self._rows[: self._waiting], self._weights[: self._waiting]
-            waiting = rows.sum(0), (rows != 0).sum(0).astype(np.float64), weights.T.astype(np.float64) @ rows
+            replicated = weights.T.astype(np.float64) @ rows[:, : self.replicated]
+            waiting = rows.sum(0), (rows != 0).sum(0).astype(np.float64), replicated
             self._total = _added(self._blocks, waiting)
         return self._total
 
@@ -196,8 +210,8 @@ class Sums:
 FINISHED = ("plain", "clusters", "replicates")
 
 
-def _nothing(replicates: int, columns: int) -> tuple[Array, Array, Array]:
-    return np.zeros(columns), np.zeros(columns), np.zeros((replicates, columns))
+def _nothing(replicates: int, columns: int, replicated: int) -> tuple[Array, Array, Array]:
+    return np.zeros(columns), np.zeros(columns), np.zeros((replicates, replicated))
 
 
 def _added(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -16,6 +16,8 @@ from ..errors import ItinfError, nearest
 
 TRIES = 8
 """How many following units with the same target are tried, to find one of another cluster."""
+CLIQUE = 32
+"""Largest number of tokens with the same target of which all pairs are taken."""
 Partners = Callable[[NDArray[np.int64], NDArray[np.uint64]], NDArray[np.int64]]
 """(targets (n, P), cluster keys (n,)) of a group -> (n·P,) row in the group of each unit's partner, −1 for none."""
 
@@ -76,14 +78,8 @@ def same_target(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray
         (N·P,) row numbers, −1 for no partner.
     """
     n, p = targets.shape
-    salt = np.array([cluster_key("position", str(t)) for t in range(p)], dtype=np.uint64)
-    mixed = ((keys[:, None] ^ salt) * np.uint64(0x9E3779B97F4A7C15)).ravel()
-    flat, cluster = targets.ravel(), np.repeat(np.arange(n), p)
-    order = np.lexsort((mixed, flat))
-    order = order[flat[order] != IGNORED]
-    label, owner = flat[order], cluster[order]
-    starts = np.flatnonzero(np.r_[True, label[1:] != label[:-1]]) if len(order) else np.zeros(0, dtype=np.int64)
-    lengths = np.diff(np.r_[starts, len(order)])
+    order, starts, lengths = _by_target(targets, keys)
+    owner = order // p
     start, length = np.repeat(starts, lengths), np.repeat(lengths, lengths)
     rank = np.arange(len(order)) - start
     following = np.full(len(order), -1)
@@ -94,6 +90,47 @@ def same_target(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray
     partner = np.full(n * p, -1)
     partner[order] = np.where(following >= 0, order[following], -1)
     return partner
+
+
+def cliques(targets: NDArray[np.int64], keys: NDArray[np.uint64], most: int = CLIQUE) -> list[NDArray[np.int64]]:
+    """The units of a group with the same target, so that all pairs of them can be taken.
+
+    Of images, a clique is all units of one target. Of tokens, a frequent target is divided by a hash of cluster and
+    position into cliques of at most ``most`` units: all pairs would grow with the square of the frequency.
+
+    Args:
+        targets: (N, P); ``IGNORED`` units are in no clique.
+        keys: (N,) cluster keys.
+        most: largest number of units of a clique, where clusters have several units.
+
+    Returns:
+        Arrays (C, m) of row numbers, one for each power of two m; −1 fills up cliques of fewer units.
+    """
+    order, starts, lengths = _by_target(targets, keys)
+    of_size: dict[int, list[NDArray[np.int64]]] = {}
+    for start, length in zip(starts, lengths, strict=True):
+        parts = 1 if targets.shape[1] == 1 else -(-int(length) // most)
+        for part in range(parts):
+            rows = order[start + part : start + length : parts]
+            if len(rows) > 1:
+                size = 1 << (len(rows) - 1).bit_length()
+                of_size.setdefault(size, []).append(np.pad(rows, (0, size - len(rows)), constant_values=-1))
+    return [np.stack(of_size[size]) for size in sorted(of_size)]
+
+
+def _by_target(
+    targets: NDArray[np.int64], keys: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Row numbers sorted by target, then by a hash of cluster and position; where each target starts; how many it has."""
+    positions = targets.shape[1]
+    salt = np.array([cluster_key("position", str(t)) for t in range(positions)], dtype=np.uint64)
+    mixed = ((keys[:, None] ^ salt) * np.uint64(0x9E3779B97F4A7C15)).ravel()
+    flat = targets.ravel()
+    order = np.lexsort((mixed, flat))
+    order = order[flat[order] != IGNORED]
+    label = flat[order]
+    starts = np.flatnonzero(np.r_[True, label[1:] != label[:-1]]) if len(order) else np.zeros(0, dtype=np.int64)
+    return order, starts, np.diff(np.r_[starts, len(order)])
 
 
 def next_cluster(targets: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -111,10 +148,11 @@ PAIRING = Null(
 )
 SAME_TARGET = Null(
     "same-target",
-    "the gradient or step of another cluster's unit with the same target replaces the unit's",
+    "the gradient or step of another cluster's unit with the same target replaces the unit's; for gradients the mean over "
+    "all such units of a group is used, for steps one partner each",
     same_target,
 )
-ORDER_SHUFFLED = Null("order-shuffled", "the unit's own steps are taken in random order", effect=False)
+ORDER_SHUFFLED = Null("order-shuffled", "the unit's own steps are taken in random order")
 NULLS: dict[str, Null] = {
     null.name: null
     for null in (

@@ -59,12 +59,12 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
         ItinfError: the folder, the weights or the data of a network are refused.
     """
     assert folder.path is not None
-    each = [(study, network, folder.path) for network in study.networks]
+    each = {network.title: (study, network, folder.path) for network in study.networks}
     folder.begin()
     if jobs > 1 and len(each) > 1 and folder.state != "complete":
         # start with the last network: usually it is a language model, which takes longest
-        run_in_processes(_run_network, each[::-1], jobs, progress)
-    results = [_run_network(*arguments, progress) for arguments in each]
+        run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
+    results = [_run_network(*arguments, progress) for arguments in each.values()]
     transfers = [transfer for result in results for transfer in result.transfers]
     return compare([result.run for result in results], transfers, [result.why for result in results if result.why])
 

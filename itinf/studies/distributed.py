@@ -1,92 +1,47 @@
-"""Several processes under torchrun: they add up their float64 sums, and only the first process writes."""
+"""The sums of a probe study in several processes: shared at the start, and added up."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.distributed as dist
 
-from ..results.sums import StudySums, empty_sums, meaning_of
-from ..statistics.bootstrap import FINISHED, Sums
+from ..results.folder import ResultsFolder
+from ..results.probe_result import stages_in
+from ..results.sums import StudySums, empty_sums, meaning_of, sums_file, sums_of
 from ..statistics.histograms import Histograms
+from ..statistics.processes import ProcessGroup, from_first, gathered, here, summed_array, summed_sums
 
 
-@dataclass(frozen=True)
-class ProcessGroup:
-    """The rank of this process, and the number of processes."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-
-@contextmanager
-def process_group() -> Iterator[ProcessGroup]:
-    """Joins the process group that torchrun describes in the environment; without torchrun, a group of one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ProcessGroup()
-        return
-    joined = not dist.is_initialized()
-    if joined:
-        dist.init_process_group("gloo")  # gloo works on the CPU, and sums are on the CPU even if the model is on a GPU
-    try:
-        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
-    finally:
-        if joined:
-            dist.destroy_process_group()
-
-
-def all_reduce(part: StudySums, here: ProcessGroup) -> StudySums:
+def all_reduce(part: StudySums, group: ProcessGroup) -> StudySums:
     """Adds up the sums of all processes; every process gets the total, with the meaning that the first one has.
 
     Args:
         part: the sums of this process. They may have no clusters, except in the first process.
-        here: this process.
+        group: the processes.
     """
-    if here.size == 1:
+    if group.size == 1:
         return part
-    part.sums.flush()
-    clusters = torch.tensor(part.clusters)
-    counted = [torch.zeros_like(clusters) for _ in range(here.size)]
-    dist.all_gather(counted, clusters)
-    lengths = [int(n) for n in counted]
-    if not all(lengths):
-        meaning = _broadcast_text(json.dumps(meaning_of(part)) if here.first else "", here)
-        part = part if part.entries else empty_sums(json.loads(meaning), part.sums.count)
-    arrays = part.sums.arrays()
-    summed = {field: _summed(arrays[field]) for field in FINISHED}
-    for field in Histograms.FIELDS:
-        setattr(part.histograms, field, _summed(getattr(part.histograms, field)))
-    mine = np.zeros(max(lengths), dtype=np.uint64)
-    mine[: lengths[here.rank]] = part.sums.keys
-    gathered = [torch.zeros(len(mine), dtype=torch.int64) for _ in lengths]
-    dist.all_gather(gathered, torch.from_numpy(mine.view(np.int64)))
-    keys = np.concatenate([g.numpy().view(np.uint64)[:n] for g, n in zip(gathered, lengths, strict=True)])
-    part.sums = Sums.of(part.sums.seed, part.sums.names, summed | {"keys": keys})
+    if summed_array(np.array([not part.entries], dtype=np.int64))[0]:  # some process has none
+        meaning = json.loads(from_first(lambda: json.dumps(meaning_of(part)).encode()))
+        part = part if part.entries else empty_sums(meaning, part.sums.count)
+    part.sums = summed_sums(part.sums)
+    for field in Histograms.SUMS:
+        setattr(part.histograms, field, summed_array(getattr(part.histograms, field)))
+    fine, counts = (gathered(array.astype(np.int64)) for array in (part.histograms.fine, part.histograms.counts))
+    part.histograms.recount(fine, counts)
     return part
 
 
-def _summed(array: np.ndarray) -> np.ndarray:
-    whole = torch.from_numpy(np.ascontiguousarray(array))
-    dist.all_reduce(whole)
-    return whole.numpy()
+def shared_stages(folder: ResultsFolder) -> dict[str, StudySums]:
+    """The sums saved in a folder, see ``stages_in``; every process gets those that the first one reads."""
+    if here().size == 1:
+        return stages_in(folder)
+    read: dict[str, StudySums] = {}
 
+    def content() -> bytes:
+        read.update(stages_in(folder))
+        return sums_file(read)
 
-def _broadcast_text(text: str, here: ProcessGroup) -> str:
-    """The text of the first process, sent to all processes."""
-    content = torch.tensor(list(text.encode()), dtype=torch.uint8)
-    length = torch.tensor(len(content))
-    dist.broadcast(length, 0)
-    if not here.first:
-        content = torch.zeros(int(length), dtype=torch.uint8)
-    dist.broadcast(content, 0)
-    return bytes(content.numpy()).decode()
+    whole = folder.from_first(content)
+    return read or sums_of(whole)

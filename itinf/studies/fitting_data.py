@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -36,6 +37,12 @@ class UnmeasuredClusters(Data):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.data[int(self.indices[index])]
+
+    @property
+    def content(self) -> Callable[[int], bytes] | None:
+        """What ``content_of`` reads, if the data set has it."""
+        inner = getattr(self.data, "content", None)
+        return None if inner is None else lambda index: inner(int(self.indices[index]))
 
 
 def fitting_data(source: str, network: Network, measured: Data, clusters: int, seed: int, length: int | None) -> Data:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.clusters import Progress, clusters_of, keyed_order, load_batch, silent, units_per_cluster
+from ..data.clusters import Progress, clusters_of, identity_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
 from ..errors import ItinfError
 from ..files import difference
@@ -30,6 +30,7 @@ from ..results.schema import SCHEMA
 from ..results.table import MEASURES
 from ..results.transfer_result import SUMMARIES, TransferResult
 from ..settings import CALIBRATION, DEFAULTS, Settings
+from ..statistics.processes import agreed, here, joined_bytes, parted_bytes, process_group
 
 LENSES = "lenses"
 
@@ -77,7 +78,7 @@ class LensStudy:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        with self._kept() as folder:
+        with process_group(), self._kept() as folder:
             results = self.transfers(progress)
             entries: dict[str, Any] = {"networks": {}, "transfers": [result.manifest for result in results]}
             folder.made_of(entries)
@@ -113,7 +114,7 @@ class LensStudy:
             progress(stage if name == TRAINED else f"{name}, {stage}", done, total)
 
         where = self.folder / TRANSFER / self.name / name
-        own, _ = self._lenses(network, name, not _stands(where), shown)
+        own, _ = self._lenses(network, name, not agreed(lambda: _stands(where)), shown)
         return transfer(
             network,
             own,
@@ -126,8 +127,9 @@ class LensStudy:
     def _lenses(self, network: Network, name: str, moments: bool, progress: Progress) -> tuple[Lens, Lens]:
         if name not in self._fitted or (moments and self._fitted[name][0].statistics is None):
             folder = self.folder / LENSES / self.name / name
+            units, seed, batch = self.settings.fit_units, self.settings.seed, min(BATCH, self.settings.batch)
             self._fitted[name] = fit_or_load(
-                network, self.fitting, self.kind, self.settings.fit_units, self.settings.seed, folder, moments, progress
+                network, self.fitting, self.kind, units, seed, folder, moments, progress, batch
             )
         return self._fitted[name]
 
@@ -139,8 +141,23 @@ def _stands(folder: Path) -> bool:
     return sound and all((folder / name).is_file() for name in tables)
 
 
+def _shared(folder: ResultsFolder, read: Callable[[], tuple[Lens, Lens] | None]) -> tuple[Lens, Lens] | None:
+    """The lenses that the first process reads from a folder, for all."""
+    found: list[tuple[Lens, Lens] | None] = []
+
+    def content() -> bytes:
+        found.append(read())
+        several = here().size > 1 and found[0] is not None
+        return joined_bytes([lens.content() for lens in found[0] or ()]) if several else b""
+
+    sent = parted_bytes(folder.from_first(content))
+    if found:
+        return found[0]
+    return (Lens.of(sent[0]), Lens.of(sent[1])) if sent else None
+
+
 BATCH = 64
-"""Clusters per forward pass of a fit. It is fixed, so that lenses do not depend on the batch of a study."""
+"""Clusters per forward pass of a fit, at most: a study fits in smaller batches only if there is too little memory."""
 
 FIT_UNITS = {"image": 2048, "token": 16384}
 """Default number of units to fit a lens on, ..."""
@@ -159,6 +176,7 @@ def fit_or_load(
     folder: Path,
     moments: bool = False,
     progress: Progress = silent,
+    batch: int = BATCH,
 ) -> tuple[Lens, Lens]:
     """The lens of each depth and the shared lens, fitted, or read from a folder.
 
@@ -169,7 +187,7 @@ def fit_or_load(
         seed: seed of the choice of clusters.
         folder: gets ``KIND.safetensors`` and ``shared.safetensors``; if both are there and undamaged, they are read.
         moments: True if the lenses also need their moments. No file holds moments, so they are measured again.
-        progress: as for ``fit``.
+        progress, batch: as for ``fit``.
 
     Raises:
         ItinfError: the folder holds lenses of another network or other settings, or ``fit`` refuses its arguments.
@@ -182,22 +200,23 @@ def fit_or_load(
     identity = {
         "schema": SCHEMA,
         "network": {"name": network.name, "fingerprint": fingerprint(network.model)},
-        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "data": identity_of(data, keyed_order(data, clusters_of(data, asked), seed).indices),
         "settings": {"kind": kind, "units": asked, "seed": seed},
     }
     with ResultsFolder.open(
-        folder, identity, circumstances(network.device, BATCH), what="study's lenses", parts=names
+        folder, identity, circumstances(network.device, batch), what="study's lenses", parts=names
     ) as results:
-        saved = _lenses_in(results, network, data, names, asked, seed)
+        saved = _shared(results, lambda: _lenses_in(results, network, data, names, asked, seed))
         if saved is not None and moments:
-            statistics = fit(network, data, "logit", units=asked, batch=BATCH, seed=seed, progress=progress).statistics
+            statistics = fit(network, data, "logit", units=asked, batch=batch, seed=seed, progress=progress).statistics
             return replace(saved[0], statistics=statistics), replace(saved[1], statistics=statistics)
         if saved is not None:
             return saved
-        lens = fit(network, data, kind, units=asked, batch=BATCH, seed=seed, progress=progress)
+        lens = fit(network, data, kind, units=asked, batch=batch, seed=seed, progress=progress)
         lens.record["asked"] = asked
         assert lens.statistics is not None
-        about = {key: lens.record[key] for key in ("data", "note", "units", "seed", "asked")}
+        kept = ("data", "note", "units", "seed", "asked", "content")
+        about = {key: lens.record[key] for key in kept if key in lens.record}
         shared = closed_form_lens(network, lens.statistics, SHARED.name, about)
         contents = dict(zip(names, (lens.content(), shared.content()), strict=True))
         results.complete(contents, clusters_of(data, asked))

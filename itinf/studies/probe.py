@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..data.clusters import Order, Progress, clusters_of, keyed_order, load_batch, silent
+from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order, load_batch, silent
 from ..data.dataset import Data
 from ..data.items import as_data
-from ..errors import ItinfError
+from ..errors import ItinfError, batch_in_memory, shown
+from ..networks.axes import FEW, require_axes
 from ..networks.check import require_readout
-from ..networks.hooks import evaluating
-from ..networks.network import Network
+from ..networks.inputs import require_padding_unseen
+from ..networks.measuring import evaluating
+from ..networks.network import Network, require_network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
 from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
 from ..registry import probe as registered_probe
 from ..results.circumstances import circumstances
 from ..results.folder import ResultsFolder
-from ..results.probe_result import ProbeResult, stages_in
+from ..results.manifest import folder_of
+from ..results.probe_result import ProbeResult
 from ..results.schema import SCHEMA
 from ..results.sums import SUMS, StudySums, sums_file
 from ..settings import CALIBRATION, DEFAULTS, Settings
 from ..statistics.bootstrap import Sums
-from .distributed import ProcessGroup, all_reduce, process_group
+from ..statistics.processes import ProcessGroup, process_group
+from .distributed import all_reduce, shared_stages
 from .probe_pass import ProbePass
 
 USED = ("units", "seed", "group", "calibration", "replicates", "untrained", "shard", "batch")
@@ -67,10 +70,19 @@ def probe(
     Raises:
         ItinfError: an argument is wrong; nothing has been written then.
     """
-    source = as_data(data, network.unit)
-    study = _ProbeStudy(network, source, probes or default_probes(), settings.changed(changes, USED), progress)
-    with process_group() as here, evaluating(network):
-        return study.run(here, Path(out) if out is not None else None)
+    require_network(network)
+    source = as_data(data, network.unit, network.classes, network.name)
+    if not isinstance(settings, Settings):
+        raise ItinfError(f"settings is {shown(settings)}; expected itinf.Settings(…), or settings by name.")
+    if probes is not None and (isinstance(probes, str | Probe) or not isinstance(probes, Iterable)):
+        raise ItinfError(f"probes is {shown(probes)}; expected a list of probes or of their names. Write it in [ ].")
+    probes = default_probes() if probes is None else list(probes)
+    if not probes:
+        raise ItinfError("The list of probes is empty; expected at least one. Leave probes out for the default ones.")
+    study = _ProbeStudy(network, source, probes, settings.changed(changes, USED), progress)
+    fits = batch_in_memory(study.settings.batch, "A smaller --group needs less, too, and changes the nulls.")
+    with process_group() as here, evaluating(network), fits:
+        return study.run(here, None if out is None else folder_of(out))
 
 
 class _ProbeStudy:
@@ -111,7 +123,7 @@ class _ProbeStudy:
                 "fingerprint": fingerprint(network.model),
                 "dtype": str(network.dtype).removeprefix("torch."),
             },
-            "data": {"name": self.data.name, "note": self.data.note, "unit": self.data.unit},
+            "data": identity_of(self.data, np.concatenate([self.order.indices, self.order.calibration])),
             "settings": {
                 "units": s.units,
                 "clusters": len(self.order.indices),
@@ -128,19 +140,15 @@ class _ProbeStudy:
     def run(self, here: ProcessGroup, out: Path | None) -> ProbeResult:
         under = circumstances(self.network.device, self.measurement.batch)
         with ResultsFolder.open(out, self.identity(), under) as folder:
-            stages = stages_in(folder)
+            stages = shared_stages(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
-            require_readout(self.network, load_batch(self.data, self.order.indices[:2]))
-            try:
-                for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
-                    self._stage(name, stages, folder, here)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if "memory" not in str(error).lower():
-                    raise
-                batch = self.measurement.batch
-                what = f"Out of memory with --batch {batch} ({str(error).splitlines()[0]})"
-                raise ItinfError(f"{what}. Try --batch {max(1, batch // 2)}.") from error
+            require_padding_unseen(self.network, self.data)
+            first = load_batch(self.data, self.order.indices[:FEW])
+            require_axes(self.network, first)
+            require_readout(self.network, first)
+            for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
+                self._stage(name, stages, folder, here)
             result = ProbeResult(stages, {})
             folder.complete(result.files() if folder.writes else {}, _clusters(stages))
             result.manifest = folder.record

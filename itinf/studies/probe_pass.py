@@ -18,7 +18,7 @@ from ..lenses.lens import Lens
 from ..networks.network import Network
 from ..networks.states import structure
 from ..networks.trace import SiteId, Target, Trace, concatenate, trace, updates
-from ..networks.weights import readout_fingerprint
+from ..networks.weights import is_random, readout_fingerprint
 from ..probes import Probe
 from ..probes.batch import Combination, ProbeBatch, gradient_of
 from ..probes.block import BlockProducts
@@ -99,7 +99,7 @@ class ProbePass:
             readout = readout or readout_fingerprint(network)
             if (fingerprint := lens.record.get("readout")) == readout:
                 usable.append(probe)
-            elif network.weights.startswith("random"):
+            elif is_random(network):
                 without_lens = probe.without_lens()
                 usable += [] if without_lens is None else [without_lens]
             else:
@@ -124,7 +124,7 @@ class ProbePass:
         probes = self.fitting(network)
         lensed = self._read_lenses(batch_trace, probes)
         batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed)
-        record = Recorder(into.entries, into.missing)
+        record = Recorder(into.entries, into.missing, group=self.group)
         record.count(KNOWN, batch_trace.known)
         self._absent(network, probes, record)
         for probe in probes:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ItinfError
-from ..files import folder_name
+from ..errors import ItinfError, shown
+from ..files import difference, folder_name
+from ..registry import require_known
 from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.folder import ResultsFolder
+from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
+from ..settings import whole
+from ..statistics.processes import job_size, process_group
 from .compare import StudyProgress, measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml
@@ -49,15 +54,25 @@ def run_study(
     Raises:
         ItinfError: the study has a mistake, or the folder holds something else or is in use.
     """
+    if not isinstance(study, Study | str | os.PathLike):
+        raise ItinfError(f"The study is {shown(study)}; expected an itinf.Study, or the path of its TOML file.")
+    jobs = whole("jobs", jobs, 1, "it is the number of networks measured at a time")
+    if jobs > 1 and job_size() > 1:
+        raise ItinfError(
+            f"--jobs {jobs} was given under torchrun, whose {job_size()} processes already share out every network. "
+            "Leave --jobs out, or start itinf without torchrun."
+        )
     plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
-    with _comparison_folder(plan, Path(out)) as folder:
+    for network in plan.networks:
+        require_known(network.name, network.options, network.data)
+    with process_group(), _comparison_folder(plan, folder_of(out)) as folder:
         comparison = measure_networks(plan, folder, jobs, progress)
         if folder.writes:
             _save(comparison, plan, folder)
-            shown = _unseen if folder.manifest["complete"] else progress
-            shown("report", "figures and page", 0, 1)
+            told = _unseen if folder.manifest["complete"] else progress
+            told("report", "figures and page", 0, 1)
             draw_report(comparison, folder)
-            shown("report", "figures and page", 1, 1)
+            told("report", "figures and page", 1, 1)
         _complete(comparison, folder)
     return comparison
 
@@ -78,7 +93,30 @@ def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
     under = circumstances(study.settings.device, study.settings.batch)
     parts = NETWORKS, LENSES, TRANSFER
     with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
+        if kept.state == "resume" and "study" not in (read_manifest(folder) or {}):
+            _refuse_others(study, folder)
         yield kept
+
+
+def _refuse_others(study: Study, folder: Path) -> None:
+    """Looks into a folder whose manifest does not say which study it holds, before anything is measured.
+
+    Raises:
+        ItinfError: it holds a network that the study does not have, or one that was measured in another way.
+    """
+    chosen = {folder_name(network.title): study.settings_of(network) for network in study.networks}
+    for part in (NETWORKS, LENSES, TRANSFER):
+        found = sorted(path.name for path in (folder / part).glob("[!.]*"))
+        if strange := [name for name in found if name not in chosen]:
+            raise ItinfError(
+                f"{folder} holds another comparison: it has {part}/{strange[0]}, and the networks of this study are "
+                f"{', '.join(chosen)}. Choose another --out."
+            )
+    for name, settings in chosen.items():
+        there = (read_manifest(folder / NETWORKS / name) or {}).get("settings", {})
+        asked = {key: getattr(settings, key) for key in ("units", "seed", "group", "replicates", "untrained")}
+        if there and (why := difference(asked, there)) is not None:
+            raise ItinfError(f"{folder} holds another comparison: for {name}, {why}. Choose another --out.")
 
 
 def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:

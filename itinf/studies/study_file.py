@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from ..errors import ItinfError, nearest
-from ..settings import DEFAULTS, MEASURED_UNITS, Settings
+from ..errors import ItinfError, nearest, shown, system_error
+from ..lenses.kinds import either, lens_kind, lens_kinds
+from ..networks.trace import TARGETS
+from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
 """Settings that can be set for a single network."""
@@ -29,6 +33,9 @@ class StudyNetwork:
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
         options: passed to the network's function; ``length``: tokens per sequence.
+
+    Raises:
+        ItinfError: a value is of a wrong type or out of range.
     """
 
     name: str
@@ -41,6 +48,14 @@ class StudyNetwork:
     length: int | None = None
     fit_data: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "data", "label", "weights", "fit_data"):
+            words(name, getattr(self, name), empty=name in ("label", "fit_data"))
+        for name in (*OF_ONE_NETWORK, "length"):
+            setattr(self, name, whole(name, getattr(self, name), 1, optional=True))
+        if not isinstance(self.options, dict) or not all(isinstance(key, str) for key in self.options):
+            raise ItinfError(f"options is {shown(self.options)}; expected names with values, such as depth = 20.")
 
     @property
     def title(self) -> str:
@@ -58,12 +73,32 @@ class Study:
         targets: targets of the losses: "label", "answer", "model".
         lens: the kind of the lens of each state, "affine" or "tuned"; "none" leaves out lenses and transfer; "auto"
             is affine for every network that has enough data to fit a lens.
+
+    Raises:
+        ItinfError: a value is of a wrong type, or there is no such target or kind of lens.
     """
 
     networks: list[StudyNetwork]
     settings: Settings = field(default_factory=lambda: replace(DEFAULTS, units=MEASURED_UNITS))
     targets: list[str] = field(default_factory=lambda: ["label"])
     lens: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, kind, what in (
+            ("networks", StudyNetwork, "a list of itinf.StudyNetwork(name, data)"),
+            ("targets", str, f"a list of {' or '.join(TARGETS)}"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple) or not value or not all(isinstance(item, kind) for item in value):
+                raise ItinfError(f"{name} is {shown(value)}; expected {what}, with at least one.")
+            setattr(self, name, list(value))
+        for target in self.targets:
+            one_of("target", target, TARGETS)
+        if not isinstance(self.settings, Settings):
+            raise ItinfError(f"settings is {shown(self.settings)}; expected itinf.Settings(…).")
+        if words("lens", self.lens) not in ("auto", "none") and not lens_kind(self.lens).transfers:
+            known = either(kind for kind in lens_kinds() if kind.transfers)
+            raise ItinfError(f"lens is {self.lens!r}; expected {known}, or none to leave lenses out.")
 
     def changed(self, **values: Any) -> Study:
         """A copy with settings, ``targets`` or ``lens`` replaced, also for networks that set their own value.
@@ -88,28 +123,50 @@ def read_study(path: Path) -> Study:
     Raises:
         ItinfError: the file is missing or not TOML, a key is unknown or missing, or a value has the wrong type.
     """
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ItinfError(f"There is no study file {str(path)!r}. Give the path of a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ItinfError(f"{path} is not TOML: {error}. Correct the file at that place.") from error
+    entries = _toml(path)
     tables = entries.pop("network", [])
     if not isinstance(tables, list) or not tables:
         raise ItinfError(
             f"{path} names no network; expected at least one [[network]] table with name and data. Add one."
         )
-    known = {f.name: str(f.type) for f in (*fields(Settings), *fields(Study)) if f.name not in NOT_IN_FILES}
-    _require(entries, {name: kind for name, kind in known.items() if name not in ("networks", "settings")}, str(path))
+    known = [f.name for f in (*fields(Settings), *fields(Study)) if f.name not in NOT_IN_FILES]
+    _require_known(entries, [name for name in known if name not in ("networks", "settings")], str(path))
     networks = []
     for number, table in enumerate(tables, 1):
         where = f"{path}, network {number}"
-        _require(table, {f.name: str(f.type) for f in fields(StudyNetwork)}, where)
+        if not isinstance(table, dict):
+            raise ItinfError(f"{where} is {shown(table)}; expected a [[network]] table with name and data.")
+        _require_known(table, [f.name for f in fields(StudyNetwork)], where)
         for name in ("name", "data"):
             if name not in table:
                 raise ItinfError(f'{where}: {name!r} is missing; every network needs name and data. Add {name} = "…".')
-        networks.append(StudyNetwork(**table))
-    return replace(Study([]).changed(**entries), networks=networks)
+        with _in_file(where):
+            networks.append(StudyNetwork(**table))
+    with _in_file(str(path)):
+        return replace(Study(networks).changed(**entries), networks=networks)
+
+
+@contextmanager
+def _in_file(where: str) -> Iterator[None]:
+    """Messages about a value also say where it stands."""
+    try:
+        yield
+    except ItinfError as error:
+        raise ItinfError(f"{where}: {error}") from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # skips a byte order mark
+    except FileNotFoundError:
+        raise ItinfError(f"There is no study file {str(path)!r}. Give the path of a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ItinfError(f"{path} is not TOML: {error}. Correct the file at that place.") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ItinfError(f"{path} cannot be read as a study: {why}. Correct the file.") from error
+    except OSError as error:
+        raise system_error(error, str(path), "be read") from error
 
 
 def study_toml(study: Study) -> str:
@@ -125,12 +182,7 @@ def study_toml(study: Study) -> str:
     return text
 
 
-def _require(given: dict[str, Any], known: dict[str, str], where: str) -> None:
-    """Refuses unknown keys, and values whose type is not the one in ``known``."""
-    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict": dict, "list": list}
-    for key, value in given.items():
+def _require_known(given: dict[str, Any], known: list[str], where: str) -> None:
+    for key in given:
         if key not in known:
             raise ItinfError(f"{where}: unknown key {key!r}. {nearest(key, known)}")
-        expected = next(kind for name, kind in kinds.items() if known[key].startswith(name))
-        if not isinstance(value, expected) or isinstance(value, bool):
-            raise ItinfError(f"{where}: {key} is {value!r}; expected {known[key]}.")

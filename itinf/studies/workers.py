@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
-from collections.abc import Callable, Sequence
-from multiprocessing import get_context, parent_process
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
 from ..errors import ItinfError
 
-WAIT_SECONDS, STOP_SECONDS = 0.2, 5.0
+STOP_SECONDS = 5.0
+"""A worker that has not ended so long after it was asked to is killed; what it has written is whole all the same."""
+SIGNALS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+ENDED = 128 + signal.SIGTERM
+
+
+@dataclass
+class _Worker:
+    """A process, this end of the pipe to it, and the name of what it does."""
+
+    process: Any
+    pipe: Any
+    name: str = ""
 
 
 def run_in_processes(
-    work: Callable[..., Any], each: Sequence[tuple[Any, ...]], jobs: int, progress: Callable[..., None]
+    work: Callable[..., Any], each: Mapping[str, tuple[Any, ...]], jobs: int, progress: Callable[..., None]
 ) -> None:
     """Calls ``work(*arguments, report)`` for every tuple of arguments, in ``jobs`` processes.
+
+    The processes end with this one, also when it is killed.
 
     Args:
         work: a function at the top level of a module; its return value is lost. A call of ``report`` in a process
             calls ``progress`` here, with the same arguments.
-        each: tuples of arguments that can be pickled.
+        each: name -> arguments that can be pickled; a message about a lost process says the name.
         jobs: number of processes; they share the cores equally.
         progress: see ``work``.
 
@@ -30,61 +47,114 @@ def run_in_processes(
         ItinfError: ``work`` raised it, or a process died; the other processes are stopped.
         KeyboardInterrupt: raised after the processes have stopped.
     """
-    context = get_context("spawn")  # a fork would share torch's threads
-    tasks, reports = context.Queue(), context.Queue()
-    jobs = min(jobs, len(each))
-    for arguments in (*each, *[None] * jobs):
-        tasks.put(arguments)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    workers = [context.Process(target=_work, args=(work, tasks, reports, threads), daemon=True) for _ in range(jobs)]
-    for worker in workers:
-        worker.start()
+    waiting, jobs = list(each.items()), min(jobs, len(each))
+    workers: list[_Worker] = []
     try:
-        busy = True
-        while busy:
-            busy = any(worker.is_alive() for worker in workers)  # before reading the queue: nothing is lost
-            _listen(reports, progress)
-            if died := [worker for worker in workers if worker.exitcode]:
-                raise ItinfError(
-                    f"A process that measured a network ended with code {died[0].exitcode} (see above; -9 often means "
-                    "too little memory). Run the same command again: it resumes at the last save. --jobs 1 needs the "
-                    "least memory."
-                )
+        with _held_signals():  # no worker gets one before it can end without a traceback
+            for _ in range(jobs):
+                workers.append(_started(max(1, (os.cpu_count() or 1) // jobs)))
+        while workers:
+            for ready in connection.wait([worker.pipe for worker in workers]):
+                worker = next(worker for worker in workers if worker.pipe is ready)
+                _listen(worker, work, waiting, progress)
+                if not worker.name:
+                    worker.process.join()
+                    workers.remove(worker)
     finally:
-        for worker in workers:
-            while worker.is_alive() and worker.pid is not None:  # a process that still imports may miss a signal
-                os.kill(worker.pid, signal.SIGINT)
-                worker.join(STOP_SECONDS)
+        _stop(workers)
 
 
-def _listen(reports: Any, progress: Callable[..., None]) -> None:
-    """Passes reports on to ``progress``, until none comes for ``WAIT_SECONDS``."""
-    while True:
-        try:
-            report = reports.get(timeout=WAIT_SECONDS)
-        except queue.Empty:
-            return
-        if isinstance(report, ItinfError):
-            raise report
-        progress(*report)
+def _started(threads: int) -> _Worker:
+    context = get_context("spawn")  # a fork would share torch's threads
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+    process.start()
+    theirs.close()  # so that the pipe ends with the process
+    return _Worker(process, ours, "the first network")
 
 
-def _work(work: Callable[..., Any], tasks: Any, reports: Any, threads: int) -> None:
-    import torch
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background would ignore it
-    torch.set_num_threads(threads)
-
-    def report(*arguments: Any) -> None:
-        parent = parent_process()
-        if parent is not None and not parent.is_alive():  # it was killed: nobody waits for these results
-            raise KeyboardInterrupt
-        reports.put(arguments)
-
+def _listen(
+    worker: _Worker, work: Callable[..., Any], waiting: list[tuple[str, tuple[Any, ...]]], progress: Callable[..., None]
+) -> None:
+    """Takes one message: a report, an error, or None from a worker that has nothing to do; it gets the next name."""
     try:
-        for arguments in iter(tasks.get, None):
-            work(*arguments, report)
-    except KeyboardInterrupt:
-        pass  # the parent process prints that
+        message = worker.pipe.recv()
+        if message is None:
+            worker.name, arguments = waiting.pop(0) if waiting else ("", ())
+            worker.pipe.send((work, arguments) if worker.name else None)
+            return
+    except (EOFError, OSError):
+        worker.process.join()
+        raise ItinfError(
+            f"The process that measured {worker.name} ended with code {worker.process.exitcode} (see above; -9 often means too "
+            "little memory). Run the same command again: it resumes at the last save. --jobs 1 needs the least memory."
+        ) from None
+    if isinstance(message, ItinfError):
+        raise message
+    progress(*message)
+
+
+def _stop(workers: list[_Worker]) -> None:
+    """Asks the processes to end, and kills those that do not."""
+    for worker in workers:
+        worker.process.terminate()
+    end = time.monotonic() + STOP_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, end - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Signals wait meanwhile; a process that is started here holds them back until it says otherwise."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(pipe: Any, threads: int) -> None:
+    """What a worker does. Nothing slow is loaded before it watches its parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _listen_to_signals()
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        pipe.send(None)
+        for work, arguments in iter(pipe.recv, None):
+            work(*arguments, lambda *report: pipe.send(report))
+            pipe.send(None)
     except ItinfError as error:
-        reports.put(error)
+        pipe.send(error)
+    except KeyboardInterrupt:
+        os._exit(ENDED)  # what was to be tidied up is; the parent says why
+    except (EOFError, BrokenPipeError):
+        os._exit(ENDED)  # the parent has ended
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(ENDED)  # at once: files are whole at any time, and the system gives back locks
+
+
+def _listen_to_signals() -> None:
+    """A signal that was ignored at the start, as under nohup, stays ignored."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ended)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _ended(number: int, frame: Any) -> None:
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # the first one is enough
+    raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..data.clusters import Progress, silent
 from ..errors import ItinfError
-from ..files import difference, write_bytes
+from ..files import difference, misfit, read_sealed, sealed, write_bytes
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_SECONDS = 30.0
@@ -113,7 +111,7 @@ def _save(
     record = {"study": study, "done": done, "seconds": seconds}
     # tied weights share memory, which safetensors refuses: clone them
     cloned = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(cloned, metadata={"record": json.dumps(record)}))
+    write_bytes(path, sealed(save, cloned, "record", record))
 
 
 def _resume(
@@ -123,14 +121,23 @@ def _resume(
     if not path.exists():
         return 0, 0.0
     try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads(file.metadata()["record"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        record, tensors = read_sealed(path, "record", "pt")
+        if wrong := misfit(record, {"study": dict, "done": int, "seconds": int | float}):
+            raise ValueError(wrong)
+    except ValueError as error:
         raise ItinfError(f"{path} cannot be read ({error}). Remove it to train from the start.") from error
     whole = dict.fromkeys(record["study"]) | study  # entries that only the checkpoint has are compared, too
     if (why := difference(whole, record["study"])) is not None:
         raise ItinfError(f"{path} belongs to another training: {why}. Choose another --out, or remove the file.")
+    try:
+        _fill(model, optimizers, tensors)
+    except (RuntimeError, LookupError, ValueError) as error:
+        raise ItinfError(f"{path} does not fit the model ({error}). Remove it to train from the start.") from error
+    return int(record["done"]), float(record["seconds"])
+
+
+def _fill(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Loads the tensors of a checkpoint into model and optimizers."""
     weights = {name.removeprefix("model/"): v for name, v in tensors.items() if name.startswith("model/")}
     model.load_state_dict(weights)
     for number, optimizer in enumerate(optimizers):
@@ -140,4 +147,3 @@ def _resume(
             if kind == "optimizer" and where[0] == str(number):
                 states.setdefault(int(where[1]), {})[where[2]] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-    return int(record["done"]), float(record["seconds"])

@@ -15,12 +15,17 @@ import tomli_w
 import torch
 
 from ..data.clusters import Progress
-from ..errors import ItinfError
-from ..files import damage, difference, digest, sweep, write_text
+from ..errors import ItinfError, system_error
+from ..files import damage, difference, digest, misfit, sweep, write_text
 from ..lock import kept
+from ..settings import whole
 from .loop import CHECKPOINT
 
 CARD = "card.toml"
+SHAPE = {"specimen": str, "split?": str, "seed?": int, "files?": {str: {"size": int, "blake2b": str}}}
+"""The entries of a card that are read, see ``itinf.files.misfit``."""
+MOST_SEED = 2**31 - 1
+"""Seeds of batches are multiples of it, and have 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,22 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Reads the card in the folder of a specimen.
 
     Raises:
-        ItinfError: the card is missing or not TOML.
+        ItinfError: the card is missing, or not TOML, or no card.
     """
     try:
-        return tomllib.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = tomllib.loads((folder / CARD).read_text(encoding="utf-8"))
+        if wrong := misfit(card, SHAPE, CARD):
+            raise ValueError(wrong)
+        return card
     except (FileNotFoundError, NotADirectoryError):
         raise ItinfError(f"{folder} has no {CARD}; expected a folder that `itinf train` has written.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ItinfError(f"{folder / CARD} is not TOML: {error}. Restore the file, or train again.") from error
+    except (RecursionError, ValueError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ItinfError(f"{folder / CARD} cannot be read ({why}). Restore the file, or train again.") from error
+    except OSError as error:
+        raise system_error(error, str(folder / CARD), "be read") from error
 
 
 def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
@@ -145,6 +158,15 @@ def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress
     Raises:
         ItinfError: the folder holds another training or a damaged file, or another process is training there.
     """
+    seed = whole("seed", seed, 0, most=MOST_SEED)
+    try:
+        items = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise system_error(error, str(folder), "be read") from error
+    # of a training whose card was removed there are weights; hidden files are of nobody
+    ours = any(name in (CARD, CHECKPOINT) or Path(name).suffix in (".safetensors", ".json") for name in items)
+    if not ours and not all(name.startswith(".") for name in items):
+        raise ItinfError(f"{folder} exists and holds no training of itinf. Choose another --out.")
     with kept(folder):
         sweep(folder)
         if finished(folder, specimen.name, split, seed):

@@ -77,7 +77,7 @@ def blocks(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[t
 def undefined(rows: pd.DataFrame) -> list[str]:
     """What one network has no value for: one sentence for every reason, with the blocks it holds for."""
     rows = about_blocks(rows)
-    missing = rows[rows["reason"] != ""]
+    missing = rows[rows["mean"].isna() & (rows["null"] == "observed") & (rows["subset"] == "all")]
     kinds = missing["part"].where(missing["part"] != "", missing["update"]).replace("", "prediction")
     sentences = []
     for reason, of_reason in missing.assign(kind=kinds).groupby("reason", sort=False):

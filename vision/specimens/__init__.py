@@ -48,7 +48,9 @@ def inception(weights: str | None = None) -> Network:
 
     ``weights`` as for ``resnet``.
     """
-    return _open("inception", lambda w: googlenet(w, classes=len(CLASSES), in_size=PIXELS), weights)
+    return _open(
+        "inception", lambda w: googlenet(w, classes=len(CLASSES), in_size=PIXELS, transform_input=False), weights
+    )
 
 
 def _open(name: str, make: Callable[[str | None], Network], weights: str | None) -> Network:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ...errors import ItinfError
-from ...statistics.bootstrap import Sums
+from ...files import misfit, read_sealed, sealed
+from ...statistics.bootstrap import FINISHED, Sums
 from .matrix import TransferMatrix
+from .scores import TARGETS
+
+HEADER = "itinf"
 
 
 def matrix_file(matrix: TransferMatrix) -> bytes:
@@ -20,7 +23,7 @@ def matrix_file(matrix: TransferMatrix) -> bytes:
     header = {"columns": matrix.sums.names, "cells": [read.name for read in matrix.cells]}
     state = {"marginals": matrix.marginals, "betas": matrix.betas}
     tensors = {name: value.detach().cpu().contiguous() for name, value in (arrays | state).items()}
-    return save(tensors, metadata={"itinf": json.dumps(header)})
+    return sealed(save, tensors, HEADER, header)
 
 
 def load_betas(path: Path, cells: list[str]) -> torch.Tensor:
@@ -29,22 +32,40 @@ def load_betas(path: Path, cells: list[str]) -> torch.Tensor:
     Raises:
         ItinfError: it cannot be read, or is of other cells: a lens without its moments has fewer.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["itinf"])
-            betas = file.get_tensor("betas")
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
+    header, tensors = _read(path)
     if header["cells"] != cells:
         raise ItinfError(f"{path} was begun with {len(header['cells'])} cells, and there are {len(cells)} now")
+    betas: torch.Tensor = tensors["betas"]
+    if betas.shape != (len(TARGETS), len(cells)):
+        raise ItinfError(f"{path} cannot be read as a transfer (its betas are {tuple(betas.shape)})")
     return betas
 
 
 def resume(matrix: TransferMatrix, path: Path) -> None:
-    """Fills a matrix with what a file holds."""
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["itinf"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    matrix.marginals = tensors.pop("marginals").to(matrix.marginals.device)
+    """Fills a matrix with what a file holds.
+
+    Raises:
+        ItinfError: it cannot be read, or it does not fit the matrix.
+    """
+    header, tensors = _read(path)
+    marginals = tensors.pop("marginals")
     arrays = {name: value.numpy() for name, value in tensors.items() if name != "betas"}
-    matrix.sums = Sums.of(matrix.sums.seed, header["columns"], arrays)
+    try:
+        if marginals.shape != matrix.marginals.shape or len(arrays["replicates"]) != matrix.sums.count:
+            raise ValueError(f"its marginals are {tuple(marginals.shape)}, or its replicates are others")
+        matrix.sums = Sums.of(matrix.sums.seed, header["columns"], arrays)
+    except (ValueError, TypeError, LookupError) as error:
+        raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
+    matrix.marginals = marginals.to(matrix.marginals)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        header, tensors = read_sealed(path, HEADER, "pt")
+        if wrong := misfit(header, {"columns": [str], "cells": [str]}):
+            raise ValueError(wrong)
+        if missing := {"betas", "marginals", *FINISHED, "keys"} - tensors.keys():
+            raise ValueError(f"{min(missing)!r} is missing")
+    except ValueError as error:
+        raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
+    return header, tensors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -76,10 +75,7 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
     states = {at: vectors(network, trace.state(sites[at].id)) for at in by_state}
     for at, state in states.items():
         require_finite(network, sites[at].name, state)
-    maps = {
-        t: t if t.weight.device == last.device else deepcopy(t).to(last.device)
-        for t in {cell.translator for cell in cells}
-    }
+    maps = {translator: translator.on(last.device) for translator in {cell.translator for cell in cells}}
     reading = replace(network, head=_SameMemory(network.head)) if type(network.head) is nn.Linear else network
     classes, most = logits(network, last[:1]).shape[1], max(map(len, by_state.values()))
     positions = max(state[0].numel() // state.shape[-1] for state in states.values())
@@ -105,13 +101,14 @@ def _parts(total: int, size: int, several: int) -> Iterator[tuple[slice, list[sl
         yield slice(start, start + count), [slice(k, min(k + size, count)) for k in range(0, count, size)]
 
 
-class _SameMemory:
+class _SameMemory(nn.Module):
     """A linear head that writes its logits into the same memory every time: new memory slows the product by a fifth."""
 
     def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
         self.head, self.memory = head, torch.empty(0)
 
-    def __call__(self, vectors: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor) -> Tensor:
         """(R, D) -> (R, classes)."""
         size = len(vectors) * self.head.out_features
         if self.memory.numel() < size:

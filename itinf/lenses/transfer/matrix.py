@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...networks.network import Network
 from ...networks.states import Site
 from ...networks.trace import Target, trace
 from ...statistics.bootstrap import Array, Sums
+from ...statistics.processes import summed
 from ..lens import Lens
 from .cells import Cell
 from .logits import cell_logits
@@ -40,7 +42,7 @@ def temperatures(network: Network, lens: Lens, cells: Sequence[Cell], batches: I
                 for row, prior in enumerate(priors):
                     losses = tempered_losses(z, prior, at_target[row][depth, rows], at_prior[row][rows])
                     total[row][:, state_logits.cells[depth]] += losses.sum(2)
-    return torch.stack([best_betas(losses) for losses in total]).cpu()
+    return torch.stack([best_betas(losses) for losses in summed(total)]).cpu()
 
 
 class TransferMatrix:
@@ -71,6 +73,12 @@ class TransferMatrix:
         self.sums = Sums(seed, replicates)
         shape = 1 + len(self.scored_in_full), GROUPS, len(lens.log_prior)
         self.marginals = torch.zeros(shape, dtype=torch.float64, device=network.device)
+
+    def empty(self) -> TransferMatrix:
+        """The same cells and temperatures without clusters: the share of one process."""
+        other = copy.copy(self)
+        other.sums, other.marginals = Sums(self.sums.seed, self.sums.count), torch.zeros_like(self.marginals)
+        return other
 
     def add(self, network: Network, batch: Batch) -> None:
         """Scores a batch of whole clusters."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load as of_bytes
 
 from ...data.clusters import (
     Order,
@@ -12,25 +18,40 @@ from ...data.clusters import (
     batches,
     clusters_of,
     groups,
+    identity_of,
     keyed_order,
+    load_batch,
     silent,
     units_per_cluster,
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
-from ...errors import ItinfError, TooFewError
-from ...networks.hooks import evaluating
-from ...networks.network import Network
+from ...errors import ItinfError, TooFewError, batch_in_memory
+from ...networks.axes import FEW, require_axes
+from ...networks.inputs import require_padding_unseen
+from ...networks.measuring import evaluating
+from ...networks.network import Network, require_network
 from ...networks.weights import fingerprint, readout_fingerprint
 from ...results.circumstances import circumstances
 from ...results.folder import ResultsFolder
+from ...results.manifest import folder_of
 from ...results.schema import SCHEMA
 from ...results.sums import SUMS
 from ...results.table import MEASURES
 from ...results.transfer_result import SUMMARIES, TransferResult
-from ...settings import DEFAULTS, Settings
+from ...settings import DEFAULTS, Settings, whole
+from ...statistics.processes import (
+    agreed,
+    from_first,
+    here,
+    joined_bytes,
+    parted_bytes,
+    process_group,
+    summed,
+    summed_sums,
+)
 from ..kinds import either, lens_kind, lens_kinds
-from ..lens import Lens
+from ..lens import Lens, require_lens
 from .cells import Cell, cells_of
 from .checkpoint import load_betas, matrix_file, resume
 from .matrix import TransferMatrix, temperatures
@@ -76,33 +97,73 @@ def transfer(
 
     Raises:
         ItinfError: a lens with one map for many states or of another readout, or a folder that holds something else.
+
+    Under torchrun every process has to call it; each reads its share of the clusters, and gets the same result.
     """
+    require_network(network)
+    require_lens(lens)
+    rotations = whole("rotations", rotations, 0, "it is the number of seeds of the rotated null")
     settings = settings.changed(changes, USED)
-    source = as_data(data, network.unit)
+    source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
     order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
-    identity = _identity(network, lens, source, rotations, settings)
-    under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
-    with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
-        if (done := _finished(folder)) is not None:
-            return done
+    read = identity_of(source, np.concatenate([pilot.indices, order.indices]))
+    identity = _identity(network, lens, read, rotations, settings)
+    under, where = circumstances(network.device, settings.batch), None if out is None else folder_of(out)
+    with (
+        process_group(),
+        ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder,
+        evaluating(network),
+        batch_in_memory(settings.batch),
+    ):
+        if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
+            return _shared(folder, lambda: TransferResult.load(where))
+        require_padding_unseen(network, source)
+        require_axes(network, load_batch(source, order.indices[:FEW]))
         matrix = _begun(
-            folder, network, lens, cells_of(lens, rotations), batches(source, pilot, settings.batch), settings
+            folder, network, lens, cells_of(lens, rotations), batches(source, _mine(pilot), settings.batch), settings
         )
         stopped = _score(folder, network, matrix, source, order, settings, progress)
-        result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
-        reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
-        folder.complete(result.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
-        result.manifest = folder.record
+        return _shared(folder, lambda: _result(folder, network, matrix, stopped))
+
+
+def _result(folder: ResultsFolder, network: Network, matrix: TransferMatrix, stopped: bool) -> TransferResult:
+    """Computes the tables and completes the folder; the first process does it, which has all the sums."""
+    result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
+    reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
+    folder.complete(result.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
+    result.manifest = folder.record
     return result
 
 
-def _identity(network: Network, lens: Lens, data: Data, rotations: int, settings: Settings) -> dict[str, Any]:
+def _shared(folder: ResultsFolder, make: Callable[[], TransferResult]) -> TransferResult:
+    """The result that the first process makes, for all."""
+    made: list[TransferResult] = []
+
+    def content() -> bytes:
+        made.append(make())
+        if here().size == 1:
+            return b""
+        return joined_bytes([*made[0].files().values(), json.dumps(made[0].manifest).encode()])
+
+    whole = folder.from_first(content)
+    if made:
+        return made[0]
+    table, means, manifest = map(BytesIO, parted_bytes(whole))
+    return TransferResult(pd.read_parquet(table), pd.read_parquet(means), json.load(manifest))
+
+
+def _mine(order: Order) -> Order:
+    """The clusters of this process: an equal share of an order."""
+    return order.part(np.array_split(np.arange(len(order)), here().size)[here().rank])
+
+
+def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int, settings: Settings) -> dict[str, Any]:
     """What makes a transfer the one it is, for its manifest."""
     return {
         "schema": SCHEMA,
         "network": {"name": network.name, "weights": network.weights, "fingerprint": fingerprint(network.model)},
-        "data": {"name": data.name, "note": data.note, "unit": data.unit},
+        "data": read,
         "settings": {
             "units": settings.units,
             "precision": settings.precision,
@@ -124,28 +185,39 @@ def _score(
     progress: Progress,
 ) -> bool:
     """Adds clusters to the matrix until it is precise enough; returns whether it is."""
-    if matrix.clusters and precise_enough(matrix, settings.precision):
+    if agreed(lambda: matrix.clusters > 0 and precise_enough(matrix, settings.precision)):
         return True
-    rest = order.part(slice(matrix.clusters, None))
+    done = int(from_first(lambda: str(matrix.clusters).encode()))
+    rest = order.part(slice(done, None))
     for piece in groups(len(rest), CHECK[network.unit]):  # of a fixed size: --batch must not decide where it stops
-        for batch in batches(data, rest.part(piece), settings.batch):
-            matrix.add(network, batch)
-        progress("transfer", matrix.clusters, len(order))
-        if precise_enough(matrix, settings.precision):
+        _add(matrix, network, batches(data, _mine(rest.part(piece)), settings.batch))
+        progress("transfer", done + piece.stop, len(order))
+        if agreed(lambda: precise_enough(matrix, settings.precision)):
             return True
         folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
     return False
 
 
-def _finished(folder: ResultsFolder) -> TransferResult | None:
-    """What a complete folder holds; one whose tables are damaged begins again, as nothing else holds the numbers."""
+def _add(matrix: TransferMatrix, network: Network, batches: Iterator[Batch]) -> None:
+    """Adds the batches of all processes to the matrix of the first one."""
+    part = matrix if here().size == 1 else matrix.empty()
+    for batch in batches:
+        part.add(network, batch)
+    if part is not matrix:
+        part.sums, part.marginals = summed_sums(part.sums), summed(part.marginals)
+        if here().first:
+            matrix.merge(part)
+
+
+def _finished(folder: ResultsFolder) -> bool:
+    """Whether a folder holds the result; one whose tables are damaged begins again, as nothing else has the numbers."""
     if folder.state != "complete" or folder.path is None:
-        return None
+        return False
     for name in (MEASURES, SUMMARIES):
         if why := folder.problem(name):
             folder.start_over(f"{folder.path / name} {why}", SUMS)
-            return None
-    return TransferResult.load(folder.path)
+            return False
+    return True
 
 
 def _begun(
@@ -159,16 +231,26 @@ def _begun(
     """A matrix that holds what an interrupted transfer has left."""
     seed, replicates = settings.seed, settings.replicates
     path = None if folder.path is None or folder.state != "resume" else folder.path / SUMS
-    if path is not None and path.exists():
-        try:
-            matrix = TransferMatrix(network, lens, cells, load_betas(path, [c.name for c in cells]), seed, replicates)
-            resume(matrix, path)
-            folder.resume_at(matrix.clusters)
-            return matrix
-        except ItinfError as error:
-            folder.start_over(str(error), SUMS)
-    elif path is not None:
-        folder.resume_at(0)
+    matrix: TransferMatrix | None = None
+
+    def resumed() -> bytes:
+        nonlocal matrix
+        if path is not None and path.exists():
+            try:
+                betas = load_betas(path, [c.name for c in cells])
+                matrix = TransferMatrix(network, lens, cells, betas, seed, replicates)
+                resume(matrix, path)
+                folder.resume_at(matrix.clusters)
+                return matrix_file(matrix.empty())
+            except ItinfError as error:
+                matrix = None
+                folder.start_over(str(error), SUMS)
+        elif path is not None:
+            folder.resume_at(0)
+        return b""
+
+    if begun := folder.from_first(resumed):  # its temperatures; only the first process has the sums
+        return matrix or TransferMatrix(network, lens, cells, of_bytes(begun)["betas"], seed, replicates)
     return TransferMatrix(network, lens, cells, temperatures(network, lens, cells, pilot), seed, replicates)
 
 

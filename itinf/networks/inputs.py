@@ -1,0 +1,100 @@
+"""What a network reads: a message instead of a traceback where its inputs do not fit, and padding that it must not see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.clusters import load_batch
+from ..data.dataset import Batch, Data
+from ..errors import ItinfError
+from .network import Network
+
+
+def run(network: Network, inputs: Tensor) -> Any:
+    """``network.forward``, with a message about the inputs where it fails.
+
+    Args:
+        network: the network.
+        inputs: (N, C, H, W), or (N, T) ids.
+
+    Raises:
+        ItinfError: token ids are negative, a sequence is longer than the network's context, or the model fails.
+    """
+    if network.unit == "token" and not inputs.is_floating_point() and inputs.numel():
+        _require_ids(network, inputs)
+    try:
+        return network.forward(inputs)
+    except (ItinfError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if "memory" in str(error).lower():
+            raise
+        why = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise ItinfError(
+            f"{network.name} cannot read inputs of shape {tuple(inputs.shape)} and dtype "
+            f"{str(inputs.dtype).removeprefix('torch.')}: {type(error).__name__}: {why}. {_hint(network, inputs)}"
+        ) from error
+
+
+def require_padding_unseen(network: Network, data: Data) -> None:
+    """Requires that padding changes nothing: the states of ids must be those that they have without it.
+
+    Args:
+        network: the network; itinf gives it no attention mask.
+        data: the data set, after its items have been read; it knows the first padded one.
+
+    Raises:
+        ItinfError: the network is not causal, so it would attend to the padding.
+    """
+    padded = getattr(data, "padded", None)
+    if padded is None:
+        return
+    from .trace import trace
+
+    index, length = padded
+    whole = load_batch(data, [index])
+    alone = Batch(whole.inputs[:, :length], whole.targets[:, :length], whole.keys)
+    states = [trace(network, batch, gradients=False).states[-1][0, :length].double() for batch in (whole, alone)]
+    gap = float((states[0] - states[1]).abs().max() / states[1].abs().max().clamp_min(1e-30))
+    if gap > (0.05 if network.dtype.itemsize < 4 else 1e-3):
+        raise ItinfError(
+            f"{network.name} attends to the padding of item {index} of {data.name}: its states differ by {gap:.1e} of the "
+            "largest from those without padding. itinf gives a model no attention mask, so padding needs a causal model. "
+            "Give sequences without padding."
+        )
+
+
+def _require_ids(network: Network, ids: Tensor) -> None:
+    if int(ids.min()) < 0:
+        raise ItinfError(f"{network.name} was given the token id {int(ids.min())}; expected ids from 0 on.")
+    if network.context is not None and ids.shape[1] > network.context:
+        raise ItinfError(
+            f"{network.name} was given sequences of {ids.shape[1]} tokens, and its context has {network.context}. "
+            "Cut them to that length."
+        )
+
+
+def _hint(network: Network, inputs: Tensor) -> str:
+    if network.unit == "token":
+        sizes = [m.num_embeddings for m in network.model.modules() if isinstance(m, nn.Embedding)]
+        ids = f"ids from {int(inputs.min())} to {int(inputs.max())}" if inputs.numel() else "no ids"
+        known = f" and the embeddings of the network have {', '.join(map(str, sizes[:3]))} rows" if sizes else ""
+        return f"There are {ids} in {inputs.shape[-1]} positions,{known}. Give ids of the network's own tokenizer."
+    convolution = next((m for m in network.model.modules() if isinstance(m, nn.Conv2d)), None)
+    if not inputs.is_floating_point():
+        return "The pixels are no floats. Give floats as the network learned from, such as image / 255, normalised."
+    if convolution is None:
+        return "Give inputs of the shape that the model reads."
+    channels = convolution.in_channels
+    if inputs.ndim != 4:
+        return f"Expected images of shape ({channels}, H, W)."
+    if inputs.shape[1] != channels and inputs.shape[-1] == channels:
+        return f"The channels seem to be last: expected ({channels}, H, W), as image.permute(2, 0, 1) gives."
+    if inputs.shape[1] == 1 != channels:
+        return f"The images are grey, and the first convolution reads {channels} channels: image.expand({channels}, -1, -1)."
+    if inputs.shape[1] != channels:
+        return f"The images have {inputs.shape[1]} channels, and the first convolution reads {channels}."
+    return "Give images of the size that the model reads."
