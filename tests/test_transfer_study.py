@@ -22,7 +22,7 @@ from itinf.lenses.translator import Translator
 from itinf.results.transfer_result import TransferResult
 from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data, training_split
 from lens_oracles import descending, labelled, starts
-from tiny import Items
+from tiny import Items, gpt2
 
 WIDTH = 6
 
@@ -161,7 +161,7 @@ def test_a_data_set_without_splits_is_taken_whole(monkeypatch):
         return Items("token", torch.zeros(2, 3), torch.zeros(2, 3), name=f"{argument} {seed} {length}")
 
     monkeypatch.setattr("itinf.registry._dataset_function", lambda source: (whole, "mine"))
-    assert training_split("whole:mine", None, 5, 3).name == "mine 5 3"
+    assert training_split("whole:mine", gpt2(), 5, 3).name == "mine 5 3"
 
 
 class Known:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
-from ..errors import ItinfError
+from ..errors import ItinfError, system_error
 
 STOP_SECONDS = 5.0
 """A worker that has not ended so long after it was asked to is killed; what it has written is whole all the same."""
@@ -136,6 +136,8 @@ def _work(pipe: Any, threads: int) -> None:
         os._exit(ENDED)  # what was to be tidied up is; the parent says why
     except (EOFError, BrokenPipeError):
         os._exit(ENDED)  # the parent has ended
+    except OSError as error:
+        pipe.send(system_error(error))
 
 
 def _end_with_parent() -> None:
