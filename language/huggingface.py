@@ -187,7 +187,6 @@ def _opened(family: Family, folder: Path, file: dict[str, Any], made: Any, old: 
         None if old is not None else folder,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
-        attn_implementation="sdpa",
         dtype=torch.float32,
         **options,
     )

@@ -22,13 +22,14 @@ HEADS = ("ForCausalLM", "LMHeadModel", "ForSequenceClassification", "ForImageCla
 """Endings of the classes of models that predict one class per token, text or image."""
 
 
-def transformers_model(name: str, weights: str | None = None) -> Network:
+def transformers_model(name: str, weights: str | None = None, *, tokenizer: str | None = None) -> Network:
     """The model in a Hugging Face folder: a decoder language model, or a classifier of images or texts.
 
     Args:
         name: a folder (``config.json``, ``model.safetensors``, ``tokenizer.json`` or ``preprocessor_config.json``), or
             a hub id ``OWNER/NAME``, which is downloaded.
         weights: None for those in the folder; ``random[:SEED]`` for the same architecture at random.
+        tokenizer: "bytes" for a model that reads UTF-8 bytes; None for the tokenizer in the folder.
 
     Raises:
         ItinfError: there is no such folder, it describes no model of a known class with a head that predicts one class
@@ -37,23 +38,22 @@ def transformers_model(name: str, weights: str | None = None) -> Network:
     where, source = folder("hf", name, "or random[:SEED] as weights")
     family = _family(where)
     if weights is None:
-        model = load(family, where)
+        model, dtypes = load(family, where)
+        source += dtypes
     elif random_seed(weights) is not None:
-        model = random_model(family, "hf", family.config.from_pretrained(where, local_files_only=True), weights)
+        made = family.config.from_pretrained(where, local_files_only=True)
+        model, source = random_model(family, "hf", made, weights), weights
     else:
         raise ItinfError(f"hf:{name}: weights {weights!r}; expected random[:SEED], or none for those in the folder.")
-    model.config.use_cache = False
-    language = not family.title.endswith("ForImageClassification")
-    tokens = family.title.endswith(HEADS[:2])
-    vocabulary = getattr(model.config, "vocab_size", 0)
+    images, tokens = family.title.endswith(HEADS[3]), family.title.endswith(HEADS[:2])
     return open_model(
-        model,
+        model.eval(),
         name=f"hf:{name}",
-        weights=source if weights is None else weights,
-        prepare=encoder(where, vocabulary) if language else _ImageProcessor(where),
-        context=_context(model.config) if language else None,
-        classes=_classes(model.config) if not tokens else None,
-        untrained=lambda seed: transformers_model(name, f"random:{seed}"),
+        weights=source,
+        prepare=_ImageProcessor(where) if images else encoder(where, model.config.vocab_size, tokenizer),
+        context=None if images else _context(model.config),
+        classes=None if tokens else _classes(model.config),
+        untrained=lambda seed: transformers_model(name, f"random:{seed}", tokenizer=tokenizer),
         trunk=_trunk if tokens else None,
     )
 
@@ -82,7 +82,7 @@ def _family(where: Path) -> Family:
 
 
 def _trunk(model: Any, ids: Tensor) -> Any:
-    return model.base_model(ids)
+    return model.base_model(ids, use_cache=False)
 
 
 def _context(config: Any) -> int | None:

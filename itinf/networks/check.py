@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from ..data.dataset import Batch
 from ..errors import ItinfError, shown
 from .axes import problem_of_axes
+from .block_call import block_calls
 from .containers import tensors
 from .gauge import random_change
-from .hooks import recorded
+from .hooks import modules_inside, recorded
 from .measuring import evaluating
 from .network import Network, require_network
+from .proofs import faults
 from .states import segments
 from .trace import Trace, trace, updates
 
@@ -100,6 +102,7 @@ def _checked(network: Network, batch: Batch) -> Report:
         _outputs(network, batch),
         readout_finding(batch, batch_trace),
         *_branches(batch_trace),
+        *_proofs(network, batch),
         _gradients(batch_trace),
         *_gauge(network, batch),
         Finding("units", "ok", f"{batch_trace.targets.numel()} {network.unit}s in {len(batch_trace)} clusters"),
@@ -207,6 +210,15 @@ def _branches(batch_trace: Trace) -> list[Finding]:
                 status, detail = _adds_up(before, value, after, what, _tolerance(batch_trace.network))
                 findings.append(Finding(f"{block.name}: before + {what} is after", status, detail))
     return _in_few_lines(findings)
+
+
+def _proofs(network: Network, batch: Batch) -> list[Finding]:
+    """What perturbations of every block say, in one line where nothing is wrong."""
+    subject = "blocks do what the description says when something in them is changed"
+    calls = block_calls(network, network.ready(batch.inputs))
+    findings = [Finding(f"{call.block.name}: {subject}", "failed", fault) for call in calls for fault in faults(call)]
+    described = sum(bool(modules_inside(call.block)) for call in calls)
+    return findings or [Finding(subject, "ok" if described else "not tested", f"{described} of {len(calls)}")]
 
 
 def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance: float) -> tuple[Status, str]:

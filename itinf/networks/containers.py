@@ -60,6 +60,17 @@ def state_in(value: Any, axes: int, named: int | str | None = None) -> tuple[Pat
     return path, state
 
 
+def summand_in(value: Any, state: Tensor) -> tuple[Path, Tensor] | None:
+    """What a module adds to a state, in what it puts out: like ``state_in``, or as many numbers in another shape.
+
+    A module may run on flattened positions, and its output be reshaped before it is added.
+    """
+    path, first = next(iter(tensors(value).items()), ((), None))
+    if first is not None and first.is_floating_point() and first.ndim != state.ndim and first.numel() == state.numel():
+        return path, first
+    return state_in(value, state.ndim)
+
+
 def replaced(value: Any, path: Path, new: Tensor) -> Any:
     """A copy of a container, of the same type, with another tensor at a path; what is not on the path is shared."""
     if not path:

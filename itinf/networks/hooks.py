@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ItinfError
-from .containers import Path, in_words, replaced, state_in
+from .containers import Path, in_words, replaced, state_in, summand_in
 from .measuring import evaluating
 from .network import Block, Network
 
@@ -59,8 +59,9 @@ class _Recorder:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.recording = Recording()
-        self.inside: dict[int, list[tuple[nn.Module, str | None]]] = {}  # id of a block -> its branch and parts
+        self.inside: dict[int, list[tuple[nn.Module, int | None, str | None]]] = {}  # id of a block -> branch and parts
         self.calls: dict[str, int] = {}
+        self.inner_calls: dict[nn.Module, int] = {}  # of modules inside the active block
         self.ran: list[Block] = []
         self.active: Block | None = None
         self.passed_on: Tensor | None = None
@@ -71,8 +72,12 @@ class _Recorder:
         by_module: dict[str, list[Block]] = {}
         for block in self.network.blocks:
             by_module.setdefault(block.name, []).append(block)
-            self.inside[id(block)] = [(modules[f"{block.name}.{path}"], part) for path, part in _modules_inside(block)]
-        for module in dict.fromkeys(module for inside in self.inside.values() for module, _ in inside):
+            self.inside[id(block)] = [
+                (modules[f"{block.name}.{path}"], call, part)
+                for written, part in modules_inside(block)
+                for path, call in [inner_call(written)]
+            ]
+        for module in dict.fromkeys(module for inside in self.inside.values() for module, *_ in inside):
             handles.append(module.register_forward_hook(self._inside))
         for name, blocks in by_module.items():
             handles.append(modules[name].register_forward_pre_hook(self._enter(name, blocks), with_kwargs=True))
@@ -88,6 +93,7 @@ class _Recorder:
             given = dict(enumerate(args)) | kwargs
             path, state = self._state(given, "takes", f"block {name!r}", self.active.input, "input")
             self.ran.append(self.active)
+            self.inner_calls.clear()
             unchanged = state.is_inference() or state._version == 0  # no bridge has worked on it in place
             if state is self.passed_on and unchanged:
                 self.recording.befores.append(self.recording.afters[-1])
@@ -101,8 +107,11 @@ class _Recorder:
         return hook
 
     def _inside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        for inside, part in self.inside[id(self.active)] if self.active is not None else ():
-            if inside is module:  # blocks may share it
+        if self.active is None:
+            return output
+        number = self.inner_calls[module] = self.inner_calls.get(module, 0) + 1
+        for inside, call, part in self.inside[id(self.active)]:
+            if inside is module and call in (None, number):  # blocks may share it
                 output = self._record(part, output)
         return output
 
@@ -110,16 +119,21 @@ class _Recorder:
         """Records the branch (None) or a part of the active block; returns what the model goes on with."""
         assert self.active is not None
         what = f"{part or 'the branch'} of block {self.active.name!r}"
-        path, value = self._state(output, "puts out", what)
+        path, value = self._state(output, "puts out", what, like=self.recording.befores[-1])
         self._add_missing()
         twice = part in self.recording.parts[-1] if part else self.recording.branches[-1] is not None
         if twice:
-            raise ItinfError(f"{self.network.name}: {what} is called more than once in one pass.")
+            raise ItinfError(
+                f"{self.network.name}: {what} is called more than once in one pass. Name the call: 'path:1' or 'path:2'."
+            )
+        shape, before = value.shape, self.recording.befores[-1]
+        if value.ndim != before.ndim:
+            value = value.reshape(before.shape)  # a module may run on flattened positions
         if part is None:
             self.recording.branches[-1] = value
         else:
             self.recording.parts[-1][part] = value
-        return replaced(output, path, value.clone())
+        return replaced(output, path, value.reshape(shape).clone())
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if self.active is None:
@@ -133,12 +147,18 @@ class _Recorder:
         return replaced(output, path, self.passed_on)
 
     def _state(
-        self, value: Any, does: str, what: str, named: int | str | None = None, option: str = ""
+        self,
+        value: Any,
+        does: str,
+        what: str,
+        named: int | str | None = None,
+        option: str = "",
+        like: Tensor | None = None,
     ) -> tuple[Path, Tensor]:
-        """The state in what a module takes or puts out, and where it stands there."""
+        """The state in what a module takes or puts out, or what it adds to a state like this, and where it stands."""
         network = self.network
         try:
-            found = state_in(value, network.axes, named)
+            found = state_in(value, network.axes, named) if like is None else summand_in(value, like)
         except ItinfError as error:
             remedy = f"Name it: Block(…, {option}=…)" if option else "Let it put out the tensor alone"
             raise ItinfError(
@@ -181,7 +201,13 @@ class _Recorder:
                 raise ItinfError(f"{self.network.name}: {missing[0]!r} of block {block.name!r} did not run.")
 
 
-def _modules_inside(block: Block) -> list[tuple[str, str | None]]:
+def inner_call(written: str) -> tuple[str, int | None]:
+    """The path of a module inside a block, and which of its calls there: ``"drop_path:2"`` is its second one."""
+    path, colon, number = written.partition(":")
+    return path, int(number) if colon else None
+
+
+def modules_inside(block: Block) -> list[tuple[str, str | None]]:
     """Path and part of every module inside a block that is recorded; the part is None for the branch."""
     branch: list[tuple[str, str | None]] = [(block.branch, None)] if block.branch is not None else []
     return branch + [(path, part) for part, path in block.parts.items()]

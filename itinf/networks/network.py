@@ -37,7 +37,8 @@ class Block:
         branch: path *inside the block* of the submodule whose output is exactly F, which is then added
             to the skip. None where no module puts out F.
         parts: part name -> path inside the block of a submodule whose output is added to the
-            state, e.g. ``{"attention": "attn", "mlp": "mlp"}``, in the order of addition.
+            state, e.g. ``{"attention": "attn", "mlp": "mlp"}``, in the order of addition. ``"drop_path:2"`` is the
+            second call of a submodule that the block calls more than once.
         parallel: True where all parts read the block's own ``before`` (GPT-J), False where each
             is added before the next one reads (GPT-2).
         call: which call of the module this block is, for a module that is called repeatedly.

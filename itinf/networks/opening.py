@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,8 +51,9 @@ def open_model(
             use, or it does not predict one class per image or token.
     """
     called = name or type(model).__name__
-    was = [(module, module.training) for module in model.modules()]
+    was, fast = [(module, module.training) for module in model.modules()], torch.backends.mha.get_fastpath_enabled()
     model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # it skips the submodules of attention
     try:
         flow, inputs, logits = _recorded(model, example, called)
         tokens = _predicts_tokens(flow.tensors[inputs], flow.tensors[logits], called)
@@ -60,6 +63,7 @@ def open_model(
         except ItinfError as error:
             raise ItinfError(f"{called} cannot be opened by itself: {error}. {BY_HAND}") from error
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in was:
             module.training = mode
     unit: Unit = "token" if tokens else "image"
@@ -77,7 +81,7 @@ def open_model(
         context=context,
         classes=classes,
         untrained=untrained,
-        trunk=trunk,
+        trunk=trunk or (_uncached if _caches(model) else None),
         name=called,
         weights=weights,
     )
@@ -91,11 +95,12 @@ BY_HAND = "Describe it yourself: itinf.Network(model, blocks=[…], layout=…, 
 def _recorded(model: nn.Module, example: Tensor | None, name: str) -> tuple[Flow, int, int]:
     """The flow of a pass, and the values of its inputs and logits."""
     problems = []
+    run = _uncached if _caches(model) else nn.Module.__call__
     for inputs in [example] if example is not None else _made_up(model):
         flow = Flow()
         source = flow.value(inputs)
         try:
-            output = flow.record(model, lambda inputs=inputs: model(inputs))
+            output = flow.record(model, partial(run, model, inputs))
         except Exception as error:  # a made-up input may not fit
             problems.append(
                 f"{tuple(inputs.shape)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -110,6 +115,15 @@ def _recorded(model: nn.Module, example: Tensor | None, name: str) -> tuple[Flow
         f"{name} did not run on {'the example' if example is not None else 'any made-up input'} ({'; '.join(problems)}). "
         "Give inputs that fit: itinf.open(model, example)."
     )
+
+
+def _caches(model: nn.Module) -> bool:
+    return "use_cache" in inspect.signature(model.forward).parameters
+
+
+def _uncached(model: nn.Module, inputs: Tensor) -> Any:
+    """Calls a model that would else keep keys and values for the next call."""
+    return model(inputs, use_cache=False)
 
 
 def _made_up(model: nn.Module) -> list[Tensor]:

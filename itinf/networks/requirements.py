@@ -38,7 +38,7 @@ def require_modules(name: str, model: nn.Module, blocks: Sequence[Block]) -> Non
     """Requires that every block and submodule is there, and that no block is listed twice or inside another."""
     known = dict(model.named_modules(remove_duplicate=False))
     for block in blocks:
-        inside = [p for p in (block.branch, *block.parts.values()) if p is not None]
+        inside = [p.partition(":")[0] for p in (block.branch, *block.parts.values()) if p is not None]
         for path in (block.name, *(f"{block.name}.{p}" for p in inside)):
             if path not in known:
                 raise ItinfError(f"{name} has no module {path!r}. {nearest(path, known)}")

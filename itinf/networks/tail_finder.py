@@ -125,7 +125,7 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
                 if said == BESIDE:  # twice as wide: it does not commute with an affine map
                     neck = neck or nn.Identity()
                 if said in ONE_POSITION and neck is not None:  # the neck of one position is cheaper
-                    neck, head = None, nn.Sequential(neck, head)
+                    return FoundTail(None, pool, said, nn.Sequential(neck, head))
                 return FoundTail(neck, pool, said, head)
     first = max(k for k in range(cut + 1) if not _is_vector(flow.tensors[steps[k].before]))
     module = _chain(flow, steps[first : cut + 1]) or nn.Identity()
