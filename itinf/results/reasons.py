@@ -33,6 +33,11 @@ NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosine
 LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
+ONE_HALF_EMPTY = Reason("one_half_empty", "too few clusters: lenses' temperatures take two halves of them")
+BEYOND_WINDOW = Reason("beyond_window", "the best temperature is not among those at which the lens was read")
+NO_UNITS = Reason("no_units", "no unit has a target")
+OVERFLOW = Reason("overflow", "the numbers are too large to compute with")
+NO_INTERVAL = Reason("no_interval", "no interval: too few clusters or replicates")
 
 REASONS: dict[str, Reason] = {
     reason.code: reason
@@ -52,6 +57,11 @@ REASONS: dict[str, Reason] = {
         LAST_UNRELIABLE,
         OWN_LENS_TELLS_LITTLE,
         OWN_LENS_UNCERTAIN,
+        ONE_HALF_EMPTY,
+        BEYOND_WINDOW,
+        NO_UNITS,
+        OVERFLOW,
+        NO_INTERVAL,
     )
 }
 """Code -> reason, for the probes and lenses of itinf."""

@@ -13,31 +13,40 @@ from ...errors import ItinfError
 from ...statistics.bootstrap import Sums
 from .matrix import TransferMatrix
 
+FORMAT = 2
+"""In format 1, which has no number, temperatures were chosen on clusters that were not scored."""
+
 
 def matrix_file(matrix: TransferMatrix) -> bytes:
     """The content of a safetensors file from which ``resume`` goes on without the difference of a bit."""
-    arrays = {name: torch.from_numpy(values.copy()) for name, values in matrix.sums.arrays().items()}
-    header = {"columns": matrix.sums.names, "cells": [read.name for read in matrix.cells]}
-    state = {"marginals": matrix.marginals, "betas": matrix.betas}
+    arrays = {
+        f"{half}/{name}": torch.from_numpy(values.copy())
+        for half, sums in enumerate(matrix.halves)
+        for name, values in sums.arrays().items()
+    }
+    header = {"format": FORMAT, "columns": matrix.halves[0].names, "cells": [cell.name for cell in matrix.cells]}
+    state = {"marginals": matrix.marginals, "windows": matrix.windows}
     tensors = {name: value.detach().cpu().contiguous() for name, value in (arrays | state).items()}
     return save(tensors, metadata={"itinf": json.dumps(header)})
 
 
-def load_betas(path: Path, cells: list[str]) -> torch.Tensor:
-    """The temperatures of a file that ``matrix_file`` made.
+def load_windows(path: Path, cells: list[str]) -> torch.Tensor:
+    """The windows of a file that ``matrix_file`` made.
 
     Raises:
-        ItinfError: it cannot be read, or is of other cells: a lens without its moments has fewer.
+        ItinfError: it cannot be read, is of an older format, or of other cells: a lens without its moments has fewer.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["itinf"])
-            betas = file.get_tensor("betas")
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            windows = file.get_tensor("windows") if header.get("format") == FORMAT else None
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
         raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
+    if windows is None:
+        raise ItinfError(f"{path} was begun by another version of itinf, which chose temperatures in another way")
     if header["cells"] != cells:
         raise ItinfError(f"{path} was begun with {len(header['cells'])} cells, and there are {len(cells)} now")
-    return betas
+    return windows
 
 
 def resume(matrix: TransferMatrix, path: Path) -> None:
@@ -46,5 +55,6 @@ def resume(matrix: TransferMatrix, path: Path) -> None:
         header = json.loads(file.metadata()["itinf"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     matrix.marginals = tensors.pop("marginals").to(matrix.marginals.device)
-    arrays = {name: value.numpy() for name, value in tensors.items() if name != "betas"}
-    matrix.sums = Sums.of(matrix.sums.seed, header["columns"], arrays)
+    for half, sums in enumerate(matrix.halves):
+        mine = {name.partition("/")[2]: value.numpy() for name, value in tensors.items() if name.startswith(f"{half}/")}
+        matrix.halves[half] = Sums.of(sums.seed, header["columns"], mine)

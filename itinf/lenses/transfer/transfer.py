@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from ...data.clusters import (
     groups,
     keyed_order,
     silent,
-    units_per_cluster,
 )
-from ...data.dataset import Batch, Data
+from ...data.dataset import Data
 from ...data.items import as_data
 from ...errors import ItinfError, TooFewError
 from ...networks.hooks import evaluating
@@ -32,8 +30,9 @@ from ...settings import DEFAULTS, Settings
 from ..kinds import either, lens_kind, lens_kinds
 from ..lens import Lens
 from .cells import Cell, cells_of
-from .checkpoint import load_betas, matrix_file, resume
-from .matrix import TransferMatrix, temperatures
+from .checkpoint import load_windows, matrix_file, resume
+from .matrix import TransferMatrix
+from .pilot import pilot_clusters, windows
 from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
@@ -42,8 +41,8 @@ USED = ("units", "seed", "replicates", "precision", "batch")
 """Settings that a transfer uses. ``Network.to`` sets device and dtype."""
 CHECK = {"image": 64, "token": 16}
 """Clusters between two checks of the precision."""
-PILOT_UNITS = 512
-"""Units, at most a quarter of all, that choose temperatures and are not scored."""
+FEWEST = 4
+"""Clusters that a transfer takes at least."""
 
 VERSIONS = ("lens.itinf", "lens.torch")
 """A transfer may go on under other versions than its lens was fitted with."""
@@ -80,15 +79,13 @@ def transfer(
     settings = settings.changed(changes, USED)
     source = as_data(data, network.unit)
     _require(network, lens)
-    order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
+    order = _order(source, clusters_of(source, settings.units, at_most=True), settings.seed)
     identity = _identity(network, lens, source, rotations, settings)
     under, where = circumstances(network.device, settings.batch), None if out is None else Path(out)
     with ResultsFolder.open(where, identity, under, what="transfer", ignored=VERSIONS) as folder, evaluating(network):
         if (done := _finished(folder)) is not None:
             return done
-        matrix = _begun(
-            folder, network, lens, cells_of(lens, rotations), batches(source, pilot, settings.batch), settings
-        )
+        matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
         reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
@@ -153,7 +150,8 @@ def _begun(
     network: Network,
     lens: Lens,
     cells: list[Cell],
-    pilot: Iterator[Batch],
+    data: Data,
+    order: Order,
     settings: Settings,
 ) -> TransferMatrix:
     """A matrix that holds what an interrupted transfer has left."""
@@ -161,7 +159,8 @@ def _begun(
     path = None if folder.path is None or folder.state != "resume" else folder.path / SUMS
     if path is not None and path.exists():
         try:
-            matrix = TransferMatrix(network, lens, cells, load_betas(path, [c.name for c in cells]), seed, replicates)
+            known = load_windows(path, [cell.name for cell in cells])
+            matrix = TransferMatrix(network, lens, cells, known, seed, replicates)
             resume(matrix, path)
             folder.resume_at(matrix.clusters)
             return matrix
@@ -169,19 +168,19 @@ def _begun(
             folder.start_over(str(error), SUMS)
     elif path is not None:
         folder.resume_at(0)
-    return TransferMatrix(network, lens, cells, temperatures(network, lens, cells, pilot), seed, replicates)
+    pilot, every = pilot_clusters(data, order)
+    chosen = windows(network, lens, cells, batches(data, pilot, settings.batch), seed, every)
+    return TransferMatrix(network, lens, cells, chosen, seed, replicates)
 
 
-def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
-    """The clusters that are scored, and the pilot clusters before them, which only choose temperatures."""
-    order = keyed_order(data, clusters, seed)
-    pilot = min(-(-PILOT_UNITS // units_per_cluster(data)), clusters // 4)
-    if not 0 < pilot < clusters:
+def _order(data: Data, clusters: int, seed: int) -> Order:
+    """The clusters that are scored."""
+    if clusters < FEWEST:
         raise TooFewError(
-            f"{clusters} clusters of {data.name} are too few: some must choose the lenses' temperatures, and others are "
-            "scored. Give at least 4 clusters, better 100."
+            f"{clusters} clusters of {data.name} are too few: each half of them is scored at the temperatures that are "
+            f"best for the other half. Give at least {FEWEST} clusters, better 100."
         )
-    return order.part(slice(pilot, None)), order.part(slice(pilot))
+    return keyed_order(data, clusters, seed)
 
 
 def _require(network: Network, lens: Lens) -> None:
