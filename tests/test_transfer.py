@@ -35,7 +35,7 @@ from shipped import settle
 from tiny import Items, gpt2, images, resnet, tokens
 from tolerance import rounding
 
-REPLICATES = 20
+CLUSTERS, REPLICATES = 60, 20
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def answered(network, data):
     """The same inputs with targets drawn from the network's own predictions, so that something is readable."""
     z = network.model(data.inputs.to(network.dtype) if network.unit == "image" else data.inputs)
     z = z if network.unit == "image" else z.logits
-    p = (3 * z).softmax(-1)
+    p = (10 * z).softmax(-1)
     targets = torch.multinomial(p.flatten(0, -2), 1, generator=generator(1)).reshape(p.shape[:-1])
     if network.unit == "token":
         targets[::3, 0] = IGNORED
@@ -73,7 +73,7 @@ class Case:
         make = images if self.network.unit == "image" else tokens
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), parts=True)
         self.cells = cells_of(self.lens, rotations=2)
-        data = as_data(answered(self.network, make(30, seed=2)), self.network.unit)
+        data = as_data(answered(self.network, make(CLUSTERS, seed=2)), self.network.unit)
         order = keyed_order(data, None, 0)
         self.batch = load_batch(data, order.indices, order.keys)
         placed = windows(self.network, self.lens, self.cells, [self.batch])
@@ -83,7 +83,7 @@ class Case:
         order = list(range(len(self.cells))) if order is None else order
         reads = [self.cells[k] for k in order]
         grid = TransferMatrix(self.network, self.lens, reads, self.windows[:, order], 0, REPLICATES)
-        for piece in pieces or [slice(0, 30)]:
+        for piece in pieces or [slice(0, CLUSTERS)]:
             grid.add(self.network, part_of(self.batch, piece.start, piece.stop))
         return grid
 
@@ -134,7 +134,7 @@ def wanted(brute, read, units, own, last):
             ("raw_retention", brute.readable(log, target, 1.0), brute.readable(base, target, 1.0)),
         ):
             sure = (below[0] >= 0.05 * last[target][0]) and all(
-                x[0] > 0 and not interval(x, 30)[0] <= x[0] / 2 for x in (below, last[target])
+                x[0] > 0 and not interval(x, CLUSTERS)[0] <= x[0] / 2 for x in (below, last[target])
             )
             found[measure, target] = mine / below if sure else None
     return found
@@ -146,7 +146,7 @@ def own_read(reads, at):
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_every_number_by_brute_force(tiny):
-    grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
+    grid, brute = tiny.grid(slice(0, 7), slice(7, CLUSTERS)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
     found = {
         tuple(-1 if pd.isna(r[k]) else r[k] for k in KEY): r for _, r in transfer_table(tiny.network, grid).iterrows()
     }
@@ -164,20 +164,20 @@ def test_every_number_by_brute_force(tiny):
                 continue
             assert row.reason == ""
             scale = max(1.0, abs(estimate[0]))
-            expected = (estimate[0], *interval(estimate, 30))
+            expected = (estimate[0], *interval(estimate, CLUSTERS))
             assert (row["mean"], row.lo, row.hi) == pytest.approx(expected, abs=1e-5 * scale, rel=1e-5), (measure, read)
             counts["number"] += 1
             counts["retention"] += measure == "retention"
     rest = {key for key in found if key[-2] != "lens_marginal_bias"}
     assert [key[-2] for key in rest] == ["prediction_depth"]  # nothing else is in the table
     depth, expected = found[rest.pop()], brute.depth(own)
-    assert (depth["mean"], depth.lo, depth.hi) == pytest.approx((expected[0], *interval(expected, 30)))
+    assert (depth["mean"], depth.lo, depth.hi) == pytest.approx((expected[0], *interval(expected, CLUSTERS)))
     assert counts["number"] > 150 and counts["retention"] > 10 and counts["missing"] > 0
 
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
-    grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, 0)
+    grid, brute = tiny.grid(slice(0, 7), slice(7, CLUSTERS)), Brute(tiny.network, tiny.lens, tiny.batch, 0)
     table = transfer_table(tiny.network, grid)
     rows = table[table.measure == "lens_marginal_bias"].set_index(["lens", "state_index"])
     group = (tiny.batch.keys % np.uint64(GROUPS)).astype(int)
@@ -188,19 +188,20 @@ def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
         left = np.array([brute.marginal(log, group != g) for g in present])
         error = math.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
         half = stats.t.ppf(0.975, len(left) - 1) * error
-        mean = brute.marginal(log, np.ones(30, dtype=bool))
+        mean = brute.marginal(log, np.ones(CLUSTERS, dtype=bool))
         row = rows.loc[(read.lens, read.at)]
         expected = [x / math.log(2) for x in (mean, mean - half, mean + half)]
         assert [row["mean"], row.lo, row.hi] == pytest.approx(expected, abs=1e-6, rel=1e-5)
 
 
 def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
-    whole = tiny.grid()
+    whole = tiny.grid(slice(0, 30))
     halves = tiny.grid(slice(0, 11))
     halves.merge(tiny.grid(slice(20, 30), slice(11, 20)))
     torch.testing.assert_close(numbers(halves), numbers(whole), rtol=1e-9, atol=1e-9)
     assert halves.units == whole.units and halves.clusters == 30
-    classes = len(tiny.lens.log_prior)
+    classes, few = len(tiny.lens.log_prior), slice(0, 7)
+    expected = numbers(tiny.grid(few))
     for rows, logits_, least, piece in (
         (640, (1, 2**25), 64, 3 * classes),
         (40, (1, 2**25), 1, 2**18),
@@ -208,16 +209,16 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
     ):
         for name, value in (("HEAD_ROWS", rows), ("LOGITS", logits_), ("TRANSLATOR_ROWS", least), ("PIECE", piece)):
             monkeypatch.setattr(speaking, name, value)
-        torch.testing.assert_close(numbers(tiny.grid()), numbers(whole), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(numbers(tiny.grid(few)), expected, rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match=r"\d clusters are in both"):
         halves.merge(tiny.grid(slice(0, 11)))
 
 
 def test_clusters_without_a_target_add_nothing(tiny):
-    grid, rest = tiny.grid(slice(0, 20)), part_of(tiny.batch, 20, 30)
+    grid, rest = tiny.grid(slice(0, 20)), part_of(tiny.batch, 20, CLUSTERS)
     before = numbers(grid)
     grid.add(tiny.network, replace(rest, targets=torch.full_like(rest.targets, IGNORED)))
-    assert torch.equal(numbers(grid), before) and grid.clusters == 30
+    assert torch.equal(numbers(grid), before) and grid.clusters == CLUSTERS
 
 
 def test_grids_of_other_temperatures_do_not_merge(tiny):
@@ -228,7 +229,7 @@ def test_grids_of_other_temperatures_do_not_merge(tiny):
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_windows_are_placed_by_the_losses_of_the_pilot(tiny):
-    brute, pieces = Brute(tiny.network, tiny.lens, tiny.batch, 0), [slice(0, 13), slice(13, 30)]
+    brute, pieces = Brute(tiny.network, tiny.lens, tiny.batch, 0), [slice(0, 13), slice(13, CLUSTERS)]
     reads = tiny.cells[:: 1 + len(tiny.cells) // 20]
     found = windows(tiny.network, tiny.lens, reads, (part_of(tiny.batch, p.start, p.stop) for p in pieces))
     assert found.shape == (2, len(reads)) and found.unique().numel() > 8
@@ -245,7 +246,7 @@ def test_windows_are_placed_by_the_losses_of_the_pilot(tiny):
 
 
 def test_the_diagonal_is_exactly_nothing(tiny):
-    table = transfer_table(tiny.network, tiny.grid(slice(0, 5), slice(5, 30)))
+    table = transfer_table(tiny.network, tiny.grid(slice(0, 5), slice(5, CLUSTERS)))
     own = table[(table.fitted_at == table.state_index).fillna(False)]
     assert (own[own.measure == "transfer_kl"]["mean"] == 0).all()
     assert (own[own.measure == "transfer_penalty"]["mean"] == 0).all()
