@@ -265,7 +265,8 @@ class Brute:
         return self.mean(self.tempered(log, target, 0) - self.tempered(log, target, beta))
 
     def crosswise(self, log: Tensor, target: Target, unit: float) -> Array:
-        """Nats per unit, (1 + B,): each half at the β of a window that is best for the other half, in each replicate."""
+        """Nats per unit, (1 + B,), in each replicate: one part with each half at the β of a window that is best for the
+        other half, two parts with all at the β that is best for all."""
         curves = []
         nodes = np.array([0, *POWERS])
         for half in (0, 1):
@@ -274,7 +275,8 @@ class Brute:
             curve = CubicSpline(np.arcsinh(2 * nodes / BEST), sums)
             curves.append(curve(np.linspace(0, np.arcsinh(2 * POWERS[-1] / BEST), WINDOW_GRID)))
         columns = np.arange(len(self.weights))
-        loss = sum(curves[half][curves[1 - half].argmin(0), columns] for half in (0, 1))
+        crossed = sum(curves[half][curves[1 - half].argmin(0), columns] for half in (0, 1))
+        loss = crossed / 3 + sum(curves).min(0) * 2 / 3
         known = self.weights @ self.known.sum(1).numpy()
         return (self.weights @ self.sum(self.tempered(log, target, 0)) - loss) / known
 

@@ -16,8 +16,8 @@ from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.cells import Cell
 from itinf.lenses.transfer.matrix import TransferMatrix
-from itinf.lenses.transfer.retention import precise_enough
 from itinf.lenses.transfer.pilot import CLUSTERS, UNITS, pilot_clusters
+from itinf.lenses.transfer.retention import precise_enough
 from itinf.lenses.transfer.transfer import CHECK, transfer
 from itinf.lenses.translator import Translator
 from itinf.results.transfer_result import TransferResult

@@ -27,8 +27,7 @@ from .temperature import LARGEST_UNIT, crosswise
 class TransferMatrix:
     """Sums of scores of every cell, plainly and per replicate; merges over clusters.
 
-    The clusters are parted into two halves by their keys. Each half is scored at the temperatures that are best for
-    the other one, see ``crosswise``.
+    The clusters are parted into two halves by their keys, which choose temperatures for each other, see ``crosswise``.
 
     Args:
         network: the network.
@@ -99,8 +98,8 @@ class TransferMatrix:
         Args:
             cell: the cell.
             target: for "model" the prior is the mean final distribution.
-            raw: at its own confidence; else each half of the clusters at the temperature that is best for the other;
-                NaN in a replicate in which a half has no clusters.
+            raw: at its own confidence; else at its best temperature, see ``crosswise``; NaN in a replicate in which a
+                half has no clusters.
         """
         if raw:
             loss = self.column(f"{cell.name}|{'loss' if target == 'label' else 'to_final'}")

@@ -33,6 +33,8 @@ TINY = 1e-18
 """Smaller powers are set to 0: products of numbers that underflow are slow."""
 LOWEST = -70.0
 """Smaller logarithms are raised to it: exp is a hundred times slower where it underflows."""
+UNDERFLOW = -80.0
+"""exp of what is smaller may underflow."""
 ROOT_LOWEST = -41.0
 """The same for a power that is only multiplied: what is smaller is below ``TINY`` in every product."""
 AFRESH = 8
@@ -130,18 +132,26 @@ def window_totals(logits: Tensor, prior_share: Tensor, shift: Tensor, scale: Ten
     one, two = buffers
     excess = torch.addcmul(shift, logits, scale, out=one)
     top = excess.amax(-1, keepdim=True)
-    root = excess.sub_(top).clamp_min_(ROOT_LOWEST).exp_()
+    excess.sub_(top)
+    lowest = (
+        float(excess.amin()) if excess.device.type == "cpu" else 0.0
+    )  # an accelerator is as fast where it underflows
+    if lowest < ROOT_LOWEST:
+        excess.clamp_min_(ROOT_LOWEST)
+    root = excess.exp_()
     powers = torch.mul(root, root, out=two), root  # the second is multiplied below
-    torch.threshold_(powers[0], TINY, 0.0)
-    torch.threshold_(root.mul_(powers[0]), TINY, 0.0)
     sums = logits.new_empty(len(POWERS), *logits.shape[:2])
-    for row in range(len(POWERS)):
+    for row, times in enumerate(POWERS):
         power = powers[row % 2]
-        if row > 1:
-            torch.threshold_(power.square_(), TINY, 0.0)
+        if row == 1:
+            power.mul_(powers[0])
+        elif row > 1:
+            power.square_()
+        if 2 * times * lowest < UNDERFLOW and row + 2 < len(POWERS):  # the next square would underflow
+            torch.threshold_(power, TINY, 0.0)
         torch.matmul(power, prior_share, out=sums[row])
-    times = torch.tensor(POWERS, dtype=sums.dtype, device=sums.device)[:, None, None]
-    return sums.log_().addcmul_(times, top[None, ..., 0])
+    multiples = torch.tensor(POWERS, dtype=sums.dtype, device=sums.device)[:, None, None]
+    return sums.log_().addcmul_(multiples, top[None, ..., 0])
 
 
 def _spline() -> Array:
@@ -157,10 +167,12 @@ BETWEEN = _spline()
 
 
 def crosswise(losses: Array) -> tuple[Array, bool]:
-    """The loss of each half of the clusters at the β that is best for the other half, chosen anew in every replicate.
+    """The loss at the best β, which each half of the clusters chooses for the other, anew in every replicate.
 
-    So no cluster takes part in the choice of the β at which it is scored, and the spread over replicates contains
-    that of the choice.
+    So the spread over replicates contains that of the choice. Where β is chosen by the units that are scored, the loss
+    is too small: by kV/2 on average, with k its curvature in β and V the variance of the chosen β. Crosswise it is too
+    large by kV, since the halves' choices vary twice as much. So two parts of the first and one of the second are
+    right on average, also where β = 0 is best.
 
     Args:
         losses: (2, 1 + len(POWERS), 1 + B) sums over each half, at β = 0 and at those of the window.
@@ -168,7 +180,7 @@ def crosswise(losses: Array) -> tuple[Array, bool]:
     Returns:
         (1 + B,) the sum over both halves, and whether a half chose the largest β of the window.
     """
-    curves = [BETWEEN @ half for half in losses]
-    first, second = (curve.argmin(0)[None] for curve in curves)
-    total = np.take_along_axis(curves[0], second, 0) + np.take_along_axis(curves[1], first, 0)
-    return total[0], WINDOW_GRID - 1 in (first[0, 0], second[0, 0])
+    one, two = (BETWEEN @ half for half in losses)
+    first, second = (curve.argmin(0)[None] for curve in (one, two))
+    crossed = np.take_along_axis(one, second, 0) + np.take_along_axis(two, first, 0)
+    return (2 * (one + two).min(0) + crossed[0]) / 3, WINDOW_GRID - 1 in (first[0, 0], second[0, 0])

@@ -177,8 +177,8 @@ def _order(data: Data, clusters: int, seed: int) -> Order:
     """The clusters that are scored."""
     if clusters < FEWEST:
         raise TooFewError(
-            f"{clusters} clusters of {data.name} are too few: each half of them is scored at the temperatures that are "
-            f"best for the other half. Give at least {FEWEST} clusters, better 100."
+            f"{clusters} clusters of {data.name} are too few: the lenses' temperatures are chosen on one half of them "
+            f"for the other half. Give at least {FEWEST} clusters, better 100."
         )
     return keyed_order(data, clusters, seed)
 

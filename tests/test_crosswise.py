@@ -1,0 +1,194 @@
+"""Losses at the best of a window of temperatures: right on average, and with intervals that contain the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from itinf.data.clusters import batches, keyed_order
+from itinf.data.items import as_data
+from itinf.lenses.fit import fit
+from itinf.lenses.transfer.cells import cells_of
+from itinf.lenses.transfer.matrix import TransferMatrix
+from itinf.lenses.transfer.pilot import windows
+from itinf.lenses.transfer.retention import Retention
+from itinf.lenses.transfer.summaries import summaries
+from itinf.lenses.transfer.temperature import (
+    BETAS,
+    BETWEEN,
+    LARGEST_UNIT,
+    POWERS,
+    crosswise,
+    mixing,
+    tempered_losses,
+    window_totals,
+    window_units,
+)
+from itinf.statistics.intervals import interval
+from lens_oracles import evidence, gathering, labelled, turning
+from oracles import generator, normal
+
+NODES = np.array((0, *POWERS), dtype=float)
+
+
+def quadratic(best: float, curvature: float = 1.0) -> np.ndarray:
+    return 0.5 * curvature * (NODES - best) ** 2
+
+
+@pytest.mark.parametrize("best", [5.0, 8.0, 11.0])
+def test_halves_that_agree_are_scored_at_their_best(best):
+    losses = np.stack([quadratic(best), quadratic(best)])[:, :, None]
+    found, at_end = crosswise(losses)
+    assert (
+        found[0] == pytest.approx(0, abs=0.06) and not at_end
+    )  # two halves, a grid 4 % apart, a spline through a parabola
+
+
+def test_halves_that_disagree_pay_for_it():
+    """Both at 8: 2 · ½ · (2/2)² lost. Crosswise, at 9 and 7: 2 · ½ · 2² = 4 lost. Two parts and one: (2 · 1 + 4) / 3."""
+    losses = np.stack([quadratic(7.0), quadratic(9.0)])[:, :, None]
+    assert crosswise(losses)[0][0] == pytest.approx(2.0, abs=0.15)
+
+
+def test_what_misleads_is_read_at_nothing_exactly_and_the_end_of_a_window_is_seen():
+    rising = np.stack([1 + NODES, 2 + NODES])[:, :, None]
+    assert crosswise(rising) == (pytest.approx(3.0, abs=0), False)
+    assert crosswise(np.stack([100 - NODES, quadratic(5.0)])[:, :, None])[1]
+
+
+@pytest.mark.parametrize(("best", "bias"), [(0.0, 0.02), (0.5, 0.1), (1.5, 0.1), (3.0, 0.02)])
+def test_it_is_right_on_average(best, bias):
+    """Near 0, which β cannot pass, it is nearly so: at 0.5, the bias is 0.42 if all choose, −0.60 crosswise, 0.08 here.
+
+    Slopes at 0 in noise of variance 1 for each half, curvature 1 for each: what is gained is best² for both halves."""
+    slopes = best + np.random.default_rng(0).standard_normal((2, 1, 40_000))
+    nodes = 0.5 * NODES[:, None]  # the window reaches to 12
+    gains = -crosswise(0.5 * nodes**2 - slopes * nodes)[0]
+    assert gains.mean() == pytest.approx(best**2, abs=4 * gains.std() / 200 + bias)
+
+
+def drawn(scale: float, rows: int = 400, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    prior = normal(classes, seed=1).log_softmax(0)
+    logits = normal(1, rows, classes, seed=2)
+    labels = torch.multinomial((prior + logits[0]).softmax(1), 1, generator=generator(3))[:, 0]
+    return scale * (logits + prior), prior, labels
+
+
+def of_window(logits, prior, labels, unit):
+    """(len(POWERS), 1) sums of losses."""
+    buffers = torch.empty(2, *logits.shape, dtype=logits.dtype)
+    units = torch.tensor([unit], dtype=logits.dtype)
+    totals = window_totals(logits, prior.exp().to(logits), *mixing(prior.to(logits), units), buffers)
+    excess = (logits[0] - prior).gather(1, labels[:, None])[:, 0]
+    betas = unit * torch.tensor(POWERS, dtype=torch.float64)[:, None, None]
+    return (totals.double() - betas * excess - prior[labels]).sum(2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 1000.0])
+def test_losses_of_a_window_by_hand(dtype, scale):
+    logits, prior, labels = drawn(scale)
+    logits = logits.to(dtype)
+    for unit in (2.0**-12, 0.01, LARGEST_UNIT):
+        wanted = torch.stack([
+            torch.nn.functional.cross_entropy((1 - b) * prior + b * logits[0].double().log_softmax(1), labels, reduction="sum")
+            for b in unit * np.array(POWERS)
+        ])  # fmt: skip
+        eps = torch.finfo(dtype).eps * 400 * (30 + 50 * unit * POWERS[-1] * scale)
+        torch.testing.assert_close(of_window(logits, prior, labels, unit)[:, 0], wanted, rtol=1e-6, atol=eps + 1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0, 2000.0])
+def test_a_window_holds_the_best_temperature_and_is_interpolated(scale):
+    """Scaled logits are read at 1 / scale; 1 / 2000 is below the grid of old, 1/128."""
+    logits, _, labels = drawn(scale)
+    prior = torch.full((7,), 1 / 7, dtype=torch.float64).log()
+    at = logits[0].gather(1, labels[:, None])[None, :, 0]
+    losses = tempered_losses(logits, prior, at, prior[labels])
+    weights = torch.poisson(torch.ones(400, 33, dtype=torch.float64), generator=generator(0))
+    weights[:, 0] = 1
+    (unit,) = window_units(losses @ weights).tolist()
+    assert BETAS[1] <= unit <= LARGEST_UNIT
+    betas = np.geomspace(unit * POWERS[0], unit * POWERS[-1], 2000)
+    exact = [float(torch.nn.functional.cross_entropy(b * logits[0], labels, reduction="sum")) for b in betas]
+    nodes = np.r_[float(losses[0].sum()), of_window(logits, prior, labels, unit)[:, 0].numpy()]
+    found = (BETWEEN @ nodes).min()
+    told = nodes[0] - min(exact)
+    assert told > 20 and abs(found - min(exact)) < 1e-3 * told
+
+
+# coverage: the same lens on many disjoint samples (MEASURES.md, section 11)
+
+
+def samples(name: str, count: int, seed: int) -> list:
+    if name == "gathering":
+        return evidence(count, 3, seed)
+    return labelled(turning(16), normal(count, 16, seed=seed), seed)
+
+
+def judged_apart(name: str, subsets: int, size: int, replicates: int) -> tuple[dict, dict, dict]:
+    """Cell or summary -> estimates (subsets, 1 + B); -> intervals; -> the value over all."""
+    network = {"gathering": gathering, "turning": lambda: turning(16)}[name]()
+    lens = fit(network, samples(name, 2000, 1), batch=500)
+    cells = cells_of(lens)
+    data = as_data(samples(name, subsets * size, 2), network.unit)
+    order = keyed_order(data, None, 0)
+    whole, estimates, limits = None, {}, {}
+    for k in range(subsets):
+        part = order.part(slice(k * size, (k + 1) * size))
+        read = list(batches(data, part, size))
+        if whole is None:
+            placed = windows(network, lens, cells, batches(data, order.part(slice(2000)), 500))
+            whole = TransferMatrix(network, lens, cells, placed, 0, 0)
+        grid = TransferMatrix(network, lens, cells, windows(network, lens, cells, read), 0, replicates)
+        grid.add(network, read[0])
+        whole.add(network, read[0])
+        for key, estimate in numbers(network, grid).items():
+            estimates.setdefault(key, []).append(estimate[0])
+            limits.setdefault(key, []).append(estimate[1:])
+    return estimates, limits, {key: value[0] for key, value in numbers(network, whole).items()}
+
+
+def numbers(network, grid) -> dict:
+    kept, found = Retention(grid, "label"), {}
+    for cell in grid.cells:
+        if not cell.diagonal and (estimate := kept.of(cell)[0]) is not None:
+            found["cell", cell.name] = (estimate[0], *interval(estimate, grid.clusters))
+    rows = summaries(network, grid)
+    for _, row in rows[(rows.measure == "retention") & (rows.target == "label") & (rows.distance == 0)].iterrows():
+        found["summary", row.direction, row.form, row.null] = (row["mean"], row.lo, row.hi)
+    return found
+
+
+def coverage(name: str, subsets: int, size: int, replicates: int) -> dict[str, list[float]]:
+    """cell, summary, or small cell -> the coverage of each."""
+    estimates, limits, truth = judged_apart(name, subsets, size, replicates)
+    found: dict[str, list[float]] = {}
+    widen = (1 + 1 / subsets) ** 0.5  # the value over all has an error of its own
+    for key, wanted in truth.items():
+        if len(estimates.get(key, [])) < subsets:
+            continue
+        middle, (low, high) = np.array(estimates[key]), np.array(limits[key]).T
+        covered = np.abs(middle - wanted) <= widen * (high - low) / 2 + 1e-12
+        kind = "small cell" if key[0] == "cell" and wanted < 0.05 else key[0]
+        found.setdefault(kind, []).append(float(covered.mean()))
+    return found
+
+
+@pytest.mark.parametrize("name", ["gathering", "turning"])
+def test_intervals_contain_the_truth(name):
+    found = coverage(name, subsets=24, size=150, replicates=60)
+    assert np.mean(found["summary"]) > 0.88
+    assert np.mean(found.get("cell", [1.0])) > 0.88 and np.mean(found.get("small cell", [1.0])) > 0.88
+    assert min(min(values) for values in found.values()) > 0.6
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("name", ["gathering", "turning"])
+def test_intervals_contain_the_truth_as_often_as_they_say(name):
+    found = coverage(name, subsets=200, size=300, replicates=400)
+    print({kind: (round(np.mean(values), 3), min(values), max(values)) for kind, values in found.items()})
+    assert 0.93 <= np.mean(found["summary"]) <= 0.985
+    assert 0.93 <= np.mean(found.get("cell", [0.95])) <= 0.985
+    assert np.mean(found.get("small cell", [0.95])) >= 0.93
