@@ -19,7 +19,7 @@ from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import cells_of
 from itinf.lenses.transfer.matrix import TransferMatrix, half_of
 from itinf.lenses.transfer.pilot import windows
-from itinf.lenses.transfer.scores import BINS
+from itinf.lenses.transfer.scores import BINS, UNIFORM
 from itinf.lenses.transfer.table import transfer_table
 from itinf.lenses.transfer.temperature import BEST, POWERS, WINDOW_GRID
 from itinf.lenses.translator import Translator
@@ -223,7 +223,8 @@ class Brute:
 
     def __init__(self, network: Network, lens: Lens, batch: Batch, replicates: int) -> None:
         self.network, self.sites = network, lens.sites
-        self.priors = {"label": lens.log_prior, "model": lens.mean_final}
+        answers = (lens.mean_final.exp() * (1 - UNIFORM) + UNIFORM / len(lens.mean_final)).log()
+        self.priors = {"label": lens.log_prior, "model": answers}
         self.seen = trace(network, batch, gradients=False)
         self.labels = batch.targets.reshape(len(batch), -1)
         self.known = (self.labels != IGNORED).double()

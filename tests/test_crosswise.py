@@ -99,6 +99,18 @@ def test_losses_of_a_window_by_hand(dtype, scale):
         torch.testing.assert_close(of_window(logits, prior, labels, unit)[:, 0], wanted, rtol=1e-6, atol=eps + 1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_answer_that_is_rarer_than_all_others(dtype):
+    """π = 1e-12, and the reading is sure of it; small powers of the others count as long as they count."""
+    prior = torch.tensor([1 - 1e-12, 1e-12], dtype=torch.float64).log()
+    logits, label = torch.tensor([[[0.0, 100.0]]], dtype=dtype), torch.tensor([1])
+    for unit in (0.001, 0.01, 0.03, 0.1, LARGEST_UNIT):
+        found = of_window(logits, prior, label, unit)[:, 0]
+        for power, loss in zip(POWERS, found, strict=True):
+            z = [(1 - power * unit) * float(prior[k]) + power * unit * (0, 100)[k] for k in (0, 1)]
+            assert loss == pytest.approx(np.logaddexp(*z) - z[1], rel=1e-4, abs=1e-3)
+
+
 @pytest.mark.parametrize("scale", [0.5, 2.0, 2000.0])
 def test_a_window_holds_the_best_temperature_and_is_interpolated(scale):
     """Scaled logits are read at 1 / scale; 1 / 2000 is below the grid of old, 1/128."""

@@ -20,7 +20,7 @@ from ...statistics.bootstrap import Array, Sums
 from ..lens import Lens
 from .cells import Cell
 from .logits import cell_logits
-from .scores import BINS, GROUPS, TARGETS, TEMPERED, ClusterScores
+from .scores import BINS, GROUPS, TARGETS, TEMPERED, ClusterScores, priors_of
 from .temperature import LARGEST_UNIT, crosswise
 
 
@@ -49,7 +49,7 @@ class TransferMatrix:
     ) -> None:
         self.sites: list[Site] = lens.sites
         self.cells, self.windows = list(cells), windows.to(network.device)
-        self.priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
+        self.priors = priors_of(lens, network.device)
         self.scored_in_full = [cell for cell in cells if cell.scored_in_full]
         self.halves = [Sums(seed, replicates) for _ in range(2)]
         self._tempered: dict[tuple[str, Target], tuple[Array, bool]] = {}

@@ -16,7 +16,7 @@ from ...statistics.bootstrap import poisson_weights
 from ..lens import Lens
 from .cells import Cell
 from .logits import cell_logits
-from .scores import TARGETS, KnownUnits
+from .scores import TARGETS, KnownUnits, priors_of
 from .temperature import BETAS, tempered_losses, window_units
 
 UNITS = 512
@@ -50,7 +50,7 @@ def windows(
     """
     shape = len(TARGETS), len(BETAS), len(cells), 1 + REPLICATES
     total = torch.zeros(shape, dtype=torch.float64, device=network.device)
-    priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
+    priors = priors_of(lens, network.device)
     count = 0
     for batch in batches:
         batch_trace = trace(network, batch, gradients=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...networks.states import Site
 from ...networks.trace import Target, Trace
 from ...statistics.bootstrap import Array
+from ..lens import Lens
 from .cells import Cell
 from .logits import CellLogits
 from .temperature import POWERS, exp_, mixing, window_totals
@@ -25,8 +26,16 @@ FULL, BINNED = ("entropy", "agrees", "right"), ("confidence", "right")
 """Further columns of cells scored in full; those of ``BINNED`` once for each bin of confidence."""
 BINS = 15
 """Bins of confidence, for the calibration error."""
+UNIFORM = 1e-7
+"""Weight of the uniform distribution in the prior of the network's answers: powers are exact while none is rarer."""
 GROUPS = 8
 """Groups of clusters, for the interval of the marginal bias."""
+
+
+def priors_of(lens: Lens, device: torch.device) -> list[Tensor]:
+    """Log-prior of each target, (classes,): that of the labels, and the mean final distribution with a little uniform."""
+    mixed = lens.mean_final.exp() * (1 - UNIFORM) + UNIFORM / len(lens.mean_final)
+    return [prior.to(device) for prior in (lens.log_prior, mixed.log())]
 
 
 class KnownUnits:
