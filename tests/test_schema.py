@@ -76,8 +76,9 @@ def test_a_probe_folder_of_schema_1_gives_the_same_numbers():
     before = pd.read_parquet(OLD / "probe" / MEASURES)
     table = itinf.ProbeResult.load(OLD / "probe").table
     assert (before["reason"] != "").any() and {"pairing", "untrained"} <= set(before["null"])
-    pd.testing.assert_frame_equal(table, upgrade(before), check_exact=True)
-    pd.testing.assert_frame_equal(table[NUMBERS + SAME], before[NUMBERS + SAME], check_exact=True)
+    # a quotient of means may differ from a quotient of sums in its last bit
+    pd.testing.assert_frame_equal(table, upgrade(before), rtol=1e-13, atol=1e-15)
+    pd.testing.assert_frame_equal(table[NUMBERS + SAME], before[NUMBERS + SAME], rtol=1e-13, atol=1e-15)
     assert (table["block_index"] == before["index"]).all() and table["state_index"].isna().all()
 
 
