@@ -149,7 +149,7 @@ def window_totals(logits: Tensor, prior_share: Tensor, shift: Tensor, scale: Ten
             power.square_()
         if 2 * times * lowest < UNDERFLOW and row + 2 < len(POWERS):  # the next square would underflow
             torch.threshold_(power, TINY, 0.0)
-        torch.matmul(power, prior_share, out=sums[row])
+        sums[row] = power @ prior_share
     multiples = torch.tensor(POWERS, dtype=sums.dtype, device=sums.device)[:, None, None]
     return sums.log_().addcmul_(multiples, top[None, ..., 0])
 
