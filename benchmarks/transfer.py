@@ -14,7 +14,8 @@ time of our row. On a machine that others use, processor time varies less than w
 * ours, same pairs: the same cells with ``TransferMatrix``, and everything that it measures: these losses, calibration
   and marginal bias of the diagonal, bootstrap. The numbers that both measure are compared.
 * ours, whole: also the last state, the logit lens and, if the lens is fitted here, shared lenses.
-* temperatures: the time to choose temperatures on the same number of units; a study uses 512.
+* pilot: the time to place the windows of temperatures with the same number of units; a study uses about 512.
+* check: the time to compute every retention with its replicates; a study does so every 16 sequences or 64 images.
 
 The share of the peak is the rate of the unembedding products alone, divided by the rate of the best large float32
 product in the same run. Memory is the peak of a process that transfers, for several numbers of units and blocks.
@@ -30,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,10 @@ from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import Cell, cells_of
-from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
+from itinf.lenses.transfer.matrix import TransferMatrix
+from itinf.lenses.transfer.pilot import windows
+from itinf.lenses.transfer.retention import precise_enough
+from itinf.lenses.transfer.temperature import BEST
 from itinf.lenses.transfer.transfer import transfer
 from itinf.lenses.translator import Translator
 from itinf.networks.states import sites
@@ -133,14 +138,25 @@ class Bench:
         return (found / len(self.batch)).reshape(count, count, 2).permute(2, 1, 0)
 
     def ours(self, reads: Sequence[Cell]) -> TransferMatrix:
-        betas = torch.full((2, len(reads)), BETA, dtype=torch.float64)
-        grid = TransferMatrix(self.network, self.lens, reads, betas, 0, REPLICATES)
+        units = torch.full((2, len(reads)), BETA / BEST, dtype=torch.float64)
+        grid = TransferMatrix(self.network, self.lens, reads, units, 0, REPLICATES)
         grid.add(self.network, self.batch)
-        grid.sums.flush()
+        for sums in grid.halves:
+            sums.flush()
         return grid
 
-    def temperatures(self) -> None:
-        temperatures(self.network, self.lens, self.pairs, [self.batch])
+    def pilot(self) -> None:
+        windows(self.network, self.lens, self.pairs, [self.batch])
+
+    def check(self) -> None:
+        """One check of the precision, after the batch."""
+        fresh = TransferMatrix(self.network, self.lens, self.every, self.whole.windows, 0, REPLICATES)
+        fresh.merge(self.whole)
+        precise_enough(fresh, 0.01)
+
+    @cached_property
+    def whole(self) -> TransferMatrix:
+        return self.ours(self.every)
 
     def apart(self, grid: TransferMatrix, peer: Tensor) -> float:
         """Largest difference between our numbers and those of the peer, in nats."""
@@ -202,7 +218,8 @@ def compare(case: Case, turns: int) -> None:
         "peer, our losses": (pairs + len(bench.network.blocks), lambda: bench.peer(ours=True)),
         own: (pairs, lambda: bench.ours(bench.pairs)),
         "ours, whole": (every, lambda: bench.ours(bench.every)),
-        "temperatures, same pairs": (pairs, bench.temperatures),
+        "pilot, same pairs": (pairs, bench.pilot),
+        "a check of the precision": (every, bench.check),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
     found: dict[str, Any] = {}

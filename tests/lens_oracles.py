@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from itinf import IGNORED, Batch, Network
@@ -16,9 +17,11 @@ from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.lens import Lens
 from itinf.lenses.transfer.cells import cells_of
-from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
-from itinf.lenses.transfer.scores import BINS
+from itinf.lenses.transfer.matrix import TransferMatrix, half_of
+from itinf.lenses.transfer.pilot import windows
+from itinf.lenses.transfer.scores import BINS, UNIFORM
 from itinf.lenses.transfer.table import transfer_table
+from itinf.lenses.transfer.temperature import BEST, POWERS, WINDOW_GRID
 from itinf.lenses.translator import Translator
 from itinf.networks.gauge import random_rotation
 from itinf.networks.trace import SiteId, Target, trace
@@ -189,15 +192,14 @@ class Judged:
         return torch.tensor([self.row(measure, lens, j, **where)["mean"] for j in range(len(self.grid.sites))])
 
 
-def judged(
-    network: Network, fitted: list, read: list, kind: str = "affine", replicates: int = 100, pilot: list | None = None
-) -> Judged:
-    """Fits on ``fitted``, sets temperatures on ``pilot`` (the same if none are given), reads ``read``."""
+def judged(network: Network, fitted: list, read: list, kind: str = "affine", replicates: int = 100) -> Judged:
+    """Fits on ``fitted``, reads ``read``."""
     lens = fit(network, fitted, kind, batch=500)
-    cells, chosen, scored = cells_of(lens), as_data(pilot or fitted, network.unit), as_data(read, network.unit)
-    betas = temperatures(network, lens, cells, batches(chosen, keyed_order(chosen, None, 0), 500))
-    grid = TransferMatrix(network, lens, cells, betas, 0, replicates)
-    for batch in batches(scored, keyed_order(scored, None, 0), 500):
+    cells, scored = cells_of(lens), as_data(read, network.unit)
+    order = keyed_order(scored, None, 0)
+    chosen = windows(network, lens, cells, batches(scored, order.part(slice(500)), 500))
+    grid = TransferMatrix(network, lens, cells, chosen, 0, replicates)
+    for batch in batches(scored, order, 500):
         grid.add(network, batch)
     return Judged(network, lens, grid, transfer_table(network, grid))
 
@@ -206,7 +208,7 @@ def judged(
 def case(name: str, count: int = COUNT) -> Judged:
     """A network of this file by name, judged on ``count`` inputs."""
     if name == "gathering":
-        return judged(gathering(), *(evidence(count, 3, seed) for seed in (1, 2)), pilot=evidence(count, 3, 3))
+        return judged(gathering(), *(evidence(count, 3, seed) for seed in (1, 2)))
     networks = {"subspaces": shifting, "shifting": shifting, "turning": turning, "carrying": carrying}
     network = networks.get(name, descending)()
     width = network.model.head.in_features
@@ -219,7 +221,7 @@ def case(name: str, count: int = COUNT) -> Judged:
             vectors[:, CLASSES:] = 0
         return labelled(network, vectors, seed)
 
-    return judged(network, items(1), items(2), pilot=items(3))
+    return judged(network, items(1), items(2))
 
 
 class Brute:
@@ -227,7 +229,8 @@ class Brute:
 
     def __init__(self, network: Network, lens: Lens, batch: Batch, replicates: int) -> None:
         self.network, self.sites = network, lens.sites
-        self.priors = {"label": lens.log_prior, "model": lens.mean_final}
+        answers = (lens.mean_final.exp() * (1 - UNIFORM) + UNIFORM / len(lens.mean_final)).log()
+        self.priors = {"label": lens.log_prior, "model": answers}
         self.seen = trace(network, batch, gradients=False)
         self.labels = batch.targets.reshape(len(batch), -1)
         self.known = (self.labels != IGNORED).double()
@@ -259,11 +262,30 @@ class Brute:
         """(N,) of (N, P)."""
         return (values * self.known).sum(1).numpy()
 
-    def readable(self, log: Tensor, target: Target, beta: float) -> Array:
-        """Nats per unit, (1 + B,)."""
+    def tempered(self, log: Tensor, target: Target, beta: float) -> Tensor:
+        """(N, P): losses at one β."""
         prior = self.priors[target].expand_as(log)
-        tempered = ((1 - beta) * prior + beta * log).log_softmax(-1)
-        return self.mean(self.loss(prior, target) - self.loss(tempered, target))
+        return self.loss(((1 - beta) * prior + beta * log).log_softmax(-1), target)
+
+    def readable(self, log: Tensor, target: Target, beta: float) -> Array:
+        """Nats per unit at one β, (1 + B,)."""
+        return self.mean(self.tempered(log, target, 0) - self.tempered(log, target, beta))
+
+    def crosswise(self, log: Tensor, target: Target, unit: float) -> Array:
+        """Nats per unit, (1 + B,), in each replicate: one part with each half at the β of a window that is best for the
+        other half, two parts with all at the β that is best for all."""
+        curves = []
+        nodes = np.array([0, *POWERS])
+        for half in (0, 1):
+            mine = self.weights * (half_of(self.seen.keys) == half)
+            sums = np.stack([mine @ self.sum(self.tempered(log, target, unit * k)) for k in nodes])
+            curve = CubicSpline(np.arcsinh(2 * nodes / BEST), sums)
+            curves.append(curve(np.linspace(0, np.arcsinh(2 * POWERS[-1] / BEST), WINDOW_GRID)))
+        columns = np.arange(len(self.weights))
+        crossed = sum(curves[half][curves[1 - half].argmin(0), columns] for half in (0, 1))
+        loss = crossed / 3 + sum(curves).min(0) * 2 / 3
+        known = self.weights @ self.known.sum(1).numpy()
+        return (self.weights @ self.sum(self.tempered(log, target, 0)) - loss) / known
 
     def marginal(self, log: Tensor, clusters: Array) -> float:
         """KL of the mean reading from the mean final distribution over all units of some clusters, nats."""

@@ -337,7 +337,7 @@ CALLS = [
     (lambda w: itinf.probe(w.token.model, w.data), "is no network"),
     (lambda w: itinf.probe(w.token, None), "NoneType"),
     (lambda w: itinf.probe(w.token, 3), "int"),
-    (lambda w: itinf.probe(w.token, "stdlib"), "expected a data set. Write itinf.dataset('stdlib', network)"),
+    (lambda w: itinf.probe(w.token, "stdlib"), "'stdlib' was given as data. Open it first: itinf.dataset"),
     (lambda w: itinf.probe(w.token, []), "0"),
     (lambda w: itinf.probe(w.token, {}), "dict"),
     (lambda w: itinf.probe(w.token, [3, 4]), "Item 0 of list"),

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from safetensors import safe_open
@@ -10,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 import itinf
 from itinf.results.estimators import _KINDS, Mean, estimator_json, estimator_of
 from itinf.results.reasons import REASONS, Reason, reason_of
-from itinf.results.sums import load_sums
-from tiny import opened, probed, study
+from itinf.results.sums import load_sums, merge_stages
+from tiny import opened, probed, study, tokens
 
 SHARES = {"Share": "Mean", "PairShare": "PairMean", "PartnerShare": "PartnerMean"}
 """Estimators that an older itinf did not tell from means."""
@@ -94,3 +95,38 @@ def test_a_network_without_skips_says_so_by_code():
     run = probed(network, data, probes=[itinf.Alignment(forms=("gauge-fixed",))])
     assert "no_skips" in set(run.table.reason_code) and run.stages["observed"].structure["skips"] is False
     assert study("image").stages["observed"].structure["skips"] is True
+
+
+def as_older(path):
+    """Writes a file of sums as an itinf did that had coarse bins only, and no products of columns over dyads."""
+    positive = np.logspace(-8, 4, 289)
+    old = np.concatenate([-positive[::-1], positive])
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["itinf"])
+    tensors = load_file(path)
+    for name, stage in header.items():
+        kept = len(tensors[f"{name}/replicates"][0])
+        stage["columns"], stage["replicated"] = stage["columns"][:kept], kept
+        for key in ("plain", "clusters", "rows"):
+            if f"{name}/{key}" in tensors:
+                tensors[f"{name}/{key}"] = np.ascontiguousarray(tensors[f"{name}/{key}"][..., :kept])
+        del stage["replicated"], tensors[f"{name}/histogram/fine"], tensors[f"{name}/histogram/counts"]
+        below = np.tile(np.linspace(0, 24, len(old) + 1).round(), (len(stage["histograms"]), 1))
+        tensors |= {f"{name}/histogram/{field}": below for field in ("below", "square", "cross")}
+    save_file(tensors, path, metadata={"itinf": json.dumps(header)})
+
+
+def test_a_study_that_an_older_itinf_began_starts_over_and_does_not_merge(tmp_path, caplog):
+    network, data = opened("token", 16)
+    run = probed(network, data, probes=[itinf.Gain()], out=tmp_path / "run")
+    path, manifest = tmp_path / "run" / "sums.safetensors", tmp_path / "run" / "manifest.json"
+    as_older(path)
+    stages = load_sums(path)
+    assert stages["observed"].older and len(itinf.ProbeResult(stages, run.manifest).table) == len(run.table)
+    other = probed(network, tokens(32), probes=[itinf.Gain()]).stages
+    with pytest.raises(itinf.ItinfError, match=r"other settings .* or by another version of itinf"):
+        merge_stages([stages, other])
+    manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
+    again = probed(network, data, probes=[itinf.Gain()], out=tmp_path / "run")
+    assert "was written by an older itinf, which recorded less. It is measured again." in caplog.text
+    pd.testing.assert_frame_equal(again.table, run.table)

@@ -140,11 +140,14 @@ def test_evidence_beyond_the_nulls():
     values = {
         "efficiency": [-0.25, 0.1, 0.2, 0.3, 0.4, 0.5],
         "efficiency_effect": [-0.3, -0.01, 0.02, 0.2, 0.3, 0.4],  # below, neither, neither, above, above, above
-        "order-shuffled": [0.2, 0.09, 0.2, 0.1, 0.1, 0.6],  # below, neither, neither, above, above, below
+        "order-shuffled": [-0.45, 0.01, 0.0, 0.2, 0.3, -0.1],  # below, neither, neither, above, above, below
     }
+    shuffled = table[step & (table["measure"] == "efficiency_effect") & (table["null"] == "same-target")]
+    table = pd.concat([table, shuffled.assign(null="order-shuffled")], ignore_index=True)
+    step = (table["lens"] == "shared") & (table["form"] == "merged to 6") & (table["target"] == "label")
     for measure, means in values.items():
         null = measure if measure == "order-shuffled" else "same-target" if measure.endswith("effect") else "observed"
-        name = "efficiency" if null == "order-shuffled" else measure
+        name = "efficiency_effect" if null == "order-shuffled" else measure
         rows = step & (table["measure"] == name) & (table["null"] == null)
         order = table[rows].sort_values("block_index").index
         table.loc[order, "mean"] = means

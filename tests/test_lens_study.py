@@ -11,7 +11,6 @@ import torch
 from itinf import ItinfError
 from itinf.data.clusters import load_batch, silent
 from itinf.errors import TooFewError
-from itinf.lenses.transfer.transfer import PILOT_UNITS
 from itinf.networks.trace import trace
 from itinf.settings import Settings
 from itinf.studies import lens_study
@@ -66,7 +65,7 @@ def test_lenses_of_another_study_are_refused_and_stay(study):
 
 def test_transfers_are_read_again(study, monkeypatch):
     trained, fresh = study.transfers(silent)
-    assert trained.manifest["units"] == 160 - min(PILOT_UNITS, 160 // 4)
+    assert trained.manifest["units"] == 160
     assert set(trained.table["null"]) == {"observed", "rotated"}
     assert set(fresh.table["null"]) == set(fresh.summaries["null"]) == {"untrained"}
     assert set(fresh.table["null_seed"]) == {0} and set(fresh.table["model"]) == set(trained.table["model"])

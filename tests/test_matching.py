@@ -122,12 +122,12 @@ def plain(renamed):
 
 def test_a_relabelled_network_transfers_once_its_channels_are_matched():
     networks = [plain(False), plain(True)]
-    inputs = [normal(1500, WIDTH, seed=seed).exp() for seed in (1, 2, 3)]
+    inputs = [normal(1500, WIDTH, seed=seed).exp() for seed in (1, 2)]
     for h in inputs:
         said = [network.model(pixels(h)) for network in networks]
         torch.testing.assert_close(*said)
-    fitted, read, pilot = ([*labelled(networks[0], h, seed)] for seed, h in enumerate(inputs))
-    original, other = (judged(network, fitted, read, pilot=pilot, replicates=20) for network in networks)
+    fitted, read = ([*labelled(networks[0], h, seed)] for seed, h in enumerate(inputs))
+    original, other = (judged(network, fitted, read, replicates=20) for network in networks)
     apart = ~torch.eye(BLOCKS + 1, dtype=torch.bool)
     for target in ("label", "model"):
         zero_shot = [j.matrix("retention", target=target)[apart] for j in (original, other)]

@@ -76,8 +76,9 @@ def test_a_probe_folder_of_schema_1_gives_the_same_numbers():
     before = pd.read_parquet(OLD / "probe" / MEASURES)
     table = itinf.ProbeResult.load(OLD / "probe").table
     assert (before["reason"] != "").any() and {"pairing", "untrained"} <= set(before["null"])
-    pd.testing.assert_frame_equal(table, upgrade(before), check_exact=True)
-    pd.testing.assert_frame_equal(table[NUMBERS + SAME], before[NUMBERS + SAME], check_exact=True)
+    # a quotient of means may differ from a quotient of sums in its last bit
+    pd.testing.assert_frame_equal(table, upgrade(before), rtol=1e-13, atol=1e-15)
+    pd.testing.assert_frame_equal(table[NUMBERS + SAME], before[NUMBERS + SAME], rtol=1e-13, atol=1e-15)
     assert (table["block_index"] == before["index"]).all() and table["state_index"].isna().all()
 
 
@@ -91,7 +92,10 @@ def test_a_transfer_folder_of_schema_1_gives_the_same_numbers():
     assert ["" if pd.isna(number) else str(number) for number in table["fitted_at"]] == before["fitted_at"].tolist()
     assert table["null_seed"].fillna(-1).tolist() == before["null_seed"].tolist()
     summaries = pd.read_parquet(OLD / "transfer" / SUMMARIES)
-    pd.testing.assert_frame_equal(result.summaries.drop(columns="null_seed"), summaries.drop(columns="null_seed"))
+    pd.testing.assert_frame_equal(
+        result.summaries[list(summaries)].drop(columns="null_seed"), summaries.drop(columns="null_seed")
+    )
+    assert result.summaries[["median", "least", "most"]].isna().all(axis=None)
     assert result.summaries["null_seed"].fillna(-1).tolist() == summaries["null_seed"].tolist()
 
 

@@ -41,7 +41,10 @@ def test_means_of_cells(found, rows, measure, target):
     kept = cells(found, measure, target)
     depth = [place.depth for place in found.grid.sites]
     mine = rows[
-        (rows.measure == measure) & (rows.target == target) & (rows.form == "") & (rows.direction != "one lens")
+        (rows.measure == measure)
+        & (rows.target == target)
+        & (rows.form == "")
+        & ~rows.direction.str.startswith("one lens")
     ]
     assert set(mine.distance) == {0} | {abs(j - i) for i, j in kept} and len(mine) > 12
     for _, row in mine.iterrows():
@@ -51,10 +54,13 @@ def test_means_of_cells(found, rows, measure, target):
             "forward": [x for (i, j), x in here.items() if j > i],
             "backward": [x for (i, j), x in here.items() if j < i],
             "forward − backward": [x - here[j, i] for (i, j), x in here.items() if j > i and (j, i) in here],
+            "farther − nearer": [x - kept[i + 1, j] for (i, j), x in here.items() if i + 1 < j and (i + 1, j) in kept]
+            + [x - kept[i - 1, j] for (i, j), x in here.items() if i - 1 > j and (i - 1, j) in kept],
         }[row.direction]
         assert row["mean"] == pytest.approx(np.mean(chosen), rel=1e-9, abs=1e-12) and row.cells == len(chosen)
         assert row.share == pytest.approx(np.mean([abs(depth[j] - depth[i]) for i, j in here]))
-        assert row.lo <= row["mean"] <= row.hi and row.lens == "affine" and row.null == "observed"
+        assert (row["median"], row.least, row.most) == pytest.approx((np.median(chosen), min(chosen), max(chosen)))
+        assert row.lo <= row["mean"] <= row.hi and row.reason == "" and row.lens == "affine" and row.null == "observed"
     # state 0 tells nothing of the label, so it is read nowhere and cells are not in pairs
     one_way = mine[(mine.distance == 5) & (mine.direction == "forward − backward")]
     assert len(one_way) == (measure == "transfer_penalty")
@@ -99,3 +105,23 @@ def test_matched_cells_have_rows_of_their_own_and_what_is_missing_has_none():
         assert row.cells.sum() == len(labels[target])
         mean = float(np.mean(list(labels[target].values()))) if labels[target] else math.nan
         assert row["mean"].sum() == pytest.approx(0 if math.isnan(mean) else mean)
+
+
+def test_one_lens_against_its_null_is_paired(found, rows):
+    kept = Retention(found.grid, "label")
+    by_state = {}
+    for cell in found.grid.cells:
+        if cell.lens == LEFT_OUT and (value := kept.of(cell)[0]) is not None:
+            by_state.setdefault(cell.at, {})[cell.null] = value
+    beyond = np.mean([values["observed"] - values[ROTATED] for values in by_state.values()], axis=0)
+    chosen = (rows.direction == "one lens − rotated") & (rows.measure == "retention") & (rows.target == "label")
+    (row,) = (r for _, r in rows[chosen].iterrows())
+    expected = beyond[0], *interval(beyond, found.grid.clusters)
+    assert (row["mean"], row.lo, row.hi) == pytest.approx(expected) and (row.null, row.null_seed) == (ROTATED, 1)
+    assert row.cells == len(by_state) > 2
+
+
+def test_the_lens_of_the_next_state_is_read_at_the_same_states(found, rows):
+    kept = cells(found, "retention", "label")
+    farther = rows[(rows.direction == "farther − nearer") & (rows.measure == "retention") & (rows.target == "label")]
+    assert set(farther[farther.form == ""].distance) == {0} | {abs(j - i) for i, j in kept if abs(j - i) > 1}

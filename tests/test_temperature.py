@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from itinf.lenses.transfer.temperature import BETAS, best_betas, mixing, tempered_losses, tempered_total
+from itinf.lenses.transfer.temperature import BETAS, best_betas, tempered_losses
 from oracles import generator, normal
 
 ONE = BETAS.index(1.0)
@@ -30,13 +30,6 @@ def expected(values, targets):
 
 def every(logits, prior, targets):
     return tempered_losses(logits, prior, expected(logits, targets), expected(prior.expand(len(targets), -1), targets))
-
-
-def at_one(logits, prior, betas, targets):
-    beta = betas[:, None]
-    total = tempered_total(logits, *mixing(prior.to(logits), betas.to(logits)))
-    prior_at = expected(prior.expand(len(targets), -1), targets)
-    return total - beta * expected(logits, targets) - (1 - beta) * prior_at
 
 
 def drawn(readings=3, rows=20, classes=7, seed=0, scale=3.0, soft=False):
@@ -64,19 +57,6 @@ def test_every_temperature(classes, seed, scale, dtype, soft):
     found, wanted = every(logits, prior, targets), direct(logits, prior, targets, BETAS)
     assert found.dtype == torch.float64 and found.shape == wanted.shape
     assert ((found - wanted).abs().amax((1, 2)) <= tolerance(logits, BETAS)).all()
-
-
-@given(st.integers(2, 40), st.integers(0, 99), st.floats(0.01, 30), st.sampled_from(DTYPES), st.booleans())
-@settings(deadline=None, max_examples=60)
-def test_one_temperature_for_each_reading(classes, seed, scale, dtype, soft):
-    betas = torch.tensor([0.0, 0.3, 1.0, 2.7, 32.0], dtype=torch.float64)
-    logits, prior, targets = drawn(5, 20, classes, seed, scale, soft)
-    logits = logits.to(dtype)
-    kept = logits.clone()
-    found = at_one(logits, prior, betas, targets).double()
-    wanted = direct(logits, prior, targets, betas.tolist())[torch.arange(5), torch.arange(5)]
-    assert ((found - wanted).abs().amax(1) <= tolerance(logits, betas.tolist())).all()
-    assert torch.equal(logits, kept)  # others read them after
 
 
 def test_the_tolerance_is_small_where_it_counts():
@@ -118,8 +98,6 @@ def test_saturated_logits(dtype):
     wanted = direct(logits, prior, labels, BETAS)
     assert ((found - wanted).abs().amax((1, 2)) <= 1e-6 + tolerance(logits, BETAS)).all()
     for place, beta in enumerate(BETAS):
-        one = at_one(logits, prior, torch.tensor([beta], dtype=torch.float64), labels)
-        assert ((one - found[place]).abs() <= 1e-6 + tolerance(logits, [beta])).all()
         if beta >= 1:  # then class 0 has all the weight
             by_hand = beta * torch.tensor([0.0, 1000.0, 2000.0]) + (1 - beta) * (prior[0] - prior[labels])
             torch.testing.assert_close(wanted[place, 0], by_hand, rtol=1e-6, atol=1e-6)
@@ -135,10 +113,6 @@ def test_a_prior_of_almost_nothing(dtype, rarity):
     assert found[0] == pytest.approx(-math.log(rarity), rel=1e-6)
     bound = 1e-6 + tolerance(logits, BETAS)
     assert found[ONE].abs() < bound[ONE] < 1e-3 and found[-1].abs() < bound[-1] < 0.02
-    for beta in (0.5, 1.0, 32.0):
-        one = at_one(logits, prior, torch.tensor([beta], dtype=torch.float64), label)
-        bound = 1e-6 + float(tolerance(logits, [beta]))
-        assert float(one) == pytest.approx(float(direct(logits, prior, label, [beta])), abs=bound)
 
 
 @pytest.mark.parametrize("soft", [False, True])

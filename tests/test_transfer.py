@@ -20,11 +20,12 @@ from itinf.lenses.fit import fit
 from itinf.lenses.transfer import logits as speaking
 from itinf.lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED, SHARED, Cell, cells_of
 from itinf.lenses.transfer.logits import cell_logits
-from itinf.lenses.transfer.matrix import TransferMatrix, temperatures
+from itinf.lenses.transfer.matrix import TransferMatrix
+from itinf.lenses.transfer.pilot import windows
 from itinf.lenses.transfer.retention import widest_half_width
 from itinf.lenses.transfer.scores import GROUPS, TARGETS
 from itinf.lenses.transfer.table import transfer_table
-from itinf.lenses.transfer.temperature import BETAS, best_betas
+from itinf.lenses.transfer.temperature import BEST, BETAS, POWERS, best_betas
 from itinf.networks.readout import logits, vectors
 from itinf.networks.trace import trace
 from itinf.statistics.intervals import interval
@@ -34,7 +35,7 @@ from shipped import settle
 from tiny import Items, gpt2, images, resnet, tokens
 from tolerance import rounding
 
-REPLICATES = 20
+CLUSTERS, REPLICATES = 60, 20
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def answered(network, data):
     """The same inputs with targets drawn from the network's own predictions, so that something is readable."""
     z = network.model(data.inputs.to(network.dtype) if network.unit == "image" else data.inputs)
     z = z if network.unit == "image" else z.logits
-    p = (3 * z).softmax(-1)
+    p = (10 * z).softmax(-1)
     targets = torch.multinomial(p.flatten(0, -2), 1, generator=generator(1)).reshape(p.shape[:-1])
     if network.unit == "token":
         targets[::3, 0] = IGNORED
@@ -72,18 +73,17 @@ class Case:
         make = images if self.network.unit == "image" else tokens
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), parts=True)
         self.cells = cells_of(self.lens, rotations=2)
-        draw = torch.rand(2, len(self.cells), generator=generator(3), dtype=torch.float64)
-        own = torch.tensor([read.diagonal for read in self.cells])
-        self.betas = torch.where(own, 0.5 + draw, (4 * draw - 1).clamp_min(0))  # of others a quarter 0, half above 1
-        data = as_data(answered(self.network, make(30, seed=2)), self.network.unit)
+        data = as_data(answered(self.network, make(CLUSTERS, seed=2)), self.network.unit)
         order = keyed_order(data, None, 0)
         self.batch = load_batch(data, order.indices, order.keys)
+        placed = windows(self.network, self.lens, self.cells, [self.batch])
+        self.windows = placed * (1 + torch.rand(placed.shape, generator=generator(3), dtype=torch.float64))
 
     def grid(self, *pieces, order=None):
         order = list(range(len(self.cells))) if order is None else order
         reads = [self.cells[k] for k in order]
-        grid = TransferMatrix(self.network, self.lens, reads, self.betas[:, order], 0, REPLICATES)
-        for piece in pieces or [slice(0, 30)]:
+        grid = TransferMatrix(self.network, self.lens, reads, self.windows[:, order], 0, REPLICATES)
+        for piece in pieces or [slice(0, CLUSTERS)]:
             grid.add(self.network, part_of(self.batch, piece.start, piece.stop))
         return grid
 
@@ -95,7 +95,7 @@ def tiny(request):
 
 
 def numbers(grid):
-    sums = [[grid.column(n) for n in sorted(grid.sums.names)]]
+    sums = [[half.column(n) for n in sorted(half.names)] for half in grid.halves]
     return torch.cat([torch.tensor(np.concatenate(sums)).flatten(), grid.marginals.flatten()])
 
 
@@ -109,7 +109,7 @@ def key_of(read, measure, target):
 KEY = ["state_index", "lens", "fitted_at", "form", "null", "null_seed", "measure", "target"]
 
 
-def wanted(brute, read, betas, own, last):
+def wanted(brute, read, units, own, last):
     """(measure, target) -> estimate (1 + B,) in the table's units, or None where there is none."""
     bits = 1 / math.log(2)
     log, base = brute.log(brute.sites[read.at].id, read.translator), own[read.at]
@@ -125,16 +125,16 @@ def wanted(brute, read, betas, own, last):
         }
     found["transfer_penalty", "label"] = bits * brute.mean(brute.loss(log) - brute.loss(base))
     found["transfer_kl", "model"] = bits * brute.mean(Brute.kl(base, log))
-    for target, beta in zip(TARGETS, betas[read], strict=True):
-        told = brute.readable(log, target, beta)
+    for target, unit in zip(TARGETS, units[read], strict=True):
+        told = brute.crosswise(log, target, unit)
         found["readable", target] = bits * told
-        for measure, mine, own_beta in (
-            ("retention", told, betas[own_read(betas, read.at)][TARGETS.index(target)]),
-            ("raw_retention", brute.readable(log, target, 1.0), 1.0),
+        own_unit = units[own_read(units, read.at)][TARGETS.index(target)]
+        for measure, mine, below in (
+            ("retention", told, brute.crosswise(base, target, own_unit)),
+            ("raw_retention", brute.readable(log, target, 1.0), brute.readable(base, target, 1.0)),
         ):
-            below = brute.readable(base, target, own_beta)
             sure = (below[0] >= 0.05 * last[target][0]) and all(
-                x[0] > 0 and not interval(x, 30)[0] <= x[0] / 2 for x in (below, last[target])
+                x[0] > 0 and not interval(x, CLUSTERS)[0] <= x[0] / 2 for x in (below, last[target])
             )
             found[measure, target] = mine / below if sure else None
     return found
@@ -146,17 +146,17 @@ def own_read(reads, at):
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_every_number_by_brute_force(tiny):
-    grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
+    grid, brute = tiny.grid(slice(0, 7), slice(7, CLUSTERS)), Brute(tiny.network, tiny.lens, tiny.batch, REPLICATES)
     found = {
         tuple(-1 if pd.isna(r[k]) else r[k] for k in KEY): r for _, r in transfer_table(tiny.network, grid).iterrows()
     }
     own = [brute.log(p.id, t) for p, t in zip(tiny.lens.sites, tiny.lens.translators, strict=True)]
-    betas = {read: tiny.betas[:, k].tolist() for k, read in enumerate(tiny.cells)}
-    end = betas[own_read(betas, len(own) - 1)]
-    last = {target: brute.readable(own[-1], target, beta) for target, beta in zip(TARGETS, end, strict=True)}
+    units = {read: tiny.windows[:, k].tolist() for k, read in enumerate(tiny.cells)}
+    end = units[own_read(units, len(own) - 1)]
+    last = {target: brute.crosswise(own[-1], target, unit) for target, unit in zip(TARGETS, end, strict=True)}
     counts = dict.fromkeys(("number", "missing", "retention"), 0)
     for read in tiny.cells:
-        for (measure, target), estimate in wanted(brute, read, betas, own, last).items():
+        for (measure, target), estimate in wanted(brute, read, units, own, last).items():
             row = found.pop(key_of(read, measure, target))
             if estimate is None:
                 assert math.isnan(row["mean"]) and row.reason
@@ -164,20 +164,20 @@ def test_every_number_by_brute_force(tiny):
                 continue
             assert row.reason == ""
             scale = max(1.0, abs(estimate[0]))
-            expected = (estimate[0], *interval(estimate, 30))
+            expected = (estimate[0], *interval(estimate, CLUSTERS))
             assert (row["mean"], row.lo, row.hi) == pytest.approx(expected, abs=1e-5 * scale, rel=1e-5), (measure, read)
             counts["number"] += 1
             counts["retention"] += measure == "retention"
     rest = {key for key in found if key[-2] != "lens_marginal_bias"}
     assert [key[-2] for key in rest] == ["prediction_depth"]  # nothing else is in the table
     depth, expected = found[rest.pop()], brute.depth(own)
-    assert (depth["mean"], depth.lo, depth.hi) == pytest.approx((expected[0], *interval(expected, 30)))
+    assert (depth["mean"], depth.lo, depth.hi) == pytest.approx((expected[0], *interval(expected, CLUSTERS)))
     assert counts["number"] > 150 and counts["retention"] > 10 and counts["missing"] > 0
 
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
 def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
-    grid, brute = tiny.grid(slice(0, 7), slice(7, 30)), Brute(tiny.network, tiny.lens, tiny.batch, 0)
+    grid, brute = tiny.grid(slice(0, 7), slice(7, CLUSTERS)), Brute(tiny.network, tiny.lens, tiny.batch, 0)
     table = transfer_table(tiny.network, grid)
     rows = table[table.measure == "lens_marginal_bias"].set_index(["lens", "state_index"])
     group = (tiny.batch.keys % np.uint64(GROUPS)).astype(int)
@@ -188,19 +188,20 @@ def test_marginal_bias_and_its_jackknife_by_brute_force(tiny):
         left = np.array([brute.marginal(log, group != g) for g in present])
         error = math.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
         half = stats.t.ppf(0.975, len(left) - 1) * error
-        mean = brute.marginal(log, np.ones(30, dtype=bool))
+        mean = brute.marginal(log, np.ones(CLUSTERS, dtype=bool))
         row = rows.loc[(read.lens, read.at)]
         expected = [x / math.log(2) for x in (mean, mean - half, mean + half)]
         assert [row["mean"], row.lo, row.hi] == pytest.approx(expected, abs=1e-6, rel=1e-5)
 
 
 def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
-    whole = tiny.grid()
+    whole = tiny.grid(slice(0, 30))
     halves = tiny.grid(slice(0, 11))
     halves.merge(tiny.grid(slice(20, 30), slice(11, 20)))
     torch.testing.assert_close(numbers(halves), numbers(whole), rtol=1e-9, atol=1e-9)
     assert halves.units == whole.units and halves.clusters == 30
-    classes = len(tiny.lens.log_prior)
+    classes, few = len(tiny.lens.log_prior), slice(0, 7)
+    expected = numbers(tiny.grid(few))
     for rows, logits_, least, piece in (
         (640, (1, 2**25), 64, 3 * classes),
         (40, (1, 2**25), 1, 2**18),
@@ -208,38 +209,44 @@ def test_in_chunks_in_halves_and_in_any_order(tiny, monkeypatch):
     ):
         for name, value in (("HEAD_ROWS", rows), ("LOGITS", logits_), ("TRANSLATOR_ROWS", least), ("PIECE", piece)):
             monkeypatch.setattr(speaking, name, value)
-        torch.testing.assert_close(numbers(tiny.grid()), numbers(whole), rtol=1e-9, atol=1e-9)
-    with pytest.raises(ValueError, match="11 clusters are in both"):
+        torch.testing.assert_close(numbers(tiny.grid(few)), expected, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match=r"\d clusters are in both"):
         halves.merge(tiny.grid(slice(0, 11)))
 
 
 def test_clusters_without_a_target_add_nothing(tiny):
-    grid, rest = tiny.grid(slice(0, 20)), part_of(tiny.batch, 20, 30)
+    grid, rest = tiny.grid(slice(0, 20)), part_of(tiny.batch, 20, CLUSTERS)
     before = numbers(grid)
     grid.add(tiny.network, replace(rest, targets=torch.full_like(rest.targets, IGNORED)))
-    assert torch.equal(numbers(grid), before) and grid.clusters == 30
+    assert torch.equal(numbers(grid), before) and grid.clusters == CLUSTERS
 
 
 def test_grids_of_other_temperatures_do_not_merge(tiny):
-    other = TransferMatrix(tiny.network, tiny.lens, tiny.cells, tiny.betas + 0.1, 0, REPLICATES)
+    other = TransferMatrix(tiny.network, tiny.lens, tiny.cells, tiny.windows + 0.1, 0, REPLICATES)
     with pytest.raises(ItinfError, match="read at different temperatures"):
         tiny.grid(slice(0, 5)).merge(other)
 
 
 @pytest.mark.parametrize("tiny", OPENED, indirect=True)
-def test_temperatures_are_chosen_by_the_losses_of_all_units(tiny):
-    brute, pieces = Brute(tiny.network, tiny.lens, tiny.batch, 0), [slice(0, 13), slice(13, 30)]
+def test_windows_are_placed_by_the_losses_of_the_pilot(tiny):
+    brute, pieces = Brute(tiny.network, tiny.lens, tiny.batch, 0), [slice(0, 13), slice(13, CLUSTERS)]
     reads = tiny.cells[:: 1 + len(tiny.cells) // 20]
-    found = temperatures(tiny.network, tiny.lens, reads, (part_of(tiny.batch, p.start, p.stop) for p in pieces))
+    found = windows(tiny.network, tiny.lens, reads, (part_of(tiny.batch, p.start, p.stop) for p in pieces))
     assert found.shape == (2, len(reads)) and found.unique().numel() > 8
+    whole = windows(tiny.network, tiny.lens, reads, [tiny.batch])
+    torch.testing.assert_close(found, whole, rtol=1e-9, atol=0)
+    narrow = 0
     for row, target in zip(found, TARGETS, strict=True):
         logs = [brute.log(brute.sites[read.at].id, read.translator) for read in reads]
         losses = [[-brute.readable(log, target, beta)[0] for log in logs] for beta in BETAS]
-        torch.testing.assert_close(row, best_betas(torch.tensor(losses)), rtol=1e-6, atol=1e-9)
+        best = best_betas(torch.tensor(losses))
+        assert (row * POWERS[-1] >= (best * POWERS[-1] / BEST).clamp_max(BETAS[-1]) * (1 - 1e-9)).all()
+        narrow += int(((row * BEST / best - 1).abs() < 1e-6).sum())
+    assert narrow > 0  # where the best β is known well, it is in the middle of the window
 
 
 def test_the_diagonal_is_exactly_nothing(tiny):
-    table = transfer_table(tiny.network, tiny.grid(slice(0, 5), slice(5, 30)))
+    table = transfer_table(tiny.network, tiny.grid(slice(0, 5), slice(5, CLUSTERS)))
     own = table[(table.fitted_at == table.state_index).fillna(False)]
     assert (own[own.measure == "transfer_kl"]["mean"] == 0).all()
     assert (own[own.measure == "transfer_penalty"]["mean"] == 0).all()
@@ -261,7 +268,7 @@ def test_permuting_lenses_permutes_rows(tiny):
         twin = next(k for k in plain if (tiny.cells[k].at, tiny.cells[k].fitted_at) == (read.at, row))
         twins.append(twin)
         reads.append(Cell("affine", read.at, read.fitted_at, tiny.cells[twin].translator))
-    there = TransferMatrix(tiny.network, tiny.lens, reads, tiny.betas[:, twins], 0, REPLICATES)
+    there = TransferMatrix(tiny.network, tiny.lens, reads, tiny.windows[:, twins], 0, REPLICATES)
     there.add(tiny.network, tiny.batch)
     here = tiny.grid()
     assert any(r.fitted_at in exchanged for r in reads)

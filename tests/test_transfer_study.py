@@ -16,8 +16,9 @@ from itinf.data.items import as_data
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.cells import Cell
 from itinf.lenses.transfer.matrix import TransferMatrix
+from itinf.lenses.transfer.pilot import CLUSTERS, UNITS, pilot_clusters
 from itinf.lenses.transfer.retention import precise_enough
-from itinf.lenses.transfer.transfer import CHECK, PILOT_UNITS, transfer
+from itinf.lenses.transfer.transfer import CHECK, transfer
 from itinf.lenses.translator import Translator
 from itinf.results.transfer_result import TransferResult
 from itinf.studies.fitting_data import UnmeasuredClusters, fitting_data, training_split
@@ -49,34 +50,39 @@ def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
     again = transfer(net, lens, data, precision=0.5, replicates=40, batch=7)
     pd.testing.assert_frame_equal(again.table, loose.table, rtol=1e-5, atol=1e-6)
     never = transfer(net, lens, data, precision=0.0, replicates=40)
-    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600 - 150  # a quarter sets temperatures
+    assert not never.manifest["stopped"] and never.manifest["clusters"] == 600
     assert never.manifest["reached"] < loose.manifest["reached"]
     few = transfer(net, lens, data, units=100, precision=0.0, replicates=40)
-    assert few.manifest["units"] == 75 and "all the units asked for" in repr(few)
+    assert few.manifest["units"] == 100 and "all the units asked for" in repr(few)
 
 
-def test_clusters_that_set_temperatures_are_not_scored(net, lens, data, monkeypatch):
+def test_the_first_clusters_place_the_windows_and_are_scored_too(net, lens, data, monkeypatch):
     seen = {"pilot": [], "scored": []}
 
-    def temperatures(network, lens, reads, batches):
+    def placed(network, lens, reads, batches, seed, every):
+        assert every == 1
         seen["pilot"] += [key for batch in batches for key in batch.keys]
-        return torch.ones(2, len(reads), dtype=torch.float64)
+        return torch.full((2, len(reads)), 0.1, dtype=torch.float64)
 
     class Watched(TransferMatrix):
         def add(self, network, batch):
             seen["scored"] += list(batch.keys)
             super().add(network, batch)
 
-    monkeypatch.setattr("itinf.lenses.transfer.transfer.temperatures", temperatures)
+    monkeypatch.setattr("itinf.lenses.transfer.transfer.windows", placed)
     monkeypatch.setattr("itinf.lenses.transfer.transfer.TransferMatrix", Watched)
     for units in (200, None):
         seen["pilot"], seen["scored"] = [], []
-        made = transfer(net, lens, data, units=units, precision=0.0, replicates=20, batch=30)
-        pilot, scored = set(seen["pilot"]), set(seen["scored"])
-        count = units or 600
-        assert len(pilot) == len(seen["pilot"]) == min(PILOT_UNITS, count // 4)
-        assert not pilot & scored and len(scored) == len(seen["scored"]) == made.manifest["clusters"]
-        assert len(pilot | scored) == count
+        transfer(net, lens, data, units=units, precision=0.0, replicates=20, batch=30)
+        assert len(seen["scored"]) == len(set(seen["scored"])) == (units or 600)
+        assert seen["pilot"] == seen["scored"][:UNITS]
+
+
+def test_a_pilot_of_tokens_reads_a_few_of_many_sequences():
+    sequences = as_data([torch.arange(65)] * 3 + [torch.arange(65) + 1] * 37, "token")
+    order = keyed_order(sequences, None, 0)
+    pilot, every = pilot_clusters(sequences, order)
+    assert len(pilot) == CLUSTERS and CLUSTERS * 64 // every == UNITS
 
 
 def test_too_few_clusters_to_part(net, lens, data):
@@ -176,6 +182,9 @@ class Known:
     def readable(self, read, target, raw=False):
         mean, error = self.told[read.at]
         return np.r_[mean, mean + error * np.random.default_rng(read.at).standard_normal(200)]
+
+    def why_unreadable(self, read, target):
+        return None
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,6 @@ def as_data(source: Any, unit: str, classes: Sequence[str] | None = None, networ
     Raises:
         ItinfError: see ``WrappedDataset``.
     """
-    if isinstance(source, str):
-        raise ItinfError(f"The data are {source!r}; expected a data set. Write itinf.dataset({source!r}, network).")
     return source if isinstance(source, Data) else WrappedDataset(source, unit, classes, network)
 
 

@@ -1,15 +1,19 @@
-"""The difference of two rows of one network, from the same bootstrap replicates."""
+"""Differences of rows of one network, from the same bootstrap replicates: observed − null, and any two rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ItinfError
+from ..statistics.bootstrap import Array, Sums
+from ..statistics.intervals import Estimated, interval, share_difference, share_interval
 from ..statistics.nulls import OBSERVED
-from .estimators import Estimator, paired
+from ..statistics.twice import counted_twice
+from .estimators import Estimator
 from .row import Row
 from .sums import StudySums
 
@@ -56,3 +60,45 @@ def _chosen(stage: StudySums, columns: Mapping[str, Any]) -> Estimator:
     if not estimator.replicated:
         raise ItinfError(f"{dict(columns)} selects a median, which has no replicates. Choose another statistic.")
     return estimator
+
+
+def paired(
+    first: tuple[Estimator, Array], second: tuple[Estimator, Array], sums: Sums, clusters: int
+) -> tuple[float, float]:
+    """The interval of first − second, over the same clusters; each is an estimator with its estimate (1 + B,).
+
+    What belongs to single pairs of clusters is counted twice in either; of the difference at least the difference of
+    the two is. Where both are means over pairs the interval can therefore be too wide, but not too narrow.
+    """
+    twice = (math.sqrt(first[0].twice(sums)) - math.sqrt(second[0].twice(sums))) ** 2
+    shares = first[0].share and second[0].share
+    each = [e.estimated(x, sums, clusters) if shares else Estimated(x, math.nan, math.nan) for e, x in (first, second)]
+    return _gap(each[0], each[1], clusters, twice, shares)
+
+
+def effect_of(observed: Estimator, null: Estimator, sums: Sums, clusters: int) -> tuple[float, float, float]:
+    """Observed − null, both over the units that the null has, with its paired interval."""
+
+    def own(of: Sums) -> Array:
+        same_units = null.own_estimate(of)
+        return observed.estimate(of) if same_units is None else same_units
+
+    columns = [*observed.columns.values(), *null.columns.values()]
+    twice = counted_twice(lambda of: own(of) - null.estimate(of), columns, sums)
+    shares = observed.share and null.share
+    values = own(sums), null.estimate(sums)
+    each = [Estimated(x, math.nan, math.nan) for x in values]
+    if shares:
+        units = observed.counts(sums)[0]
+        owed = counted_twice(own, columns, sums)
+        one_each = observed.counts(sums)[0] == observed.counts(sums)[1]
+        limits = share_interval(values[0], clusters, units, twice=owed, one_each=one_each)
+        each = [Estimated(values[0], *limits, owed), null.estimated(values[1], sums, clusters)]
+    return float(values[0][0] - values[1][0]), *_gap(each[0], each[1], clusters, twice, shares)
+
+
+def _gap(first: Estimated, second: Estimated, clusters: int, twice: float, shares: bool) -> tuple[float, float]:
+    gap = first.estimate - second.estimate
+    if shares:
+        return share_difference(first, second, gap, clusters, twice)
+    return interval(gap, clusters, twice=twice)

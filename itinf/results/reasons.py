@@ -44,6 +44,8 @@ NOT_FINITE = Reason(
 FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTERS} clusters")
 NO_SPREAD = Reason("no_spread", "no interval: too few replicates have a value")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
+ONE_HALF_EMPTY = Reason("one_half_empty", "too few clusters: lenses' temperatures take two halves of them")
+BEYOND_WINDOW = Reason("beyond_window", "the best temperature is not among those at which the lens was read")
 
 REASONS: dict[str, Reason] = {
     reason.code: reason
@@ -68,6 +70,8 @@ REASONS: dict[str, Reason] = {
         NOT_FINITE,
         FEW_CLUSTERS,
         NO_SPREAD,
+        ONE_HALF_EMPTY,
+        BEYOND_WINDOW,
     )
 }
 """Code -> reason, for the probes and lenses of itinf."""

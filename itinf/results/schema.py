@@ -74,6 +74,11 @@ SUMMARY_DTYPES = {
     "lo": NUMBER,
     "hi": NUMBER,
     "cells": INTEGER,
+    "median": NUMBER,
+    "least": NUMBER,
+    "most": NUMBER,
+    "reason": TEXT,
+    "reason_code": TEXT,
 }
 """Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``."""
 
@@ -102,7 +107,8 @@ def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def summaries_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The table of summaries of these rows; None becomes a missing value."""
-    return _table(rows, SUMMARY_DTYPES)
+    texts = {name: "" for name, kind in SUMMARY_DTYPES.items() if kind == TEXT}
+    return _table((texts | dict(row) for row in rows), SUMMARY_DTYPES)
 
 
 def upgrade(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,6 +119,9 @@ def upgrade(table: pd.DataFrame) -> pd.DataFrame:
     """
     if "null_seed" in table.columns:
         table = table.assign(null_seed=table["null_seed"].astype("Int64").replace(-1, pd.NA))
+    if "direction" in table.columns:  # older summaries have no columns for the spread of cells and for reasons
+        added = {"median": float("nan"), "least": float("nan"), "most": float("nan"), "reason": "", "reason_code": ""}
+        return table.assign(**{name: value for name, value in added.items() if name not in table.columns})
     if "index" not in table.columns:
         return table
     about_state = table["measure"].isin(STATE_MEASURES)

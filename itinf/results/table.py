@@ -13,7 +13,8 @@ import pandas as pd
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
-from .estimators import Estimator, Mean, effect_of
+from .difference import effect_of
+from .estimators import Estimator, Mean
 from .reasons import Reason, why_nothing
 from .row import Row
 from .schema import SCHEMA, results_table

@@ -170,9 +170,7 @@ def _evidence(r: LensNumbers) -> list[Line]:
             lines.append(Line(name, NOT_MEASURED))
             continue
         beyond = r.steps(name, "efficiency_effect", SHARED, count, "same-target")
-        shuffled = r.steps(name, "efficiency", SHARED, count, "order-shuffled")
-        both = efficiencies.merge(shuffled, on="block_index", suffixes=("", "_null"))
-        gaps = [a - b for a, b in zip(estimates(both), estimates(both, "_null"), strict=True)]
+        gaps = estimates(r.steps(name, "efficiency_effect", SHARED, count, "order-shuffled"))
         span = f" ({_range(beyond)})" if len(beyond) else ""
         lines.append(
             Line(

@@ -16,29 +16,36 @@ from .scores import TARGETS
 
 HEADER = "itinf"
 
+FORMAT = 2
+"""In format 1, which has no number, temperatures were chosen on clusters that were not scored."""
+
 
 def matrix_file(matrix: TransferMatrix) -> bytes:
     """The content of a safetensors file from which ``resume`` goes on without the difference of a bit."""
-    arrays = {name: torch.from_numpy(values.copy()) for name, values in matrix.sums.arrays().items()}
-    header = {"columns": matrix.sums.names, "cells": [read.name for read in matrix.cells]}
-    state = {"marginals": matrix.marginals, "betas": matrix.betas}
+    arrays = {
+        f"{half}/{name}": torch.from_numpy(values.copy())
+        for half, sums in enumerate(matrix.halves)
+        for name, values in sums.arrays().items()
+    }
+    header = {"format": FORMAT, "columns": matrix.halves[0].names, "cells": [cell.name for cell in matrix.cells]}
+    state = {"marginals": matrix.marginals, "windows": matrix.windows}
     tensors = {name: value.detach().cpu().contiguous() for name, value in (arrays | state).items()}
     return sealed(save, tensors, HEADER, header)
 
 
-def load_betas(path: Path, cells: list[str]) -> torch.Tensor:
-    """The temperatures of a file that ``matrix_file`` made.
+def load_windows(path: Path, cells: list[str]) -> torch.Tensor:
+    """The windows of a file that ``matrix_file`` made.
 
     Raises:
-        ItinfError: it cannot be read, or is of other cells: a lens without its moments has fewer.
+        ItinfError: it cannot be read, is of an older format, or of other cells: a lens without its moments has fewer.
     """
     header, tensors = _read(path)
     if header["cells"] != cells:
         raise ItinfError(f"{path} was begun with {len(header['cells'])} cells, and there are {len(cells)} now")
-    betas: torch.Tensor = tensors["betas"]
-    if betas.shape != (len(TARGETS), len(cells)):
-        raise ItinfError(f"{path} cannot be read as a transfer (its betas are {tuple(betas.shape)})")
-    return betas
+    windows: torch.Tensor = tensors["windows"]
+    if windows.shape != (len(TARGETS), len(cells)):
+        raise ItinfError(f"{path} cannot be read as a transfer (its windows are {tuple(windows.shape)})")
+    return windows
 
 
 def resume(matrix: TransferMatrix, path: Path) -> None:
@@ -48,12 +55,15 @@ def resume(matrix: TransferMatrix, path: Path) -> None:
         ItinfError: it cannot be read, or it does not fit the matrix.
     """
     header, tensors = _read(path)
-    marginals = tensors.pop("marginals")
-    arrays = {name: value.numpy() for name, value in tensors.items() if name != "betas"}
+    marginals = tensors["marginals"]
     try:
-        if marginals.shape != matrix.marginals.shape or len(arrays["replicates"]) != matrix.sums.count:
-            raise ValueError(f"its marginals are {tuple(marginals.shape)}, or its replicates are others")
-        matrix.sums = Sums.of(matrix.sums.seed, header["columns"], arrays)
+        if marginals.shape != matrix.marginals.shape:
+            raise ValueError(f"its marginals are {tuple(marginals.shape)}")
+        for half, sums in enumerate(matrix.halves):
+            arrays = {name: tensors[f"{half}/{name}"].numpy() for name in (*FINISHED, "keys")}
+            if len(arrays["replicates"]) != sums.count:
+                raise ValueError(f"it has {len(arrays['replicates'])} replicates")
+            matrix.halves[half] = Sums.of(sums.seed, header["columns"], arrays)
     except (ValueError, TypeError, LookupError) as error:
         raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
     matrix.marginals = marginals.to(matrix.marginals)
@@ -62,10 +72,15 @@ def resume(matrix: TransferMatrix, path: Path) -> None:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         header, tensors = read_sealed(path, HEADER, "pt")
-        if wrong := misfit(header, {"columns": [str], "cells": [str]}):
+        if header.get("format") != FORMAT:
+            raise ItinfError(f"{path} was begun by another version of itinf, which chose temperatures in another way")
+        if wrong := misfit(header, {"format": int, "columns": [str], "cells": [str]}):
             raise ValueError(wrong)
-        if missing := {"betas", "marginals", *FINISHED, "keys"} - tensors.keys():
+        wanted = {f"{half}/{name}" for half in range(2) for name in (*FINISHED, "keys")} | {"windows", "marginals"}
+        if missing := wanted - tensors.keys():
             raise ValueError(f"{min(missing)!r} is missing")
+    except ItinfError:
+        raise
     except ValueError as error:
         raise ItinfError(f"{path} cannot be read as a transfer ({error})") from error
     return header, tensors

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
@@ -15,78 +16,66 @@ from ...errors import ItinfError
 from ...networks.network import Network
 from ...networks.states import Site
 from ...networks.trace import Target, trace
+from ...results.reasons import BEYOND_WINDOW, NO_UNIT, ONE_HALF_EMPTY, Reason
 from ...statistics.bootstrap import Array, Sums
-from ...statistics.processes import summed
 from ..lens import Lens
 from .cells import Cell
 from .logits import cell_logits
-from .scores import BINS, GROUPS, TARGETS, ClusterScores, KnownUnits
-from .temperature import BETAS, best_betas, tempered_losses
-
-
-def temperatures(network: Network, lens: Lens, cells: Sequence[Cell], batches: Iterable[Batch]) -> Tensor:
-    """The β with the smallest loss on these units, for every cell and target. Do not score the same units afterwards.
-
-    Returns:
-        (targets, cells) float64.
-    """
-    total = torch.zeros(len(TARGETS), len(BETAS), len(cells), dtype=torch.float64, device=network.device)
-    priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
-    for batch in batches:
-        batch_trace = trace(network, batch, gradients=False)
-        known = KnownUnits(batch_trace)
-        for state_logits in cell_logits(batch_trace, lens.sites, cells, known.index):
-            at_target, at_prior = known.logits(state_logits), known.log_priors(state_logits, priors)
-            for depth, rows in state_logits.pieces():
-                z = state_logits.logits[depth, rows]
-                for row, prior in enumerate(priors):
-                    losses = tempered_losses(z, prior, at_target[row][depth, rows], at_prior[row][rows])
-                    total[row][:, state_logits.cells[depth]] += losses.sum(2)
-    return torch.stack([best_betas(losses) for losses in summed(total)]).cpu()
+from .scores import BINS, GROUPS, TARGETS, TEMPERED, ClusterScores, priors_of
+from .temperature import LARGEST_UNIT, crosswise
 
 
 class TransferMatrix:
     """Sums of scores of every cell, plainly and per replicate; merges over clusters.
 
+    The clusters are parted into two halves by their keys, which choose temperatures for each other, see ``crosswise``.
+
     Args:
         network: the network.
         lens: gives sites and priors.
         cells: the cells; every state has one on the diagonal.
-        betas: (targets, cells), see ``temperatures``.
+        windows: (targets, cells), see ``windows``.
         seed, replicates: of the bootstrap.
 
     Attributes:
-        sites, cells, betas: the states, the cells and their temperatures.
+        sites, cells, windows: the states, the cells and the units of their windows of β.
         scored_in_full: the cells that have more scores than losses.
-        sums: columns of each cell, and of the units themselves.
+        halves: for each half of the clusters, columns of each cell, and of the units themselves.
         marginals: (1 + cells scored in full, groups of clusters, classes) sums of the network's final
             distribution and of those that the lenses read.
     """
 
     def __init__(
-        self, network: Network, lens: Lens, cells: Sequence[Cell], betas: Tensor, seed: int, replicates: int
+        self, network: Network, lens: Lens, cells: Sequence[Cell], windows: Tensor, seed: int, replicates: int
     ) -> None:
         self.sites: list[Site] = lens.sites
-        self.cells, self.betas = list(cells), betas.to(network.device)
-        self.priors = [prior.to(network.device) for prior in (lens.log_prior, lens.mean_final)]
+        self.cells, self.windows = list(cells), windows.to(network.device)
+        self.priors = priors_of(lens, network.device)
         self.scored_in_full = [cell for cell in cells if cell.scored_in_full]
-        self.sums = Sums(seed, replicates)
+        self.halves = [Sums(seed, replicates) for _ in range(2)]
+        self._tempered: dict[tuple[str, Target], tuple[Array, bool]] = {}
+        self._place = {cell: place for place, cell in enumerate(self.cells)}
         shape = 1 + len(self.scored_in_full), GROUPS, len(lens.log_prior)
         self.marginals = torch.zeros(shape, dtype=torch.float64, device=network.device)
 
     def empty(self) -> TransferMatrix:
         """The same cells and temperatures without clusters: the share of one process."""
         other = copy.copy(self)
-        other.sums, other.marginals = Sums(self.sums.seed, self.sums.count), torch.zeros_like(self.marginals)
+        other.halves = [Sums(sums.seed, sums.count) for sums in self.halves]
+        other.marginals, other._tempered = torch.zeros_like(self.marginals), {}
         return other
 
     def add(self, network: Network, batch: Batch) -> None:
         """Scores a batch of whole clusters."""
         batch_trace = trace(network, batch, gradients=False)
-        scores = ClusterScores(self.cells, self.sites, self.betas, self.priors, batch_trace, self.marginals)
+        scores = ClusterScores(self.cells, self.sites, self.windows, self.priors, batch_trace, self.marginals)
         for state_logits in cell_logits(batch_trace, self.sites, self.cells, scores.units.index):
             scores.add(state_logits)
-        self.sums.add(batch.keys, scores.columns())
+        columns, second = scores.columns(), half_of(batch.keys)
+        for half, sums in enumerate(self.halves):
+            mine = second == half
+            sums.add(batch.keys[mine], {name: values[mine] for name, values in columns.items()})
+        self._tempered.clear()
 
     @property
     def units(self) -> int:
@@ -96,11 +85,12 @@ class TransferMatrix:
     @property
     def clusters(self) -> int:
         """Clusters so far."""
-        return self.sums.size
+        return sum(sums.size for sums in self.halves)
 
     def column(self, name: str) -> Array:
         """Sum of a column over clusters, (1 + B,): plainly, then per replicate."""
-        return self.sums.column(name)
+        first, second = (sums.column(name) for sums in self.halves)
+        return first + second
 
     def mean(self, cell: Cell, what: str) -> Array:
         """Mean over units of a column of a cell, (1 + B,)."""
@@ -116,14 +106,40 @@ class TransferMatrix:
         Args:
             cell: the cell.
             target: for "model" the prior is the mean final distribution.
-            raw: at its own confidence; else at its best temperature, chosen on other clusters.
+            raw: at its own confidence; else at its best temperature, see ``crosswise``; NaN in a replicate in which a
+                half has no clusters.
         """
-        what = ("loss" if target == "label" else "to_final") if raw else f"tempered {target}"
-        return self.per_unit(self.column(f"prior|{target}") - self.column(f"{cell.name}|{what}"))
+        if raw:
+            loss = self.column(f"{cell.name}|{'loss' if target == 'label' else 'to_final'}")
+        else:
+            loss, _ = self._at_best(cell, target)
+        return self.per_unit(self.column(f"prior|{target}") - loss)
+
+    def why_unreadable(self, cell: Cell, target: Target) -> Reason | None:
+        """Why there is no ``readable`` at the best temperature, or none that is right; None where there is one."""
+        if not all(sums.size and sums.column("n")[0] > 0 for sums in self.halves):
+            return ONE_HALF_EMPTY if self.units else NO_UNIT
+        return BEYOND_WINDOW if self._beyond_window(cell, target) else None
+
+    def _beyond_window(self, cell: Cell, target: Target) -> bool:
+        """Whether a half's best temperature lies beyond the window at which the cell was read."""
+        unit = float(self.windows[TARGETS.index(target), self._place[cell]])
+        return self._at_best(cell, target)[1] and unit < LARGEST_UNIT
+
+    def _at_best(self, cell: Cell, target: Target) -> tuple[Array, bool]:
+        """``crosswise`` of a cell; kept until clusters are added."""
+        key = cell.name, target
+        if key not in self._tempered:
+            names = [f"prior|{target}", *(f"{cell.name}|{what}" for what in TEMPERED[target])]
+            total, at_end = crosswise(np.stack([_columns(sums, names) for sums in self.halves]))
+            for sums in self.halves:
+                total = np.where(sums.column("n") > 0, total, np.nan)
+            self._tempered[key] = total, at_end
+        return self._tempered[key]
 
     def calibration_error(self, cell: Cell) -> Array:
         """Expected calibration error of the top-1 over equal-width bins of confidence, (1 + B,)."""
-        total = np.zeros(1 + self.sums.count)
+        total = np.zeros(1 + self.halves[0].count)
         for k in range(BINS):
             total += np.abs(self.column(f"{cell.name}|right{k}") - self.column(f"{cell.name}|confidence{k}"))
         return self.per_unit(total)
@@ -145,10 +161,23 @@ class TransferMatrix:
         Raises:
             ItinfError: other temperatures; ValueError: clusters in both, or other cells.
         """
-        if not torch.equal(self.betas, other.betas):
-            raise ItinfError("These matrices were read at different temperatures. Choose temperatures once, for both.")
-        self.sums.merge(other.sums)
+        if not torch.equal(self.windows, other.windows):
+            raise ItinfError("These matrices were read at different temperatures. Choose windows once, for both.")
+        for mine, theirs in zip(self.halves, other.halves, strict=True):
+            mine.merge(theirs)
         self.marginals += other.marginals
+        self._tempered.clear()
+
+
+def half_of(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(N,) the half, 0 or 1, to which clusters belong: a bit of their keys that no other division uses."""
+    return keys >> np.uint64(32) & np.uint64(1)
+
+
+def _columns(sums: Sums, names: Sequence[str]) -> Array:
+    """(len(names), 1 + B) several columns at once."""
+    chosen = [sums.index[name] for name in names]
+    return np.vstack([sums.plain[chosen], sums.replicates[:, chosen]]).T
 
 
 def ratio(above: Array, below: Array) -> Array:

@@ -39,8 +39,14 @@ class Retention:
         }
         self.last = self.diagonal[False][max(own_cells)]
         last_is_known = _well_known(self.last, matrix.clusters)
+        unreadable = {at: matrix.why_unreadable(cell, target) for at, cell in own_cells.items()}
         self.missing = {
-            raw: {at: self._why_missing(readable, last_is_known) for at, readable in by_state.items()}
+            raw: {
+                at: unreadable[max(own_cells)]
+                or (None if raw else unreadable[at])
+                or self._why_missing(readable, last_is_known)
+                for at, readable in by_state.items()
+            }
             for raw, by_state in self.diagonal.items()
         }
 
@@ -55,6 +61,8 @@ class Retention:
         """Estimate (1 + B,) of the retention and None; or None and the reason why it has no value."""
         own = self.diagonal[raw][cell.at]
         if why := self.missing[raw][cell.at]:
+            return None, why
+        if not raw and (why := self.matrix.why_unreadable(cell, self.target)):
             return None, why
         return ratio(own if cell.diagonal else self.matrix.readable(cell, self.target, raw), own), None
 

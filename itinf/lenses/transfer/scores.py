@@ -11,24 +11,39 @@ from torch import Tensor
 from ...networks.states import Site
 from ...networks.trace import Target, Trace
 from ...statistics.bootstrap import Array
+from ..lens import Lens
 from .cells import Cell
 from .logits import CellLogits
-from .temperature import exp_, mixing, tempered_total
+from .temperature import POWERS, exp_, mixing, window_totals
 
 TARGETS: tuple[Target, ...] = ("label", "model")
 """What lenses are compared with: the labels, and the network's own final distribution."""
-LOSSES = ("loss", "to_final", "from_own", *(f"tempered {target}" for target in TARGETS))
+TEMPERED = {target: tuple(f"{target} at {power}" for power in POWERS) for target in TARGETS}
+"""Columns of the losses at the β of a cell's window, for each target."""
+LOSSES = ("loss", "to_final", "from_own", *(name for names in TEMPERED.values() for name in names))
 """Columns of every cell."""
 FULL, BINNED = ("entropy", "agrees", "right"), ("confidence", "right")
 """Further columns of cells scored in full; those of ``BINNED`` once for each bin of confidence."""
 BINS = 15
 """Bins of confidence, for the calibration error."""
+UNIFORM = 1e-7
+"""Weight of the uniform distribution in the prior of the network's answers: powers are exact while none is rarer."""
 GROUPS = 8
 """Groups of clusters, for the interval of the marginal bias."""
 
 
+def priors_of(lens: Lens, device: torch.device) -> list[Tensor]:
+    """Log-prior of each target, (classes,): that of the labels, and the mean final distribution with a little uniform."""
+    mixed = lens.mean_final.exp() * (1 - UNIFORM) + UNIFORM / len(lens.mean_final)
+    return [prior.to(device) for prior in (lens.log_prior, mixed.log())]
+
+
 class KnownUnits:
     """The units of a batch that have a target.
+
+    Args:
+        trace: of the batch.
+        every: leave out all but each ``every``-th position of a cluster.
 
     Attributes:
         index: (K,) their indices among all units.
@@ -36,8 +51,9 @@ class KnownUnits:
         cluster: (K,) index of their cluster in the batch.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self.index = trace.known.flatten().nonzero()[:, 0]
+    def __init__(self, trace: Trace, every: int = 1) -> None:
+        position = torch.arange(trace.targets.shape[1], device=trace.known.device)
+        self.index = (trace.known.reshape(trace.targets.shape) & (position % every == 0)).flatten().nonzero()[:, 0]
         self.labels = trace.targets.flatten()[self.index]
         self.cluster = self.index // trace.targets.shape[1]
 
@@ -60,7 +76,8 @@ class ClusterScores:
 
     Args:
         cells, sites: the cells and the states they read.
-        betas: (targets, cells); ``priors``: (classes,) log-probabilities for each target.
+        windows: (targets, cells) their units, see ``window_units``.
+        priors: (classes,) log-probabilities for each target.
         trace: of the batch.
         marginals: (1 + cells scored in full, GROUPS, classes) float64; sums of the final distribution and
             of the cells' distributions are added to it.
@@ -70,12 +87,12 @@ class ClusterScores:
         self,
         cells: Sequence[Cell],
         sites: Sequence[Site],
-        betas: Tensor,
+        windows: Tensor,
         priors: Sequence[Tensor],
         trace: Trace,
         marginals: Tensor,
     ) -> None:
-        self.cells, self.sites, self.betas, self.priors = cells, sites, betas, priors
+        self.cells, self.sites, self.windows, self.priors = cells, sites, windows, priors
         self.units, self.count, self.marginals = KnownUnits(trace), len(trace), marginals
         self.scored_in_full = [cell for cell in cells if cell.scored_in_full]
         self.full_row = {cell: row for row, cell in enumerate(self.scored_in_full)}
@@ -100,18 +117,19 @@ class ClusterScores:
         own_p = exp_(own_log.clone())
         *at_target, at_own = self.units.logits(state_logits, own_p)
         at_prior = self.units.log_priors(state_logits, self.priors)
-        betas = self.betas[:, state_logits.cells].to(own_p)
-        total, tempered, entropy, confidence, answer = self._totals(state_logits, betas, full)
+        windows = self.windows[:, state_logits.cells].to(own_p)
+        total, tempered, entropy, confidence, answer = self._totals(state_logits, windows, full)
         # the loss against a distribution is KL: cross-entropy without the target's own entropy
         target_entropy = -(state_logits.goal * state_logits.final).sum(1)
         from_own = (total - at_own + (own_p * own_log).sum(1)).clamp_min_(0)
         from_own[diagonal] = 0
+        losses = total - at_target[0], total - at_target[1] - target_entropy, from_own
+        betas = windows[:, None, :, None] * torch.tensor(POWERS).to(windows)[:, None, None]
         label, model = (
-            log_total - beta[:, None] * logit - (1 - beta[:, None]) * prior
+            log_total - beta * (logit - prior) - prior
             for log_total, beta, logit, prior in zip(tempered, betas, at_target, at_prior, strict=True)
         )
-        losses = total - at_target[0], total - at_target[1] - target_entropy, from_own, label, model - target_entropy
-        self._add(self.per_cell, state_logits, state_logits.cells, *losses)
+        self._add(self.per_cell, state_logits, state_logits.cells, *losses, *label, *(model - target_entropy))
         agrees, right = answer == state_logits.answer, answer == self.units.labels[state_logits.units]
         self._add(self.in_full, state_logits, full, entropy, agrees, right)
         bins = (confidence * BINS).long().clamp_max(BINS - 1)
@@ -123,26 +141,29 @@ class ClusterScores:
             self._add_marginal([-1], state_logits.goal[None], state_logits.units)
 
     def _totals(
-        self, state_logits: CellLogits, betas: Tensor, full: list[int]
+        self, state_logits: CellLogits, windows: Tensor, full: list[int]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Everything that takes passes over the logits, which it overwrites; also adds marginals of cells scored in full.
 
         Returns:
-            log Σ exp of the logits (M, R), the same tempered (targets, M, R), and of the J cells scored in
+            log Σ exp of the logits (M, R), the same tempered (targets, POWERS, M, R), and of the J cells scored in
             full (J, R) entropy, confidence and top-1.
         """
-        cells, units, _ = state_logits.logits.shape
-        mixes = [mixing(prior.to(betas), beta) for prior, beta in zip(self.priors, betas, strict=True)]
-        total, tempered = betas.new_empty(cells, units), betas.new_empty(len(betas), cells, units)
-        entropy, confidence = (betas.new_empty(len(full), units) for _ in range(2))
+        cells, units, classes = state_logits.logits.shape
+        priors = [prior.to(windows) for prior in self.priors]
+        mixes = [(prior.exp(), *mixing(prior, unit)) for prior, unit in zip(priors, windows, strict=True)]
+        total, tempered = windows.new_empty(cells, units), windows.new_empty(len(priors), len(POWERS), cells, units)
+        entropy, confidence = (windows.new_empty(len(full), units) for _ in range(2))
         answer = torch.empty_like(entropy, dtype=torch.int64)
-        buffer = torch.empty_like(state_logits.logits[next(state_logits.pieces())])
+        depth, rows = next(state_logits.pieces())
+        memory = windows.new_empty(2, (depth.stop - depth.start) * (rows.stop - rows.start) * classes)
         start = state_logits.units.start
         for depth, rows in state_logits.pieces():
             z = state_logits.logits[depth, rows]
-            p = buffer[: z.shape[0], : z.shape[1]]
-            for (shift, scale), log_total in zip(mixes, tempered, strict=True):
-                log_total[depth, rows] = tempered_total(z, shift[depth], scale[depth], p)
+            buffers = memory[:, : z.numel()].view(2, *z.shape)
+            p = buffers[0]
+            for (share, shift, scale), log_totals in zip(mixes, tempered, strict=True):
+                log_totals[:, depth, rows] = window_totals(z, share, shift[depth], scale[depth], buffers)
             top = z.amax(2, keepdim=True)
             size = exp_(torch.sub(z, top, out=p)).sum(2, keepdim=True)
             total[depth, rows] = (size.log() + top)[..., 0]

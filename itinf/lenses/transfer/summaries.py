@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from ...results.reasons import why_nothing
 from ...results.schema import summaries_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
@@ -25,9 +26,11 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
 
     Returns:
         one row per number. ``measure``: retention, or transfer_penalty in bits. ``direction``: "forward"
-        (fitted before the state it reads), "backward", "both", "forward − backward" (over pairs that
-        have both), or "one lens" (the shared lens, left out, over all states). ``distance`` in states,
-        0 for every distance; ``share``: the same in relative depth, its mean over the cells.
+        (fitted before the state it reads), "backward", "both", or "one lens" (the shared lens, left out, over all
+        states); or a difference over the same units: "forward − backward" (over pairs that have both), "farther −
+        nearer" (the same state, read by the next nearer lens on the same side), "one lens − rotated" (over the
+        same states). ``distance`` in states, 0 for every distance; ``share``: the same in relative depth, its mean
+        over the cells. ``median``, ``least``, ``most``: of the cells.
     """
     own_cells, rows = diagonal_cells(matrix), []
 
@@ -57,10 +60,13 @@ def _of_moved(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, 
 
 
 def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:
-    """Means over all states of the shared lens, left out, and of its nulls."""
-    for null, seed in dict.fromkeys((cell.null, cell.seed) for cell in matrix.cells if cell.lens == LEFT_OUT):
-        cells = [cell for cell in matrix.cells if (cell.lens, cell.null, cell.seed) == (LEFT_OUT, null, seed)]
-        values = [value for cell in cells if (value := estimate(cell)) is not None]
+    """Means over all states of the shared lens, left out, of its nulls, and of what it has beyond them."""
+    known: dict[tuple[str, int], dict[int, Array]] = {}
+    for cell in matrix.cells:
+        if cell.lens == LEFT_OUT and (value := estimate(cell)) is not None:
+            known.setdefault((cell.null, cell.seed), {})[cell.at] = value
+    observed = known.get(("observed", -1), {})
+    for (null, seed), values in known.items():
         lens = {
             "lens": LEFT_OUT,
             "form": "",
@@ -69,8 +75,10 @@ def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[st
             "distance": 0,
             "share": 0.0,
         }
-        if values:
-            yield lens | {"direction": "one lens"} | _mean(matrix, values)
+        yield lens | {"direction": "one lens"} | _mean(matrix, list(values.values()))
+        beyond = [observed[at] - value for at, value in values.items() if at in observed]
+        if null != "observed" and beyond:
+            yield lens | {"direction": f"one lens − {null}"} | _mean(matrix, beyond)
 
 
 def _by_distance(matrix: TransferMatrix, values: dict[tuple[int, int], Array]) -> Iterator[dict[str, object]]:
@@ -84,6 +92,11 @@ def _by_distance(matrix: TransferMatrix, values: dict[tuple[int, int], Array]) -
             "forward": [x for (i, j), x in within.items() if i < j],
             "backward": [x for (i, j), x in within.items() if i > j],
             "forward − backward": [x - within[j, i] for (i, j), x in within.items() if i < j and (j, i) in within],
+            "farther − nearer": [
+                x - values[nearer]
+                for (i, j), x in within.items()
+                if (nearer := (i + (1 if i < j else -1), j)) in values
+            ],
         }
         for direction, chosen in directions.items():
             if chosen:
@@ -93,4 +106,16 @@ def _by_distance(matrix: TransferMatrix, values: dict[tuple[int, int], Array]) -
 def _mean(matrix: TransferMatrix, values: list[Array]) -> dict[str, object]:
     estimate = np.mean(values, axis=0)
     lo, hi = interval(estimate, matrix.clusters)
-    return {"mean": float(estimate[0]), "lo": lo, "hi": hi, "cells": len(values)}
+    plain = [float(value[0]) for value in values]
+    reason = why_nothing(float(estimate[0]), lo, matrix.units, matrix.clusters)
+    return {
+        "mean": float(estimate[0]),
+        "lo": lo,
+        "hi": hi,
+        "cells": len(values),
+        "median": float(np.median(plain)),
+        "least": min(plain),
+        "most": max(plain),
+        "reason": reason.sentence if reason else "",
+        "reason_code": reason.code if reason else "",
+    }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...networks.trace import Target
-from ...results.reasons import Reason
+from ...results.reasons import Reason, why_nothing
 from ...results.schema import DTYPES, SCHEMA, results_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import MIN_CLUSTERS, interval
@@ -50,7 +50,8 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
         rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
         for target in TARGETS:
-            rows.append(_row(about, matrix, cell, "readable", matrix.readable(cell, target) * bits, target))
+            readable, why = matrix.readable(cell, target) * bits, matrix.why_unreadable(cell, target)
+            rows.append(_row(about, matrix, cell, "readable", None if why else readable, target, reason=why))
             for measure, raw in (("retention", False), ("raw_retention", True)):
                 estimate, why = retentions[target].of(cell, raw)
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
@@ -68,11 +69,10 @@ def _quality(matrix: TransferMatrix, cell: Cell) -> Iterator[tuple[str, Array, T
 
 
 def _marginal(about: About, matrix: TransferMatrix, cell: Cell) -> dict[str, Any]:
-    bits = 1 / math.log(2)
-    bias, half = (bits * x for x in matrix.marginal_bias(cell))
-    row = _row(about, matrix, cell, "lens_marginal_bias", np.full(2, bias), "model")
+    bias, half = (x / math.log(2) for x in matrix.marginal_bias(cell))
     half = half if matrix.clusters >= MIN_CLUSTERS else math.nan
-    return row | {"lo": row["mean"] - half, "hi": row["mean"] + half}
+    limits = bias - half, bias + half
+    return _row(about, matrix, cell, "lens_marginal_bias", np.array([bias]), "model", limits=limits)
 
 
 def _row(
@@ -84,9 +84,14 @@ def _row(
     target: str = "label",
     statistic: str = "mean",
     reason: Reason | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     site = matrix.sites[cell.at]
-    lo, hi = (math.nan, math.nan) if estimate is None else interval(estimate, matrix.clusters)
+    estimate = np.array([math.nan]) if estimate is None else estimate
+    mean, (lo, hi) = float(estimate[0]), limits or interval(estimate, matrix.clusters)
+    if not math.isfinite(mean):
+        mean, lo, hi = math.nan, math.nan, math.nan
+    reason = reason if reason and math.isnan(mean) else why_nothing(mean, lo, matrix.units, matrix.clusters)
     return dict.fromkeys(DTYPES, "") | {
         "schema": SCHEMA,
         "model": about.name,
@@ -106,7 +111,7 @@ def _row(
         "null": cell.null,
         "null_seed": None if cell.seed < 0 else cell.seed,
         "unit": about.unit,
-        "mean": math.nan if estimate is None else float(estimate[0]),
+        "mean": mean,
         "lo": lo,
         "hi": hi,
         "band_lo": math.nan,

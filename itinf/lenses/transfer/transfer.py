@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from safetensors.torch import load as of_bytes
+from safetensors.torch import save
 
 from ...data.clusters import (
     Order,
@@ -22,7 +23,6 @@ from ...data.clusters import (
     keyed_order,
     load_batch,
     silent,
-    units_per_cluster,
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
@@ -53,8 +53,9 @@ from ...statistics.processes import (
 from ..kinds import either, lens_kind, lens_kinds
 from ..lens import Lens, require_lens
 from .cells import Cell, cells_of
-from .checkpoint import load_betas, matrix_file, resume
-from .matrix import TransferMatrix, temperatures
+from .checkpoint import load_windows, matrix_file, resume
+from .matrix import TransferMatrix
+from .pilot import pilot_clusters, windows
 from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
@@ -63,8 +64,8 @@ USED = ("units", "seed", "replicates", "precision", "batch")
 """Settings that a transfer uses. ``Network.to`` sets device and dtype."""
 CHECK = {"image": 64, "token": 16}
 """Clusters between two checks of the precision."""
-PILOT_UNITS = 512
-"""Units, at most a quarter of all, that choose temperatures and are not scored."""
+FEWEST = 4
+"""Clusters that a transfer takes at least."""
 
 VERSIONS = ("lens.itinf", "lens.torch")
 """A transfer may go on under other versions than its lens was fitted with."""
@@ -106,9 +107,8 @@ def transfer(
     settings = settings.changed(changes, USED)
     source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
-    order, pilot = _orders(source, clusters_of(source, settings.units, at_most=True), settings.seed)
-    read = identity_of(source, np.concatenate([pilot.indices, order.indices]))
-    identity = _identity(network, lens, read, rotations, settings)
+    order = _order(source, clusters_of(source, settings.units, at_most=True), settings.seed)
+    identity = _identity(network, lens, identity_of(source, order.indices), rotations, settings)
     under, where = circumstances(network.device, settings.batch), None if out is None else folder_of(out)
     with (
         process_group(),
@@ -120,9 +120,7 @@ def transfer(
             return _shared(folder, lambda: TransferResult.load(where))
         require_padding_unseen(network, source)
         require_axes(network, load_batch(source, order.indices[:FEW]))
-        matrix = _begun(
-            folder, network, lens, cells_of(lens, rotations), batches(source, _mine(pilot), settings.batch), settings
-        )
+        matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
 
@@ -204,7 +202,7 @@ def _add(matrix: TransferMatrix, network: Network, batches: Iterator[Batch]) -> 
     for batch in batches:
         part.add(network, batch)
     if part is not matrix:
-        part.sums, part.marginals = summed_sums(part.sums), summed(part.marginals)
+        part.halves, part.marginals = [summed_sums(sums) for sums in part.halves], summed(part.marginals)
         if here().first:
             matrix.merge(part)
 
@@ -225,7 +223,8 @@ def _begun(
     network: Network,
     lens: Lens,
     cells: list[Cell],
-    pilot: Iterator[Batch],
+    data: Data,
+    order: Order,
     settings: Settings,
 ) -> TransferMatrix:
     """A matrix that holds what an interrupted transfer has left."""
@@ -233,37 +232,35 @@ def _begun(
     path = None if folder.path is None or folder.state != "resume" else folder.path / SUMS
     matrix: TransferMatrix | None = None
 
-    def resumed() -> bytes:
+    def begun() -> bytes:
         nonlocal matrix
         if path is not None and path.exists():
             try:
-                betas = load_betas(path, [c.name for c in cells])
-                matrix = TransferMatrix(network, lens, cells, betas, seed, replicates)
+                known = load_windows(path, [cell.name for cell in cells])
+                matrix = TransferMatrix(network, lens, cells, known, seed, replicates)
                 resume(matrix, path)
                 folder.resume_at(matrix.clusters)
-                return matrix_file(matrix.empty())
+                return save({"windows": known})
             except ItinfError as error:
                 matrix = None
                 folder.start_over(str(error), SUMS)
         elif path is not None:
             folder.resume_at(0)
-        return b""
+        pilot, every = pilot_clusters(data, order)
+        return save({"windows": windows(network, lens, cells, batches(data, pilot, settings.batch), seed, every)})
 
-    if begun := folder.from_first(resumed):  # its temperatures; only the first process has the sums
-        return matrix or TransferMatrix(network, lens, cells, of_bytes(begun)["betas"], seed, replicates)
-    return TransferMatrix(network, lens, cells, temperatures(network, lens, cells, pilot), seed, replicates)
+    chosen = of_bytes(folder.from_first(begun))["windows"]  # only the first process has the sums
+    return matrix or TransferMatrix(network, lens, cells, chosen, seed, replicates)
 
 
-def _orders(data: Data, clusters: int, seed: int) -> tuple[Order, Order]:
-    """The clusters that are scored, and the pilot clusters before them, which only choose temperatures."""
-    order = keyed_order(data, clusters, seed)
-    pilot = min(-(-PILOT_UNITS // units_per_cluster(data)), clusters // 4)
-    if not 0 < pilot < clusters:
+def _order(data: Data, clusters: int, seed: int) -> Order:
+    """The clusters that are scored."""
+    if clusters < FEWEST:
         raise TooFewError(
-            f"{clusters} clusters of {data.name} are too few: some must choose the lenses' temperatures, and others are "
-            "scored. Give at least 4 clusters, better 100."
+            f"{clusters} clusters of {data.name} are too few: the lenses' temperatures are chosen on one half of them "
+            f"for the other half. Give at least {FEWEST} clusters, better 100."
         )
-    return order.part(slice(pilot, None)), order.part(slice(pilot))
+    return keyed_order(data, clusters, seed)
 
 
 def _require(network: Network, lens: Lens) -> None:
