@@ -41,9 +41,9 @@ def world(root: Path) -> World:
     """Makes everything in a new folder; seconds on one core."""
     photos = root / "photos"
     for n in range(24):
-        (photos / f"class{n % CLASSES}").mkdir(parents=True, exist_ok=True)
+        (photos / str(n % CLASSES)).mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(n).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(photos / f"class{n % CLASSES}" / f"{n}.png")
+        Image.fromarray(pixels).save(photos / str(n % CLASSES) / f"{n}.png")
     (root / "text.txt").write_text("".join(f"{n} times {n} is {n * n}. " for n in range(200)))
     (root / "latin.txt").write_bytes("naïve ".encode("latin-1") * 40)
     (root / "file").write_text("a file")

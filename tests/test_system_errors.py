@@ -244,7 +244,7 @@ def test_every_lack_of_memory_is_known(kind, monkeypatch):
 
 def test_another_error_is_no_lack_of_memory(monkeypatch):
     monkeypatch.setattr(Network, "forward", fails_with(RuntimeError("CUDA error: an illegal memory access")))
-    with pytest.raises(RuntimeError, match="illegal memory access"):
+    with pytest.raises(itinf.ItinfError, match=r"cannot read inputs .* an illegal memory access"):
         itinf.probe(gpt2(), tokens(24), replicates=20, group=8)
 
 

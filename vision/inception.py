@@ -52,18 +52,12 @@ def googlenet(
     """
     outputs, names = named_outputs("googlenet", classes)
     require_counts("googlenet", classes=outputs, in_size=in_size)
-    if transform_input is not None:
-        truth("googlenet: transform_input", transform_input)
     file = published_file("googlenet", weights, RELEASE, outputs, names)
     model, origin = build(lambda: _model(outputs), file, ignored=("aux1.", "aux2."))
     assert isinstance(model, GoogLeNet)
     released, from_file = is_release(file, RELEASE), random_seed(file) is None
     look = normalisation("googlenet", file, mean, std, RELEASE if released else None)
-    if transform_input is None:
-        transform_input = released
-        if from_file and not released:
-            raise ItinfError(UNSAID.format(weights))
-    model.transform_input = transform_input
+    model.transform_input = transform_input = _converts(transform_input, str(weights), released, from_file)
     if from_file:
         origin = str(RELEASE) if weights == "pretrained" else f"{origin} (transform_input={transform_input})"
     return Network(
@@ -85,6 +79,16 @@ def googlenet(
         name="googlenet",
         weights=origin,
     )
+
+
+def _converts(option: bool | None, weights: str, released: bool, from_file: bool) -> bool:
+    """Whether the model converts its input: the option, or what is known of the weights."""
+    if option is not None:
+        truth("googlenet: transform_input", option)
+        return option
+    if from_file and not released:
+        raise ItinfError(UNSAID.format(weights))
+    return released
 
 
 def _model(outputs: int | None) -> GoogLeNet:

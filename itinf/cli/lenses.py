@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ItinfError
+from ..errors import ItinfError, system_error
 from ..files import folder_name, require_writable
 from ..lenses.kinds import BUILT_IN, DEFAULT, either, lens_kind
 from ..lock import kept
@@ -93,15 +94,25 @@ def fit(
     if settings.fit_units is None:
         clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
         units = clusters * units_per_cluster(source)
-    # a hidden folder stands for the file while it is made: another fit into it is refused at once
-    alone = kept(out_.with_name(f".{out_.name}")) if first_process() else nullcontext()
-    with working(), alone, progress_bars(opened.name) as progress:
+    with working(), _alone(out_), progress_bars(opened.name) as progress:
         lens = fit_lens(opened, source, kind, units=units, parts=parts, batch=batch, seed=seed, progress=progress)
         if first_process():
             _refuse_existing(out_)
             _write(lens, out_, opened, format_)
     if first_process():
         out.print(f"{lens!r}\nin {out_}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Refuses another fit into the same file: a hidden folder stands for it while it is made."""
+    with ExitStack() as stack:
+        if first_process():
+            try:
+                stack.enter_context(kept(path.with_name(f".{path.name}")))
+            except OSError as error:
+                raise system_error(error, str(path)) from error
+        yield
 
 
 def _refuse_existing(path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.clusters import Order, Progress, batches, keyed_order, silent
@@ -98,12 +99,7 @@ def tune(
             "Fit one here: kind 'tuned' fits its own affine start."
         )
     order = keyed_order(data, clusters, seed)
-    held_out = is_held_out(order.keys)
-    if held_out.all() or not held_out.any():
-        raise ItinfError(
-            f"{data.name}: of {len(held_out):,} clusters {int(held_out.sum()):,} are held out, and a tuned lens needs "
-            "some to fit on and some to score on. Give more units."
-        )
+    held_out = _held_out(data, order)
     learners = [
         None if translator is None else KFAC(translator, moments.mean, network.device)
         for translator, moments in zip(start.translators, start.statistics.fitted, strict=True)
@@ -122,6 +118,17 @@ def tune(
 
     about = {"recipe": asdict(recipe), "start_kl": listed(scores[:, 0]), "kl": listed(scores.amin(1))}
     return replace(start, kind="tuned", translators=translators, record=start.record | about)
+
+
+def _held_out(data: Data, order: Order) -> NDArray[np.bool_]:
+    """(N,) the clusters that are held out; some are, and some are not."""
+    held_out = is_held_out(order.keys)
+    if held_out.all() or not held_out.any():
+        raise ItinfError(
+            f"{data.name}: of {len(held_out):,} clusters {int(held_out.sum()):,} are held out, and a tuned lens needs "
+            "some to fit on and some to score on. Give more units."
+        )
+    return held_out
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data.clusters import load_batch
 from ..data.dataset import Batch, Data
-from ..errors import ItinfError
+from ..errors import ItinfError, lacks_memory
 from .network import Network
 
 
@@ -27,10 +26,8 @@ def run(network: Network, inputs: Tensor) -> Any:
         _require_ids(network, inputs)
     try:
         return network.forward(inputs)
-    except (ItinfError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        if "memory" in str(error).lower():
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        if isinstance(error, ItinfError) or lacks_memory(error):
             raise
         why = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise ItinfError(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ItinfError, shown
+from ..errors import ItinfError, lacks_memory, shown
 from .containers import only_tensor
 from .devices import DTYPES, require_float64
 from .gauge import GAUGES, Gauge
@@ -24,8 +24,6 @@ image: Unit = "image"
 token: Unit = "token"
 
 LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
-"""Words of PyTorch's errors when there is too little memory."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ class Network:
         try:
             yield
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
-            if isinstance(error, ItinfError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            if isinstance(error, ItinfError) or lacks_memory(error):
                 raise
             raise ItinfError(
                 f"{self.name}: {what} does not run on {given.dtype} of shape {tuple(given.shape)} "

@@ -52,7 +52,7 @@ _COARSE: NDArray[np.int64] = np.concatenate(
 )
 """The last fine bin of every coarse bin."""
 BINS = len(_COARSE)
-OLDER_BINS = 578
+OLDER_BINS = 579
 """Number of bins of an older itinf, see ``Histograms.of_decades``."""
 
 

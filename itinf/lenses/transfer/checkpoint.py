@@ -60,7 +60,8 @@ def resume(matrix: TransferMatrix, path: Path) -> None:
         if marginals.shape != matrix.marginals.shape:
             raise ValueError(f"its marginals are {tuple(marginals.shape)}")
         for half, sums in enumerate(matrix.halves):
-            arrays = {name: tensors[f"{half}/{name}"].numpy() for name in (*FINISHED, "keys")}
+            mine = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{half}/")}
+            arrays = {name: value.numpy() for name, value in mine.items()}
             if len(arrays["replicates"]) != sums.count:
                 raise ValueError(f"it has {len(arrays['replicates'])} replicates")
             matrix.halves[half] = Sums.of(sums.seed, header["columns"], arrays)
