@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .networks.network import image as image
     from .networks.network import modules as modules
     from .networks.network import token as token
+    from .networks.opening import open_model as open_model
     from .networks.trace import trace as trace
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
@@ -60,6 +61,7 @@ _HOMES = {
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
     "networks.network": ("Block", "Network", "image", "modules", "token"),
+    "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("load",),
     "probes": ("Alignment", "Gain", "Performance", "Prediction", "Probe", "UpdateNorm"),

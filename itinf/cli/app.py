@@ -62,7 +62,7 @@ def list_() -> None:
 @app.command()
 def check(
     network: str,
-    weights: Weights = "random",
+    weights: Weights = None,
     data: Annotated[str | None, typer.Option(help="Data to check on; without it, made-up units are used.")] = None,
     option: Option = None,
     length: Length = None,

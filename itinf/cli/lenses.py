@@ -57,7 +57,7 @@ def fit(
         Path, typer.Option("--out", help="File NAME.safetensors to write, or with --format tuned-lens a folder.")
     ],
     kind: Annotated[str, typer.Option(help=FIT_KINDS)] = DEFAULT,
-    weights: Weights = "random",
+    weights: Weights = None,
     units: FitUnits = None,
     batch: Batch = DEFAULTS.batch,
     option: Option = None,
@@ -132,7 +132,7 @@ def _write(lens: Lens, path: Path, network: Network, format_: str) -> None:
 def transfer(
     network: str,
     data: Source,
-    weights: Weights = "random",
+    weights: Weights = None,
     lens: Annotated[
         Path | None, typer.Option(help="Lens file written by itinf fit; without it, a lens is fitted.")
     ] = None,

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from ..studies.study_file import Study, StudyNetwork
 
 Weights = Annotated[
-    str, typer.Option(help="Weights: specimen, random[:SEED], a weight file, a folder, a hub id, or pretrained.")
+    str | None,
+    typer.Option(
+        help="Weights: specimen, random[:SEED], a weight file, a folder, a hub id, or pretrained; by default random, or for "
+        "hf:FOLDER those in the folder."
+    ),
 ]
 Source = Annotated[
     str, typer.Option("--data", help="Data: images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")
@@ -137,7 +141,7 @@ def networks_from_words(names: list[str], data: list[str], weights: list[str]) -
         source = value_of(data, place, "--data")
         if source is None:
             raise ItinfError(f"--data is missing: {name} needs data to be measured on. Add e.g. --data images:FOLDER.")
-        chosen.append(StudyNetwork(name, source, weights=value_of(weights, place, "--weights") or "random"))
+        chosen.append(StudyNetwork(name, source, weights=value_of(weights, place, "--weights") or ""))
     return chosen
 
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def probe(
     network: str,
     data: Source,
-    weights: Weights = "random",
+    weights: Weights = None,
     units: Units = MEASURED_UNITS,
     batch: Batch = DEFAULTS.batch,
     out_: Out = RESULTS,

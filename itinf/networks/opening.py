@@ -113,7 +113,7 @@ def _recorded(model: nn.Module, example: Tensor | None, name: str) -> tuple[Flow
         return flow, source, flow.value(first)
     raise ItinfError(
         f"{name} did not run on {'the example' if example is not None else 'any made-up input'} ({'; '.join(problems)}). "
-        "Give inputs that fit: itinf.open(model, example)."
+        "Give inputs that fit: itinf.open_model(model, example)."
     )
 
 

@@ -62,7 +62,10 @@ def _summand_faults(call: BlockCall) -> Iterator[str]:
         open_ = (call.after > 0) & (moved > 0) if _ends_in_relu(call) else torch.ones_like(moved, dtype=torch.bool)
         gap = float(((moved - call.after - shift) * open_).abs().max())
         if gap > MOVED * float(shift.abs().max()) + _rounding(call.after):
-            yield f"its output does not move by as much as the output of {path!r}, so this is not what is added"
+            yield (
+                f"its output does not move by as much as the output of {path!r}: this is not what is added, or a part that "
+                "reads it is missing in the description"
+            )
 
 
 def _skip_faults(call: BlockCall) -> Iterator[str]:

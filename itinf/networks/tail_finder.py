@@ -111,13 +111,16 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
             raise ItinfError("no module follows the last block, so there is no head")
         return FoundTail(_chain(flow, steps[:place]), None, "", _chain(flow, steps[place:]) or nn.Identity())
     if state.ndim == 2:
-        return FoundTail(None, lambda x: x, "the state is a vector", _chain(flow, steps) or nn.Identity())
+        head = _chain(flow, steps)
+        if head is None:
+            raise ItinfError("no module follows the last block, so there is no head")
+        return FoundTail(None, None, "", head)
     cut = next((k for k, step in enumerate(steps) if _is_vector(flow.tensors[step.after])), None)
     if cut is None:
         raise ItinfError(
             f"the logits have shape {tuple(flow.tensors[sink].shape)}: itinf needs one class target per unit"
         )
-    head = _head(flow, steps, cut)
+    after_pool = _head(flow, steps, cut)
     for first in range(cut + 1):
         for pool, said in _simple_pools(flow.tensors[steps[first].before]):
             if _fits(flow, steps, first, cut, pool):
@@ -125,8 +128,8 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
                 if said == BESIDE:  # twice as wide: it does not commute with an affine map
                     neck = neck or nn.Identity()
                 if said in ONE_POSITION and neck is not None:  # the neck of one position is cheaper
-                    return FoundTail(None, pool, said, nn.Sequential(neck, head))
-                return FoundTail(neck, pool, said, head)
+                    return FoundTail(None, pool, said, nn.Sequential(neck, after_pool))
+                return FoundTail(neck, pool, said, after_pool)
     first = max(k for k in range(cut + 1) if not _is_vector(flow.tensors[steps[k].before]))
     module = _chain(flow, steps[first : cut + 1]) or nn.Identity()
     pool = _Flattened(module)
@@ -135,7 +138,7 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
             f"{', '.join(s.name for s in steps[first : cut + 1])} is no mean, no single position and no module"
         )
     said = ", ".join(s.name for s in steps[first : cut + 1] if s.module is not None) or "all positions side by side"
-    return FoundTail(_chain(flow, steps[:first]) or nn.Identity(), pool, said, head)
+    return FoundTail(_chain(flow, steps[:first]) or nn.Identity(), pool, said, after_pool)
 
 
 def _chain(flow: Flow, steps: Sequence[_Step]) -> nn.Module | None:

@@ -109,7 +109,7 @@ def probe_network(
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
     """Fits the lenses, runs the probes (which read predictions through the lenses), and transfers the lenses."""
     settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
-    opened = open_network(chosen.name, chosen.weights, **chosen.options).named(chosen.title)
+    opened = open_network(chosen.name, chosen.weights or None, **chosen.options).named(chosen.title)
     opened = to_device(opened, settings.device, settings.dtype)
     data = dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
     lens_study, why = None, ""

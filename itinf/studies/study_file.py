@@ -28,7 +28,7 @@ class StudyNetwork:
 
     Attributes:
         name: registered name; ``label``: its name in tables, by default ``name``.
-        weights: as for ``itinf.network``; ``data``: ``NAME[:ARGUMENT]``.
+        weights: as for ``itinf.network``, "" for its default; ``data``: ``NAME[:ARGUMENT]``.
         units, fit_units, batch: settings for this network only; None for those of the study.
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
@@ -41,7 +41,7 @@ class StudyNetwork:
     name: str
     data: str
     label: str = ""
-    weights: str = "random"
+    weights: str = ""
     units: int | None = None
     fit_units: int | None = None
     batch: int | None = None
@@ -51,7 +51,8 @@ class StudyNetwork:
 
     def __post_init__(self) -> None:
         for name in ("name", "data", "label", "weights", "fit_data"):
-            words(name, getattr(self, name), empty=name in ("label", "fit_data"))
+            words(name, getattr(self, name), empty=name in ("label", "weights", "fit_data"))
+        self.weights = self.weights or ("" if ":" in self.name else "random")  # a library has its own default
         for name in (*OF_ONE_NETWORK, "length"):
             setattr(self, name, whole(name, getattr(self, name), 1, optional=True))
         if not isinstance(self.options, dict) or not all(isinstance(key, str) for key in self.options):
