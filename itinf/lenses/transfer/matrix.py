@@ -122,9 +122,16 @@ class TransferMatrix:
         return BEYOND_WINDOW if self._beyond_window(cell, target) else None
 
     def _beyond_window(self, cell: Cell, target: Target) -> bool:
-        """Whether a half's best temperature lies beyond the window at which the cell was read."""
+        """Whether a half's best temperature lies beyond the window at which the cell was read, and it matters.
+
+        A cell that tells nothing has a flat loss, and noise alone may choose the end of its window; then what is
+        readable is not above zero by two of its errors, there as anywhere.
+        """
         unit = float(self.windows[TARGETS.index(target), self._place[cell]])
-        return self._at_best(cell, target)[1] and unit < LARGEST_UNIT
+        if not self._at_best(cell, target)[1] or unit >= LARGEST_UNIT:
+            return False
+        readable = self.readable(cell, target)
+        return bool(readable[0] > 2 * np.nanstd(readable[1:]))
 
     def _at_best(self, cell: Cell, target: Target) -> tuple[Array, bool]:
         """``crosswise`` of a cell; kept until clusters are added."""
