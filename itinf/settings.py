@@ -77,7 +77,7 @@ class Settings:
         object.__setattr__(self, "precision", precision)
         object.__setattr__(self, "shard", _shard(self.shard))
         if not isinstance(self.device, str) or not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
-            raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda, cuda:1 or mps.")
+            raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda or cuda:1.")
         one_of("dtype", self.dtype, DTYPES)
 
     def changed(self, changes: dict[str, Any], used: Collection[str] | None = None) -> Settings:
