@@ -16,7 +16,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf.cli import app
 from itinf.results.report import FIGURES
 from itinf.studies import probe_pass
 from tiny import save_always
@@ -24,21 +23,6 @@ from tiny import save_always
 CLASSES = 10
 
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs ``itinf …`` in this process; returns its exit code and all it printed, on one line."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-            raise SystemExit(0)
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
-
-    return run
 
 
 @pytest.fixture(scope="module")
