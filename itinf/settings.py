@@ -16,7 +16,8 @@ MEASURED_UNITS = 2000
 """Default number of images or tokens that the command line and study files measure."""
 CALIBRATION = {"image": 256, "token": 32}
 """Default number of calibration clusters."""
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+"""Precisions that a network is measured in."""
 MOST_SEED, MOST_REPLICATES = 2**64 - 1, 100_000
 MAY_BE_NONE = ("units", "calibration", "fit_units")
 """Settings that may be None."""
