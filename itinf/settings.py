@@ -16,7 +16,8 @@ MEASURED_UNITS = 2000
 """Default number of images or tokens that the command line and study files measure."""
 CALIBRATION = {"image": 256, "token": 32}
 """Default number of calibration clusters."""
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+"""Precisions that a network is measured in."""
 MOST_SEED, MOST_REPLICATES = 2**64 - 1, 100_000
 MAY_BE_NONE = ("units", "calibration", "fit_units")
 """Settings that may be None."""
@@ -77,7 +78,7 @@ class Settings:
         object.__setattr__(self, "precision", precision)
         object.__setattr__(self, "shard", _shard(self.shard))
         if not isinstance(self.device, str) or not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
-            raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda, cuda:1 or mps.")
+            raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda or cuda:1.")
         one_of("dtype", self.dtype, DTYPES)
 
     def changed(self, changes: dict[str, Any], used: Collection[str] | None = None) -> Settings:

@@ -143,7 +143,7 @@ COMMANDS = [
     (f"{PROBE} --device cuda:99", "The device 'cuda:99' cannot be used here"),
     (f"{PROBE} --device meta", "The device 'meta' holds no numbers"),
     (f"{PROBE} --device 3", "device is '3'; expected auto, cpu"),
-    (f"{PROBE} --dtype float99", "dtype is 'float99'; expected float32, float64 or bfloat16"),
+    (f"{PROBE} --dtype float99", "dtype is 'float99'; expected float32, float64, bfloat16 or float16"),
     (f"{PROBE} --target truth", "'truth'"),
     (f"{PROBE} --shard 3/2", "--shard '3/2': expected I/N with 1 ≤ I ≤ N"),
     (f"{PROBE} --shard 0/2", "--shard '0/2': expected I/N"),

@@ -16,29 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import itinf
-from itinf.cli import app
 from itinf.results.report import FIGURES
+from itinf.settings import DTYPES
 from itinf.studies import probe_pass
 from tiny import save_always
 
 CLASSES = 10
 
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs ``itinf …`` in this process; returns its exit code and all it printed, on one line."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-            raise SystemExit(0)
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -289,3 +274,10 @@ def test_help_and_list_are_quick_and_import_no_torch() -> None:
     assert done.stdout.split()[-1] == "False"
     for name in ("resnet50", "googlenet", "gpt2", "glyphs"):
         assert name in done.stdout
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_that_is_offered_is_measured_in(dtype, command, tmp_path):
+    words = ["--weights", "specimen", "--data", "stdlib", "--length", 16, "--units", 256, "--batch", 16]
+    code, printed = command("probe", "gpt2", *words, "--replicates", 20, "--dtype", dtype, "--out", tmp_path / dtype)
+    assert code == 0 and "Run of gpt2" in printed, printed

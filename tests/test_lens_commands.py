@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 import pandas as pd
 import pytest
 
 import itinf
-from itinf.cli import app
 from itinf.lock import kept
 from itinf.results.report import FIGURES, LENS_FIGURES
 from itinf.results.transfer_result import TransferResult
 
 TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size=256", "-O", "n_positions=16"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs ``itinf …`` in this process; returns its exit code and all it printed, on one line."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-            raise SystemExit(0)
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
-
-    return run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import itinf
-from itinf.results.reasons import FEW_CLUSTERS, NO_PAIR, NO_UNIT, REASONS
+from itinf.results.reasons import NO_PAIR, NO_UNIT, REASONS, TOO_FEW_CLUSTERS
 from itinf.results.table import table
 from tiny import gpt2, images, probed, resnet, tokens
 
@@ -83,7 +83,7 @@ def require_reasons(rows):
     codes = rows.loc[lacking, ["reason_code", "reason"]].drop_duplicates().itertuples(index=False, name=None)
     assert all(REASONS[code].sentence == sentence for code, sentence in codes)
     few = rows["mean"].notna() & rows["lo"].isna()
-    assert (rows.loc[few, "n_clusters"] < 8).eq(rows.loc[few, "reason_code"] == FEW_CLUSTERS.code).all()
+    assert (rows.loc[few, "n_clusters"] < 8).eq(rows.loc[few, "reason_code"] == TOO_FEW_CLUSTERS.code).all()
 
 
 @pytest.mark.parametrize("kind", ["image", "token"])
@@ -108,7 +108,7 @@ def test_untrained_networks_have_reasons_too():
     run = probed(resnet(), images(7), replicates=20, untrained=1)
     require_reasons(run.table)
     fresh = run.table[run.table.null == "untrained"]
-    assert len(fresh) and set(fresh.reason_code) <= {FEW_CLUSTERS.code, NO_UNIT.code}
+    assert len(fresh) and set(fresh.reason_code) <= {TOO_FEW_CLUSTERS.code, NO_UNIT.code}
 
 
 def test_a_saved_table_keeps_the_reasons(tmp_path):

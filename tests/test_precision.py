@@ -14,8 +14,9 @@ from itinf import Block, ItinfError, Network
 from itinf.data.clusters import load_batch
 from itinf.lenses.affine import solve
 from itinf.lenses.moments import Moments
-from itinf.networks.devices import DTYPES, to_device
+from itinf.networks.devices import to_device
 from itinf.networks.measuring import evaluating
+from itinf.settings import DTYPES
 from tiny import gpt2, images, resnet, tokens
 
 KINDS = ("logit", "affine", "tuned", "shared")
@@ -128,7 +129,7 @@ def test_dtypes_that_are_not_offered_are_refused_by_name():
             ItinfError, match=f"does not measure in {dtype}; expected one of float32, float64, bfloat16, float16"
         ):
             network.to("cpu", dtype)
-    with pytest.raises(ItinfError, match="--dtype 'half': expected one of float32"):
+    with pytest.raises(ItinfError, match="dtype is 'half'; expected float32"):
         to_device(network, "cpu", "half")
     for device in ("gpu", "cuda:99"):
         with pytest.raises(ItinfError, match=f"'{device}' cannot be used here"):

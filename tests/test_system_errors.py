@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import itinf
-from itinf.cli import app
 from itinf.networks.network import Network
 from itinf.training import specimen
 from tiny import gpt2, save_always, tokens
@@ -23,19 +22,6 @@ TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size
 SMALL = ["--replicates", "20", "--group", "8"]
 ROOT = Path(__file__).parents[1]
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["itinf", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-            raise SystemExit(0)
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
-
-    return run
 
 
 @pytest.fixture

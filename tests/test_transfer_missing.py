@@ -19,7 +19,7 @@ from itinf.lenses.transfer.matrix import TransferMatrix, half_of
 from itinf.lenses.transfer.retention import Retention
 from itinf.lenses.transfer.transfer import transfer
 from itinf.results.folder import ResultsFolder
-from itinf.results.reasons import BEYOND_WINDOW, FEW_CLUSTERS, ONE_HALF_EMPTY, REASONS
+from itinf.results.reasons import BEYOND_WINDOW, ONE_HALF_EMPTY, REASONS, TOO_FEW_CLUSTERS
 from itinf.results.sums import SUMS
 from lens_oracles import carrying, case, labelled
 from oracles import normal
@@ -83,7 +83,7 @@ def test_few_clusters(clusters):
     network = carrying()
     lens = fit(network, labelled(network, normal(200, WIDTH), 1))
     items = labelled(network, normal(clusters, WIDTH, seed=3), 2)
-    complete(transfer(network, lens, items, replicates=20), seen=[FEW_CLUSTERS.code] if clusters < 8 else [])
+    complete(transfer(network, lens, items, replicates=20), seen=[TOO_FEW_CLUSTERS.code] if clusters < 8 else [])
 
 
 def test_no_unit_with_a_target():

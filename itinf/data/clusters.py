@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import ItinfError
+from ..files import CONTENT
 from .dataset import Batch, Data
 
 Progress = Callable[[str, int, int], None]
@@ -49,7 +50,7 @@ def identity_of(data: Data, indices: Sequence[int] | np.ndarray) -> dict[str, An
     """The entries by which a record knows some items of a data set: names, how they were made, and what they hold."""
     content = content_of(data, indices)
     entries = {"name": data.name, "note": data.note, "unit": data.unit}
-    return entries | ({} if content is None else {"content": content})
+    return entries | ({} if content is None else {CONTENT: content})
 
 
 @dataclass(frozen=True)

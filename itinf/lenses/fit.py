@@ -16,8 +16,8 @@ from ..data.clusters import Order, Progress, batches, clusters_of, content_of, k
 from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError, batch_in_memory
-from ..networks.axes import FEW, require_axes
-from ..networks.inputs import require_padding_unseen
+from ..files import CONTENT
+from ..networks.axes import require_axes
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
@@ -76,11 +76,10 @@ def fit(
     order = keyed_order(source, clusters, seed)
     content = content_of(source, order.indices)
     with process_group(), evaluating(network), batch_in_memory(batch):
-        require_padding_unseen(network, source)
-        require_axes(network, load_batch(source, order.indices[:FEW]))
+        require_axes(network, source, order.indices)
         statistics = _statistics(network, source, order, batch, parts, progress)
         about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
-        about |= {} if content is None else {"content": content}
+        about |= {} if content is None else {CONTENT: content}
         lens = _lens(network, statistics, chosen, about)
         if chosen.tune is None:
             return lens

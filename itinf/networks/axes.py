@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import Batch
+from ..data.clusters import load_batch
+from ..data.dataset import Batch, Data
 from ..errors import ItinfError
 from .network import Network
 from .trace import Trace, trace
@@ -16,19 +18,27 @@ FEW = 3
 """Clusters that are enough to prove the axes: they run together, again, and without the first."""
 
 
-def require_axes(network: Network, batch: Batch) -> None:
-    """Requires that the states have the axes that the layout says, and that the forward pass is the same every time.
+def require_axes(network: Network, data: Data, indices: np.ndarray) -> Batch:
+    """Requires that states have the axes of the layout, that every pass gives the same, and that padding changes nothing.
 
     Args:
         network: the network.
-        batch: a few clusters; with fewer than two, only the numbers of clusters and tokens are compared.
+        data: the data set; some of its clusters are read. With fewer than two, only the numbers of clusters and tokens
+            are compared.
+        indices: the clusters that will be measured.
+
+    Returns:
+        The clusters that were read, for further proofs.
 
     Raises:
         ItinfError: what is wrong, see ``problem_of_axes``.
     """
+    _require_padding_unseen(network, data)
+    batch = load_batch(data, indices[:FEW])
     problem = problem_of_axes(network, batch, trace(network, batch, gradients=False))
     if problem:
         raise ItinfError(f"{network.name}: {problem} See itinf check.")
+    return batch
 
 
 def problem_of_axes(network: Network, batch: Batch, whole: Trace) -> str:
@@ -61,6 +71,32 @@ def problem_of_axes(network: Network, batch: Batch, whole: Trace) -> str:
                 f"{network.layout!r} right, and does the model leave batch statistics alone?"
             )
     return _problem_of_channels(network, whole.states[-1][:1])
+
+
+def _require_padding_unseen(network: Network, data: Data) -> None:
+    """Requires that padding changes nothing: the states of ids must be those that they have without it.
+
+    Args:
+        network: the network; itinf gives it no attention mask.
+        data: the data set, after its items have been read; it knows the first padded one.
+
+    Raises:
+        ItinfError: the network is not causal, so it would attend to the padding.
+    """
+    padded = getattr(data, "padded", None)
+    if padded is None:
+        return
+    index, length = padded
+    whole = load_batch(data, [index])
+    alone = Batch(whole.inputs[:, :length], whole.targets[:, :length], whole.keys)
+    states = [trace(network, batch, gradients=False).states[-1][0, :length].double() for batch in (whole, alone)]
+    gap = float((states[0] - states[1]).abs().max() / states[1].abs().max().clamp_min(1e-30))
+    if gap > (0.05 if network.dtype.itemsize < 4 else 1e-3):
+        raise ItinfError(
+            f"{network.name} attends to the padding of item {index} of {data.name}: its states differ by {gap:.1e} of the "
+            "largest from those without padding. itinf gives a model no attention mask, so padding needs a causal model. "
+            "Give sequences without padding."
+        )
 
 
 def _largest_gap(whole: Trace, other: Trace, skipped: int) -> tuple[str, float]:

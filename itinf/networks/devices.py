@@ -6,22 +6,19 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import ItinfError
+from ..settings import DTYPES, one_of
 
 if TYPE_CHECKING:
     import torch
 
     from .network import Network
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
-"""Precisions that a network is measured in."""
-
 
 def to_device(network: Network, device: str, dtype: str) -> Network:
     """Moves a network to the device and the precision that the user names."""
     import torch
 
-    if dtype not in DTYPES:
-        raise ItinfError(f"--dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
+    one_of("dtype", dtype, DTYPES)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:

@@ -1,4 +1,4 @@
-"""What a network reads: a message instead of a traceback where its inputs do not fit, and padding that it must not see."""
+"""What a network reads: a message instead of a traceback where its inputs do not fit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..data.clusters import load_batch
-from ..data.dataset import Batch, Data
 from ..errors import ItinfError, lacks_memory
 from .network import Network
 
@@ -34,34 +32,6 @@ def run(network: Network, inputs: Tensor) -> Any:
             f"{network.name} cannot read inputs of shape {tuple(inputs.shape)} and dtype "
             f"{str(inputs.dtype).removeprefix('torch.')}: {type(error).__name__}: {why}. {_hint(network, inputs)}"
         ) from error
-
-
-def require_padding_unseen(network: Network, data: Data) -> None:
-    """Requires that padding changes nothing: the states of ids must be those that they have without it.
-
-    Args:
-        network: the network; itinf gives it no attention mask.
-        data: the data set, after its items have been read; it knows the first padded one.
-
-    Raises:
-        ItinfError: the network is not causal, so it would attend to the padding.
-    """
-    padded = getattr(data, "padded", None)
-    if padded is None:
-        return
-    from .trace import trace
-
-    index, length = padded
-    whole = load_batch(data, [index])
-    alone = Batch(whole.inputs[:, :length], whole.targets[:, :length], whole.keys)
-    states = [trace(network, batch, gradients=False).states[-1][0, :length].double() for batch in (whole, alone)]
-    gap = float((states[0] - states[1]).abs().max() / states[1].abs().max().clamp_min(1e-30))
-    if gap > (0.05 if network.dtype.itemsize < 4 else 1e-3):
-        raise ItinfError(
-            f"{network.name} attends to the padding of item {index} of {data.name}: its states differ by {gap:.1e} of the "
-            "largest from those without padding. itinf gives a model no attention mask, so padding needs a causal model. "
-            "Give sequences without padding."
-        )
 
 
 def _require_ids(network: Network, ids: Tensor) -> None:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ItinfError, lacks_memory, shown
+from ..settings import DTYPES
 from .containers import only_tensor
-from .devices import DTYPES, require_float64
+from .devices import require_float64
 from .gauge import GAUGES, Gauge
 from .requirements import require_modules, require_transparent
 

@@ -41,7 +41,7 @@ NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a val
 NOT_FINITE = Reason(
     "not_finite", "the quotient is not a finite number: what it is divided by is zero, or a value is infinite"
 )
-FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTERS} clusters")
+TOO_FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTERS} clusters")
 NO_SPREAD = Reason("no_spread", "no interval: too few replicates have a value")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
 ONE_HALF_EMPTY = Reason("one_half_empty", "too few clusters: lenses' temperatures take two halves of them")
@@ -68,7 +68,7 @@ REASONS: dict[str, Reason] = {
         NO_UNIT,
         NO_PAIR,
         NOT_FINITE,
-        FEW_CLUSTERS,
+        TOO_FEW_CLUSTERS,
         NO_SPREAD,
         ONE_HALF_EMPTY,
         BEYOND_WINDOW,
@@ -96,5 +96,5 @@ def why_nothing(mean: float, lo: float, units: int, clusters: int, null: str = O
     if not math.isfinite(mean):
         return NOT_FINITE if units else NO_UNIT if null == OBSERVED else NO_PAIR
     if not math.isfinite(lo):
-        return FEW_CLUSTERS if clusters < MIN_CLUSTERS else NO_SPREAD
+        return TOO_FEW_CLUSTERS if clusters < MIN_CLUSTERS else NO_SPREAD
     return None

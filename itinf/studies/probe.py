@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order, load_batch, silent
+from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order, silent
 from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError, batch_in_memory, shown
-from ..networks.axes import FEW, require_axes
+from ..networks.axes import require_axes
 from ..networks.check import require_readout
-from ..networks.inputs import require_padding_unseen
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.untrained import fresh
@@ -143,10 +142,7 @@ class _ProbeStudy:
             stages = shared_stages(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
-            require_padding_unseen(self.network, self.data)
-            first = load_batch(self.data, self.order.indices[:FEW])
-            require_axes(self.network, first)
-            require_readout(self.network, first)
+            require_readout(self.network, require_axes(self.network, self.data, self.order.indices))
             for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
                 self._stage(name, stages, folder, here)
             result = ProbeResult(stages, {})

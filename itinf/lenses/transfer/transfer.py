@@ -21,14 +21,12 @@ from ...data.clusters import (
     groups,
     identity_of,
     keyed_order,
-    load_batch,
     silent,
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
 from ...errors import ItinfError, TooFewError, batch_in_memory
-from ...networks.axes import FEW, require_axes
-from ...networks.inputs import require_padding_unseen
+from ...networks.axes import require_axes
 from ...networks.measuring import evaluating
 from ...networks.network import Network, require_network
 from ...networks.weights import fingerprint, readout_fingerprint
@@ -118,8 +116,7 @@ def transfer(
     ):
         if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
             return _shared(folder, lambda: TransferResult.load(where))
-        require_padding_unseen(network, source)
-        require_axes(network, load_batch(source, order.indices[:FEW]))
+        require_axes(network, source, order.indices)
         matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
