@@ -17,7 +17,7 @@ from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError, batch_in_memory
 from ..files import CONTENT
-from ..networks.axes import require_axes
+from ..networks.check import require_proven
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
@@ -76,7 +76,7 @@ def fit(
     order = keyed_order(source, clusters, seed)
     content = content_of(source, order.indices)
     with process_group(), evaluating(network), batch_in_memory(batch):
-        require_axes(network, source, order.indices)
+        require_proven(network, source, order.indices)
         statistics = _statistics(network, source, order, batch, parts, progress)
         about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
         about |= {} if content is None else {CONTENT: content}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,32 +12,6 @@ from ..data.dataset import Batch, Data
 from ..errors import ItinfError
 from .network import Network
 from .trace import Trace, trace
-
-FEW = 3
-"""Clusters that are enough to prove the axes: they run together, again, and without the first."""
-
-
-def require_axes(network: Network, data: Data, indices: np.ndarray) -> Batch:
-    """Requires that states have the axes of the layout, that every pass gives the same, and that padding changes nothing.
-
-    Args:
-        network: the network.
-        data: the data set; some of its clusters are read. With fewer than two, only the numbers of clusters and tokens
-            are compared.
-        indices: the clusters that will be measured.
-
-    Returns:
-        The clusters that were read, for further proofs.
-
-    Raises:
-        ItinfError: what is wrong, see ``problem_of_axes``.
-    """
-    _require_padding_unseen(network, data)
-    batch = load_batch(data, indices[:FEW])
-    problem = problem_of_axes(network, batch, trace(network, batch, gradients=False))
-    if problem:
-        raise ItinfError(f"{network.name}: {problem} See itinf check.")
-    return batch
 
 
 def problem_of_axes(network: Network, batch: Batch, whole: Trace) -> str:
@@ -73,7 +46,7 @@ def problem_of_axes(network: Network, batch: Batch, whole: Trace) -> str:
     return _problem_of_channels(network, whole.states[-1][:1])
 
 
-def _require_padding_unseen(network: Network, data: Data) -> None:
+def require_padding_unseen(network: Network, data: Data) -> None:
     """Requires that padding changes nothing: the states of ids must be those that they have without it.
 
     Args:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .containers import Path, replaced, state_in, summand_in
+from .containers import Path, replaced, state_in, summand_in, tensors
 from .hooks import inner_call, modules_inside
 from .network import Block, Network
 
@@ -38,6 +38,11 @@ class BlockCall:
     after: Tensor
     inside: dict[str, Tensor]
 
+    @property
+    def added(self) -> list[str]:
+        """Paths of branch and parts, where these are added to the state before the block; none where its shape changes."""
+        return [path for path, _ in modules_inside(self.block)] if self.before.shape == self.after.shape else []
+
     def again(
         self, replaced_by: Mapping[str, Tensor], before: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -63,6 +68,17 @@ class BlockCall:
         found = state_in(output, self.network.axes, self.block.output)
         assert found is not None
         return found[1], seen
+
+    def in_float32(self) -> BlockCall:
+        """The call of a copy of the block in float32, if it runs in 16 bits, where rounding hides small changes."""
+        if self.before.element_size() >= 4:
+            return self
+        given = self.given
+        for path, tensor in tensors(given).items():
+            given = replaced(given, path, tensor.float()) if tensor.is_floating_point() else given
+        call = replace(self, module=copy.deepcopy(self.module).float(), given=given, before=self.before.float())
+        call.after, call.inside = call.again({})
+        return call
 
 
 def _own_caches(given: dict[Any, Any]) -> dict[Any, Any]:

@@ -126,7 +126,7 @@ def _described(calls: list[Call], flow: Flow) -> FoundBlocks:
     unresolved: dict[str, list[str]] = {}
     for call in calls:
         number = call.count if call.path in often else None
-        block, why = _described_block(call, flow, number)
+        block, why = described_block(call, flow, number)
         found.blocks.append(block)
         if why:
             unresolved.setdefault(why, []).append(call.path)
@@ -136,7 +136,7 @@ def _described(calls: list[Call], flow: Flow) -> FoundBlocks:
     return found
 
 
-def _described_block(call: Call, flow: Flow, number: int | None) -> tuple[Block, str]:
+def described_block(call: Call, flow: Flow, number: int | None) -> tuple[Block, str]:
     """A block with its branch or its parts, and why it has none."""
     leaves, why = _summands(call, flow)
     if why:

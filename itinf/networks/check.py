@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.dataset import Batch
+from ..data.clusters import load_batch
+from ..data.dataset import Batch, Data
 from ..errors import ItinfError, shown
-from .axes import problem_of_axes
+from .axes import problem_of_axes, require_padding_unseen
 from .block_call import block_calls
 from .containers import tensors
-from .gauge import random_change
+from .findings import Finding, Report, Status, relative, tolerance
+from .gauge_check import gauge_findings
 from .hooks import modules_inside, recorded
 from .measuring import evaluating
 from .network import Network, require_network
 from .proofs import faults
+from .skips import has_skips
 from .states import segments
+from .suggestions import readers, seen_blocks
 from .trace import Trace, trace, updates
 
-Status = Literal["ok", "failed", "not tested"]
-
-TOLERANCE = 1e-4
-"""Largest relative difference between two float32 computations of the same number."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked.
-
-    Attributes:
-        subject: what was checked; ``status``: the outcome; ``detail``: names, shapes, sizes.
-    """
-
-    subject: str
-    status: Status
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.status:<10} {self.subject}" + (f": {self.detail}" if self.detail else "")
-
-
-@dataclass
-class Report:
-    """The findings of ``check``; its repr is the report.
-
-    Attributes:
-        network: name; ``findings``: every check; ``layout``: one line per block.
-    """
-
-    network: str
-    findings: list[Finding] = field(default_factory=list)
-    layout: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return all(f.status != "failed" for f in self.findings)
-
-    def __repr__(self) -> str:
-        verdict = "the description holds" if self.ok else "the description is wrong"
-        return "\n".join([f"{self.network}: {verdict}", *map(str, self.findings), *self.layout])
+FEW = 3
+"""Clusters that are enough for the proofs: they run together, again, and without the first."""
+SHORT = 32
+"""Length of the sequences of which blocks are called by themselves."""
 
 
 def check(network: Network, batch: Batch | None = None) -> Report:
@@ -87,28 +52,55 @@ def check(network: Network, batch: Batch | None = None) -> Report:
             f"The batch is {shown(batch)}; expected an itinf.Batch(inputs, targets, keys). Leave it out to make one up."
         )
     with evaluating(network):
-        return _checked(network, sample_batch(network) if batch is None else batch)
-
-
-def _checked(network: Network, batch: Batch) -> Report:
-    report = Report(network.name)
-    try:
-        batch_trace = trace(network, batch)
-    except ItinfError as error:
-        report.findings.append(Finding("forward and backward", "failed", str(error)))
+        batch = sample_batch(network) if batch is None else batch
+        report = Report(network.name)
+        try:
+            batch_trace = trace(network, batch)
+        except ItinfError as error:
+            report.findings.append(Finding("forward and backward", "failed", str(error)))
+            return report
+        units = f"{batch_trace.targets.numel()} {network.unit}s in {len(batch_trace)} clusters"
+        report.findings += [
+            *_proofs(network, batch, batch_trace),
+            _gradients(batch_trace),
+            Finding("units", "ok", units),
+        ]
+        report.layout = _layout(batch_trace)
         return report
-    report.findings += [
+
+
+def require_proven(network: Network, data: Data, indices: np.ndarray) -> None:
+    """Requires that the description of a network holds on the data: nothing that fails a proof is measured.
+
+    Args:
+        network: the network; it is proven once.
+        data: the data set; a few of its clusters are read. ``indices``: the clusters that will be measured.
+
+    Raises:
+        ItinfError: what does not hold, or the network attends to padding of the data.
+    """
+    require_padding_unseen(network, data)
+    if network.proven:
+        return
+    batch = load_batch(data, indices[:FEW])
+    findings = _proofs(network, batch, trace(network, batch, gradients=False))
+    failed = [f"{finding.subject}: {finding.detail}" for finding in findings if finding.status == "failed"]
+    if failed:
+        more = f" ({len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise ItinfError(f"{network.name} is not what its description says. {failed[0]}{more}. See itinf check.")
+    network.proven = True
+
+
+def _proofs(network: Network, batch: Batch, batch_trace: Trace) -> list[Finding]:
+    """Everything that has to hold before a network is measured."""
+    return [
         _axes(network, batch, batch_trace),
         _outputs(network, batch),
         readout_finding(batch, batch_trace),
-        *_branches(batch_trace),
-        *_proofs(network, batch),
-        _gradients(batch_trace),
-        *_gauge(network, batch),
-        Finding("units", "ok", f"{batch_trace.targets.numel()} {network.unit}s in {len(batch_trace)} clusters"),
+        *_blocks(network, batch, batch_trace),
+        _skips(network, batch),
+        *gauge_findings(network, batch),
     ]
-    report.layout = _layout(batch_trace)
-    return report
 
 
 def sample_batch(network: Network, clusters: int = 2) -> Batch:
@@ -128,17 +120,6 @@ def sample_batch(network: Network, clusters: int = 2) -> Batch:
     return Batch(pieces[:, :-1], pieces[:, 1:], keys)
 
 
-def require_readout(network: Network, batch: Batch) -> None:
-    """Requires that the network's readout reproduces its model's logits.
-
-    Raises:
-        ItinfError: it does not; names the shapes or sizes that disagree.
-    """
-    finding = readout_finding(batch, trace(network, batch, gradients=False))
-    if finding.status == "failed":
-        raise ItinfError(f"{network.name}: {finding.subject} does not hold: {finding.detail}. See itinf check.")
-
-
 def readout_finding(batch: Batch, batch_trace: Trace) -> Finding:
     """Does the readout of the last state give the model's own logits?"""
     network = batch_trace.network
@@ -148,11 +129,14 @@ def readout_finding(batch: Batch, batch_trace: Trace) -> Finding:
         outputs = list(tensors(network.model(network.ready(batch.inputs))).values())
     gaps = [_gap_of_logits(logits, output, batch_trace.targets.shape) for output in outputs]
     known = [gap for gap in gaps if gap is not None]
+    if known and min(known) < tolerance(network):
+        return Finding(subject, "ok", _difference(min(known)))
+    advice = readers(network, short(network, batch.inputs))
     if known:
-        return Finding(subject, "ok" if min(known) < _tolerance(network) else "failed", _difference(min(known)))
+        return Finding(subject, "failed", _difference(min(known)) + advice)
     head_in_model = isinstance(network.head, nn.Module) and any(m is network.head for m in network.model.modules())
     shapes = ", ".join(str(tuple(output.shape)) for output in outputs) or None
-    detail = f"the model puts out {shapes}, the readout {tuple(logits.shape)}"
+    detail = f"the model puts out {shapes}, the readout {tuple(logits.shape)}{advice}"
     return Finding(subject, "failed" if head_in_model else "not tested", detail)
 
 
@@ -166,20 +150,11 @@ def _gap_of_logits(logits: Tensor, output: Tensor, units: torch.Size) -> float |
     orders = [output]
     if output.ndim == 3 and output.shape[:2] == units[::-1]:
         orders.append(output.transpose(0, 1))
-    return min(_relative(logits, order.reshape(logits.shape)) for order in orders)
+    return min(relative(logits, order.reshape(logits.shape)) for order in orders)
 
 
 def _difference(gap: float) -> str:
     return f"largest relative difference {gap:.1e}"
-
-
-def _tolerance(network: Network) -> float:
-    """Largest relative difference between two computations of the same number in the network's dtype."""
-    return max(TOLERANCE, 8 * torch.finfo(network.dtype).eps)
-
-
-def _relative(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
 
 
 def _outputs(network: Network, batch: Batch) -> Finding:
@@ -201,24 +176,50 @@ def _axes(network: Network, batch: Batch, batch_trace: Trace) -> Finding:
     return Finding(subject, "failed" if problem else "ok", problem)
 
 
-def _branches(batch_trace: Trace) -> list[Finding]:
-    findings = []
-    for number, block in enumerate(batch_trace.network.blocks):
+def _blocks(network: Network, batch: Batch, batch_trace: Trace) -> list[Finding]:
+    """Do branches and parts add up, and does each block do what the description says when something in it changes?"""
+    sums: list[Finding] = []
+    wrong: dict[int, list[Finding]] = {}
+    for number, block in enumerate(network.blocks):
         before, after = (batch_trace.states[index[number]] for index in (batch_trace.before, batch_trace.after))
         for what, value in (("branch", batch_trace.branches[number]), ("parts", _total(batch_trace.parts[number]))):
             if value is not None:
-                status, detail = _adds_up(before, value, after, what, _tolerance(batch_trace.network))
-                findings.append(Finding(f"{block.name}: before + {what} is after", status, detail))
-    return _in_few_lines(findings)
-
-
-def _proofs(network: Network, batch: Batch) -> list[Finding]:
-    """What perturbations of every block say, in one line where nothing is wrong."""
+                status, detail = _adds_up(before, value, after, what, tolerance(network))
+                sums.append(Finding(f"{block.name}: before + {what} is after", status, detail))
+                if status == "failed":
+                    wrong.setdefault(number, []).append(sums[-1])
     subject = "blocks do what the description says when something in them is changed"
-    calls = block_calls(network, network.ready(batch.inputs))
-    findings = [Finding(f"{call.block.name}: {subject}", "failed", fault) for call in calls for fault in faults(call)]
+    calls = block_calls(network, short(network, batch.inputs))
+    for number, call in enumerate(calls):
+        if number not in wrong:
+            found = [Finding(f"{call.block.name}: {subject}", "failed", fault) for fault in faults(call.in_float32())]
+            wrong |= {number: found} if found else {}
     described = sum(bool(modules_inside(call.block)) for call in calls)
-    return findings or [Finding(subject, "ok" if described else "not tested", f"{described} of {len(calls)}")]
+    if not any(f.subject.endswith(subject) for found in wrong.values() for f in found):
+        sums.append(Finding(subject, "ok" if described else "not tested", f"{described} of {len(calls)}"))
+    return [*_in_few_lines([f for f in sums if f.status != "failed"]), *_with_advice(network, batch, wrong)]
+
+
+def _with_advice(network: Network, batch: Batch, wrong: dict[int, list[Finding]]) -> list[Finding]:
+    """The findings about wrong blocks, with what a recorded pass sees there instead."""
+    if not wrong:
+        return []
+    seen = seen_blocks(network, short(network, batch.inputs))
+    return [replace(f, detail=f.detail + seen[number]) for number, found in wrong.items() for f in found]
+
+
+def _skips(network: Network, batch: Batch) -> Finding:
+    subject = "whether blocks pass their input on"
+    network.skips = has_skips(network, short(network, batch.inputs))
+    if network.skips is None:
+        return Finding(subject, "not tested", "the pass could not be recorded")
+    return Finding(subject, "ok", "there are skips" if network.skips else "there are no skips")
+
+
+def short(network: Network, inputs: Tensor) -> Tensor:
+    """Two items, ready, of sequences only the beginnings: what is recorded, or called again and again, is kept small."""
+    ids = network.unit == "token" and not inputs.is_floating_point()
+    return network.ready(inputs[:2, :SHORT] if ids else inputs[:2])
 
 
 def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance: float) -> tuple[Status, str]:
@@ -230,10 +231,11 @@ def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance:
     if value.shape != after.shape:
         return "failed", f"{what} {tuple(value.shape)}, states {tuple(after.shape)}"
     total = before + value
-    gap = min(_relative(total, after), _relative(total.relu(), after))
+    gap = min(relative(total, after), relative(total.relu(), after))
     if gap < tolerance:
         return "ok", ""
-    return "failed", f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
+    detail = f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
+    return "failed", f"{detail}, so {what if what == 'parts' else 'the branch'} {'are' if what == 'parts' else 'is'} not what is added"
 
 
 def _total(parts: dict[str, Tensor]) -> Tensor | None:
@@ -241,14 +243,15 @@ def _total(parts: dict[str, Tensor]) -> Tensor | None:
 
 
 def _in_few_lines(findings: list[Finding]) -> list[Finding]:
-    """One line for all findings that are ok, one for all not tested, and one for each failure."""
-    failed = [f for f in findings if f.status == "failed"]
-    for status in ("ok", "not tested"):
-        same = [f for f in findings if f.status == status]
+    """One line for all sums that are right, one for all that were not tested; the other findings as they are."""
+    sums = [f for f in findings if f.subject.endswith("is after")]
+    lines = [f for f in findings if f not in sums]
+    for status in ("not tested", "ok"):
+        same = [f for f in sums if f.status == status]
         if same:
-            detail = f"{len(same)} of {len(findings)}" + (f" ({same[0].detail})" if same[0].detail else "")
-            failed.append(Finding("before + branch (or parts) is after", status, detail))
-    return failed
+            detail = f"{len(same)} of {len(sums)}" + (f" ({same[0].detail})" if same[0].detail else "")
+            lines.insert(0, Finding("before + branch (or parts) is after", status, detail))
+    return lines
 
 
 def _gradients(batch_trace: Trace) -> Finding:
@@ -259,54 +262,6 @@ def _gradients(batch_trace: Trace) -> Finding:
         if not np.isfinite(size) or size == 0:
             return Finding(subject, "failed", f"state {state} of {len(gradients) - 1} has a gradient of norm {size}")
     return Finding(subject, "ok")
-
-
-def _gauge(network: Network, batch: Batch) -> list[Finding]:
-    subject = f"gauge {network.gauge}"
-    if network.gauge is None:
-        return [Finding("gauge", "ok", "every layer has its own: gauge-fixed forms are missing")]
-    norms = [name for name, m in network.model.named_modules() if type(m).__name__.endswith(("LayerNorm", "RMSNorm"))]
-    if network.gauge == "channel-scale" and norms:
-        return [
-            Finding(subject, "failed", f"{norms[0]!r} normalises over channels, so scaling one changes the function")
-        ]
-    if network.regauge is None:
-        return [Finding(subject, "not tested", "declared, no regauge to test it with")]
-    plain = copy.deepcopy(network).to("cpu", torch.float64)
-    reference = trace(plain, batch, gradients=False)
-    numbers = segments(reference)
-    main = [reference.before[0], *reference.after]
-    findings = []
-    for segment in sorted(set(numbers)):
-        states = [n for n, state in enumerate(main) if numbers[state] == segment]
-        if states:
-            findings.append(_regauged(plain, batch, reference, main, states, subject))
-    return findings
-
-
-def _regauged(
-    network: Network, batch: Batch, reference: Trace, main: list[int], states: list[int], subject: str
-) -> Finding:
-    changed = copy.deepcopy(network)
-    width = network.width(reference.states[main[states[0]]])
-    change = random_change(network.gauge or "", width)
-    assert network.regauge is not None
-    network.regauge(changed.model, states, change)
-    changed_trace = trace(changed, batch, gradients=False)
-    subject = f"{subject}, states {states[0]}–{states[-1]}"
-    for state in states:
-        old, new = (network.canonical(t.states[main[state]]) for t in (reference, changed_trace))  # (N, P, C, S)
-        expected = old * change[:, None] if change.ndim == 1 else torch.einsum("dc,npcs->npds", change, old)
-        gap = _relative(new, expected)
-        if gap > TOLERANCE:
-            return Finding(subject, "failed", f"state {state} is not the changed one ({gap:.1e} off)")
-    with torch.no_grad():
-        logits = [
-            n.readout(n.per_prediction(t.states[-1])) for n, t in ((network, reference), (changed, changed_trace))
-        ]
-    gap = _relative(logits[1], logits[0])
-    detail = f"logits differ by {gap:.1e}"
-    return Finding(subject, "ok" if gap < TOLERANCE else "failed", detail)
 
 
 def _layout(batch_trace: Trace) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Gauge = Literal["channel-scale", "orthogonal", "orthogonal-layernorm"]
-GAUGES: tuple[Gauge, ...] = ("channel-scale", "orthogonal", "orthogonal-layernorm")
+GAUGES: tuple[Gauge, ...] = ("orthogonal", "orthogonal-layernorm", "channel-scale")
 
 
 def random_change(gauge: str, width: int, seed: int = 0) -> Tensor:

@@ -103,6 +103,8 @@ class Network:
         name: what tables and figures call it.
         weights: where the parameters came from, for the record.
         left_out: sentences about what could not be found, of a network that itinf opened by itself.
+        skips: whether a block passes its input on and adds to it; None until ``check`` or a measurement has found out.
+        proven: whether its description has been proven on data.
 
     Raises:
         ItinfError: where a block or submodule does not exist, layout, unit or gauge is unknown, the model is wrapped so
@@ -126,6 +128,8 @@ class Network:
     name: str = ""
     weights: str = "as given"
     left_out: tuple[str, ...] = ()
+    skips: bool | None = None
+    proven: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -310,7 +314,7 @@ class Network:
             f"  unit    {self.unit}; layout {self.layout!r}",
             f"  blocks  {len(self.blocks)}: {self.blocks[0].name} … {self.blocks[-1].name}"
             f" ({branch} with a branch; parts: {', '.join(parts) or 'none'})",
-            f"  gauge   {self.gauge or 'every layer its own: update cosines are not properties of the function'}",
+            f"  gauge   {self.gauge or 'none: forms that are fixed by a gauge are missing'}",
             "  states, segments and bridges: itinf.check(network, batch)",
         ]
         return "\n".join(lines)

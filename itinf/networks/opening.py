@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ItinfError
-from .block_finder import FoundBlocks, find_blocks
-from .flow import Call, Flow, tensors_in
-from .gauge import Gauge
+from .block_call import block_calls
+from .block_finder import find_blocks
+from .flow import Flow, tensors_in
+from .gauge_proof import find_gauge
+from .measuring import evaluating
 from .network import Layout, Network, Unit
+from .skips import passes_on
 from .tail_finder import FoundTail, find_tail
 
 SIZES = (224, 64, 32, 28)
@@ -76,7 +79,6 @@ def open_model(
         unit=unit,
         pool=tail.pool,
         neck=tail.neck,
-        gauge=_gauge(found, flow),
         prepare=prepare,
         context=context,
         classes=classes,
@@ -85,7 +87,13 @@ def open_model(
         name=called,
         weights=weights,
     )
+    network.skips = any(passes_on(call, flow) for call in found.calls)
     network.left_out = (*found.left_out,)
+    if network.skips:
+        with evaluating(network):
+            one = network.ready(flow.tensors[inputs][:1])
+            network.gauge, why = find_gauge(network, one, block_calls(network, one))
+        network.left_out += (f"no gauge: {why}",) if why else ()
     return network
 
 
@@ -177,22 +185,3 @@ def _layout(state: Tensor, tail: FoundTail) -> Layout:
         channels_last = tail.pool is not None and width == state.shape[3] and width != state.shape[1]
         return "n h w c" if channels_last else "n c h w"
     return "n t c" if state.ndim == 3 else "n c"
-
-
-NORMS_OF_VECTORS = ("LayerNorm", "RMSNorm", "GroupNorm")
-
-
-def _gauge(found: FoundBlocks, flow: Flow) -> Gauge | None:
-    """The changes of basis that leave the function as it is, by the norms and the sums of the blocks."""
-    if not any(_has_identity_skip(call, flow) for call in found.calls):
-        return None
-    names = {type(module).__name__ for call in found.calls for module in call.module.modules()}
-    if any("RMSNorm" in name for name in names):
-        return "orthogonal"
-    if any("LayerNorm" in name for name in names):
-        return "orthogonal-layernorm"
-    return "channel-scale"
-
-
-def _has_identity_skip(call: Call, flow: Flow) -> bool:
-    return flow.content(call.inputs[0]) in flow.summands(call.outputs[0], call.start)

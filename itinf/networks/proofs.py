@@ -34,21 +34,6 @@ def faults(call: BlockCall) -> Iterator[str]:
         yield from _name_faults(call)
 
 
-def has_skip(call: BlockCall) -> bool | None:
-    """Whether a block passes its input on: whether its output is zero with branch and parts at zero.
-
-    None where the description names neither, or the block changes the shape.
-    """
-    paths = [path for path, _ in modules_inside(call.block)]
-    if not paths or call.before.shape != call.after.shape:
-        return None
-    return float(_with_zeros(call, paths).abs().max()) > _rounding(call.after)
-
-
-def _with_zeros(call: BlockCall, paths: list[str]) -> Tensor:
-    return call.again({path: torch.zeros_like(call.inside[path]) for path in paths})[0]
-
-
 def _summand_faults(call: BlockCall) -> Iterator[str]:
     """Branch and parts are added: when one of them is shifted and the others stay, the output shifts by as much."""
     paths = [path for path, _ in modules_inside(call.block)]
@@ -70,10 +55,9 @@ def _summand_faults(call: BlockCall) -> Iterator[str]:
 
 def _skip_faults(call: BlockCall) -> Iterator[str]:
     """With branch and parts at zero, the output is the input."""
-    paths = [path for path, _ in modules_inside(call.block)]
-    if not paths or call.before.shape != call.after.shape:
+    if not call.added:
         return
-    rest = _with_zeros(call, paths)
+    rest, _ = call.again({path: torch.zeros_like(call.inside[path]) for path in call.added})
     expected = call.before.relu() if _ends_in_relu(call) else call.before
     if float((rest - expected).abs().max()) > _rounding(call.before):
         what = "its branch" if call.block.branch is not None else "its parts"

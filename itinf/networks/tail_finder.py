@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import ItinfError
-from .flow import Call, Flow
+from .flow import SAME_CONTENT, Call, Flow
 
 CLOSE = 1e-5
 """Largest relative difference between two computations of the same vectors."""
@@ -67,6 +67,12 @@ def find_tail(flow: Flow, last: Call, source: int, sink: int, tokens: bool) -> F
         except (ItinfError, RuntimeError) as error:
             problems.append(str(error).splitlines()[0])
     raise ItinfError(f"what reads the last state of {last.path!r} was not found: {problems[0]}")
+
+
+def steps_to(flow: Flow, last: Call, source: int, sink: int) -> list[str]:
+    """Names of the modules and operations between the last block and the logits."""
+    steps = _steps(flow, last, source, sink, split=False)
+    return [step.name for step in steps if step.module is not None or step.name not in SAME_CONTENT]
 
 
 def _steps(flow: Flow, last: Call, source: int, sink: int, split: bool) -> list[_Step]:

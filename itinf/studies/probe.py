@@ -13,8 +13,7 @@ from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_ord
 from ..data.dataset import Data
 from ..data.items import as_data
 from ..errors import ItinfError, batch_in_memory, shown
-from ..networks.axes import require_axes
-from ..networks.check import require_readout
+from ..networks.check import require_proven
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.untrained import fresh
@@ -142,7 +141,7 @@ class _ProbeStudy:
             stages = shared_stages(folder)
             if folder.state == "complete":
                 return ProbeResult(stages, folder.record)
-            require_readout(self.network, require_axes(self.network, self.data, self.order.indices))
+            require_proven(self.network, self.data, self.order.indices)
             for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
                 self._stage(name, stages, folder, here)
             result = ProbeResult(stages, {})

@@ -26,7 +26,7 @@ from ...data.clusters import (
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
 from ...errors import ItinfError, TooFewError, batch_in_memory
-from ...networks.axes import require_axes
+from ...networks.check import require_proven
 from ...networks.measuring import evaluating
 from ...networks.network import Network, require_network
 from ...networks.weights import fingerprint, readout_fingerprint
@@ -116,7 +116,7 @@ def transfer(
     ):
         if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
             return _shared(folder, lambda: TransferResult.load(where))
-        require_axes(network, source, order.indices)
+        require_proven(network, source, order.indices)
         matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
