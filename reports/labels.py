@@ -29,8 +29,6 @@ LOGIT, SHARED, LEFT_OUT = "logit", "shared", "shared, left out"
 OWN_LENSES = ("affine", "tuned")
 """Lenses of which every state has its own, for rows about blocks: these do not say where their lens was fitted."""
 MATCHED, ROTATED, UNTRAINED = "gauge-matched", "rotated", "untrained"
-NO_SKIPS = "no_skips"
-"""Code of the reason for which a network without skips has no gauge-fixed form."""
 
 
 def cosine(kind: str, gradient: str) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .labels import LEFT_OUT, NO_SKIPS
+from .labels import LEFT_OUT
 from .numbers import Estimate
 from .rows import fitted_at_one_state, most_steps, own_lens
 
@@ -35,14 +35,9 @@ class LensNumbers:
 
     @cached_property
     def skips(self) -> dict[str, bool]:
-        """Network -> whether it has skips, where the table says so: without them no form is fixed by a gauge."""
-        fixed = self.table[(self.table["form"] == "gauge-fixed") & (self.table["null"] == "observed")]
-        skips = {}
-        for model, rows in fixed.groupby("model", sort=False):
-            lacking = (rows["reason_code"] == NO_SKIPS).any()
-            if lacking or rows["mean"].notna().any():
-                skips[str(model)] = not lacking
-        return skips
+        """Network -> whether it has skips, where the table says so."""
+        said = self.table[self.table["skips"].notna()].groupby("model", sort=False)["skips"].first()
+        return {str(model): bool(value) for model, value in said.items()}
 
     def modality(self, model: str) -> str:
         """ "image" or "language"."""

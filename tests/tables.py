@@ -2,5 +2,8 @@
 
 from itinf.results.schema import DTYPES, SCHEMA
 
-BLANK = {name: {"str": "", "int64": 0, "Int64": None, "float64": float("nan")}[dtype] for name, dtype in DTYPES.items()}
+BLANK = {
+    name: {"str": "", "int64": 0, "Int64": None, "float64": float("nan"), "boolean": None}[dtype]
+    for name, dtype in DTYPES.items()
+}
 BLANK |= {"schema": SCHEMA, "statistic": "mean", "target": "label", "subset": "all", "null": "observed", "n_missing": 0}

@@ -12,6 +12,7 @@ import itinf
 from itinf.networks.check import sample_batch
 from itinf.networks.gauge import random_change
 from shipped import NAMES, shipped
+from tiny import tokens
 
 
 def failures(network, batch=None):
@@ -87,7 +88,7 @@ def test_a_readout_that_is_not_the_models_fails():
     assert "logits" in fault.subject and "difference" in fault.detail
     assert fault.detail.endswith("After the last block run: transformer.ln_f, lm_head")
     with pytest.raises(itinf.ItinfError, match=r"readout\(h_L\) equals.*After the last block run"):
-        itinf.fit(wrong, stdlib_data(wrong), units=64)
+        itinf.fit(wrong, tokens(12))
 
 
 def test_unit_and_targets_that_disagree_are_one_finding():

@@ -1,5 +1,6 @@
 """Estimators, reasons and nulls in files: what was written by an older itinf is read, what comes back is equal."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -90,11 +91,15 @@ def test_every_reason_has_a_code_and_a_sentence_of_its_own():
     assert set(missing.reason_code) == {"shape_changes", "no_readout", "no_readout_of_both"}
 
 
-def test_a_network_without_skips_says_so_by_code():
-    network, data = opened("image", 16)
-    network.gauge = None
-    run = probed(network, data, probes=[itinf.Alignment(forms=("gauge-fixed",))])
-    assert "no_skips" in set(run.table.reason_code) and run.stages["observed"].structure["skips"] is False
+@pytest.mark.parametrize(
+    ("name", "skips", "code"), [("cifar-resnet8", True, "no_gauge"), ("cifar-plain8", False, "no_skips")]
+)
+def test_a_network_without_a_gauge_says_by_code_whether_it_has_skips(name, skips, code):
+    """A residual network that is described without a gauge has its skips all the same."""
+    network = dataclasses.replace(itinf.network(name), gauge=None, regauge=None)
+    run = probed(network, opened("image", 16)[1], probes=[itinf.Alignment(forms=("gauge-fixed",))])
+    assert {code} <= set(run.table.reason_code) <= {code, "no_readout", "shape_changes"}
+    assert run.stages["observed"].structure["skips"] is skips and set(run.table.skips) == {skips}
     assert study("image").stages["observed"].structure["skips"] is True
 
 

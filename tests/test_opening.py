@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import timm
@@ -240,28 +238,3 @@ def test_what_cannot_be_opened_is_said(model, message):
     example = torch.randn(2, 3, 32, 32) if not isinstance(model, nn.Sequential) else None
     with pytest.raises(ItinfError, match=message):
         open_model(model, example)
-
-
-def changed(network, **values):
-    other = copy.copy(network)
-    other.blocks = tuple(itinf.Block(**{**{"name": b.name, "parts": b.parts}, **values}) for b in network.blocks)
-    return other
-
-
-WRONG = {
-    "GPT-2 as parallel": (gpt2, {"parallel": True}, "use parallel=False"),
-    "NeoX as sequential": (neox, {"parallel": False}, "use parallel=True"),
-    "names swapped": (gpt2, {"parts": {"mlp": "attn", "attention": "mlp"}}, "are the names swapped"),
-    "order swapped": (gpt2, {"parts": {"mlp": "mlp", "attention": "attn"}}, "in the order in which they are added"),
-    "before the norm": (gemma, {"parts": {"attention": "self_attn", "mlp": "mlp"}}, "this is not what is added"),
-    "a part is missing": (gpt2, {"parts": {"attention": "attn"}}, "a part that reads it is missing"),
-    "a norm as branch": (gpt2, {"parts": {}, "branch": "ln_1"}, "this is not what is added"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_description_fails_and_leads_to_the_right_one(name):
-    make, values, message = WRONG[name]
-    network = open_model(make())
-    report = itinf.check(changed(network, **values), batch_of(network))
-    assert not report.ok and message in repr(report), report

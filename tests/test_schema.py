@@ -116,7 +116,10 @@ def test_rows_of_schema_1_are_rows():
 
 @pytest.mark.parametrize(("make", "columns"), [(results_table, DTYPES), (summaries_table, SUMMARY_DTYPES)])
 def test_missing_integers_survive_files_and_concatenation(make, columns, tmp_path):
-    full = {name: {"str": "a", "int64": 3, "Int64": 3, "float64": 0.5}[dtype] for name, dtype in columns.items()}
+    full = {
+        name: {"str": "a", "int64": 3, "Int64": 3, "float64": 0.5, "boolean": True}[dtype]
+        for name, dtype in columns.items()
+    }
     bare = full | {name: None for name, dtype in columns.items() if dtype == "Int64"}
     for rows in ([], [full], [bare], [full, bare]):
         table = make(rows)

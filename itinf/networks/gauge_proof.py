@@ -40,9 +40,7 @@ class _Use:
     out: Tensor
 
 
-def prove_gauge(
-    network: Network, inputs: Tensor, calls: Sequence[BlockCall], gauge: Gauge
-) -> tuple[bool | None, str]:
+def prove_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall], gauge: Gauge) -> tuple[bool | None, str]:
     """Whether a gauge holds, and why it does not; None where a block that changes the shape leaves it open.
 
     Args:

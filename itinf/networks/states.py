@@ -72,7 +72,7 @@ def structure(trace: Trace) -> dict[str, Any]:
         "modality": network.modality,
         "unit": network.unit,
         "gauge": network.gauge,
-        "skips": network.gauge is not None,
+        "skips": network.skips,
         "blocks": [block.name for block in network.blocks],
         "segments": [numbers[state] for state in trace.after],
         "bridges": [block.name for block in bridged],

@@ -36,6 +36,7 @@ def untrained(network: Network, seed: int, calibration: Iterable[Batch]) -> Netw
         fresh.weights = f"random:{seed}"
         fresh.model.load_state_dict(_drawn(network, seed))
     fresh = fresh.named(network.name)
+    fresh.skips = network.skips  # they follow from the architecture
     fresh.model.eval()
     norms = [m for m in fresh.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if norms:

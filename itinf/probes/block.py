@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..networks.states import segments
 from ..networks.trace import SiteId, Target, UpdateName, updates
-from ..results.reasons import NO_BRANCH, NO_MEAN, NO_SKIPS, SHAPE_CHANGES, Reason
+from ..results.reasons import NO_BRANCH, NO_GAUGE, NO_MEAN, NO_SKIPS, SHAPE_CHANGES, Reason
 from ..results.row import Row
 from .batch import Combination, ProbeBatch, gradient_of
 from .dot_products import partner_products, row_products, square_norms, squares, stacked_products
@@ -108,7 +108,7 @@ class BlockProducts:
             return centred(u2.sum(2), g2.sum(2), own, cross, (means[self.update_key(u)], means[g]))
         gauge = self.batch.network.gauge
         if gauge is None:
-            return NO_SKIPS
+            return NO_SKIPS if self.batch.network.skips is False else NO_GAUGE
         scale = self._scale() if gauge == "channel-scale" else None
         return gauge_fixed(
             gauge, self.updates[u], self.directions[g], (u2, g2), scale, self._left_out(u, g, scale), self.batch.groups

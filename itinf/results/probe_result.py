@@ -19,7 +19,7 @@ from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from .difference import Difference, difference
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
-from .reasons import NO_SKIPS
+from .reasons import NO_GAUGE, NO_SKIPS
 from .schema import summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
@@ -253,7 +253,7 @@ def _undefined(stage: StudySums) -> list[str]:
     """One line per reason: the measures without a value, and the number of blocks."""
     reasons: dict[str, tuple[set[str], set[int]]] = {}
     for row, why in stage.missing.items():
-        what = " ".join(filter(None, (row.form if why == NO_SKIPS else "", row.gradient, row.measure)))
+        what = " ".join(filter(None, (row.form if why in (NO_GAUGE, NO_SKIPS) else "", row.gradient, row.measure)))
         of = f"{row.update or row.part or 'prediction'}: {why.sentence}"
         names, blocks = reasons.setdefault(of, (set(), set()))
         names.add(what)

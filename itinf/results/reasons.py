@@ -33,6 +33,9 @@ OTHER_WIDTH_BEFORE = Reason("other_width_before", "the lens of the step's end do
 OTHER_READOUT = Reason("other_readout", "the lens was fitted on another readout")
 IDENTICALLY_ZERO = Reason("identically_zero", "identically zero: the loss is least at the network's own distribution")
 NO_MEAN = Reason("no_mean", "no mean was calibrated")
+NO_GAUGE = Reason(
+    "no_gauge", "no change of basis is known to leave the function as it is, so no cosine is fixed by one"
+)
 NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
 LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
@@ -61,6 +64,7 @@ REASONS: dict[str, Reason] = {
         OTHER_READOUT,
         IDENTICALLY_ZERO,
         NO_MEAN,
+        NO_GAUGE,
         NO_SKIPS,
         LAST_UNRELIABLE,
         OWN_LENS_TELLS_LITTLE,

@@ -13,13 +13,14 @@ from .reasons import REASONS
 
 SCHEMA = 2
 
-TEXT, INTEGER, OPTIONAL_INTEGER, NUMBER = "str", "int64", "Int64", "float64"
-"""Types of columns. An ``OPTIONAL_INTEGER`` may be missing; a ``TEXT`` is "" in rows where it does not apply."""
+TEXT, INTEGER, OPTIONAL_INTEGER, NUMBER, OPTIONAL_TRUTH = "str", "int64", "Int64", "float64", "boolean"
+"""Types of columns. An ``OPTIONAL_INTEGER`` or ``OPTIONAL_TRUTH`` may be missing; a ``TEXT`` is "" in rows where it does not apply."""
 
 DTYPES = {
     "schema": INTEGER,
     "model": TEXT,
     "modality": TEXT,
+    "skips": OPTIONAL_TRUTH,
     "block": TEXT,
     "block_index": OPTIONAL_INTEGER,
     "state": TEXT,
@@ -55,7 +56,8 @@ DTYPES = {
 A row describes a block or a state. A block has a name ``block`` and a ``block_index`` from 1 to L; a state has a name
 ``state`` and a ``state_index`` from 0 (before the first block) to L. In a row about a block, ``state`` is "" and
 ``state_index`` is missing; in a row about a state, the same holds for the block. ``fitted_at`` is the state_index at
-which a lens was fitted; it is missing without a lens, and for a lens of many states. ``n_missing`` is missing for pairs
+which a lens was fitted; it is missing without a lens, and for a lens of many states. ``skips`` says whether blocks of the
+network pass their input on; it is missing where this was not found out. ``n_missing`` is missing for pairs
 of units and for subsets.
 """
 
@@ -122,6 +124,8 @@ def upgrade(table: pd.DataFrame) -> pd.DataFrame:
     if "direction" in table.columns:  # older summaries have no columns for the spread of cells and for reasons
         added = {"median": float("nan"), "least": float("nan"), "most": float("nan"), "reason": "", "reason_code": ""}
         return table.assign(**{name: value for name, value in added.items() if name not in table.columns})
+    if "skips" not in table.columns:  # tables of older versions do not say
+        table = table.assign(skips=pd.NA)
     if "index" not in table.columns:
         return table
     about_state = table["measure"].isin(STATE_MEASURES)

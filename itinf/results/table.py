@@ -98,6 +98,7 @@ def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, An
         "schema": SCHEMA,
         "model": structure["model"],
         "modality": structure["modality"],
+        "skips": structure.get("skips"),
         "block": structure["blocks"][place],
         "block_index": row.block,
         "state": "",

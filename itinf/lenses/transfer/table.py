@@ -28,6 +28,8 @@ class About(Protocol):
     @property
     def modality(self) -> str: ...
     @property
+    def skips(self) -> bool | None: ...
+    @property
     def unit(self) -> str: ...
 
 
@@ -96,6 +98,7 @@ def _row(
         "schema": SCHEMA,
         "model": about.name,
         "modality": about.modality,
+        "skips": about.skips,
         "block_index": None,
         "state": site.name,
         "state_index": cell.at,
