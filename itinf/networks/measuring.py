@@ -18,7 +18,7 @@ _measured: ContextVar[frozenset[int]] = ContextVar("measured", default=frozenset
 
 
 @contextmanager
-def evaluating(network: Network) -> Iterator[None]:
+def evaluating(network: Network | nn.Module) -> Iterator[None]:
     """Every measurement runs inside; afterwards the network is as the user had it, also after an error.
 
     Inside, every module is in eval mode, no parameter requires a gradient, and the caller's autocast and inference mode
@@ -29,20 +29,21 @@ def evaluating(network: Network) -> Iterator[None]:
     Raises:
         ItinfError: parameters on several devices, on a device without float64, or made under inference mode.
     """
-    roots = [part for part in (network.model, network.head, network.neck, network.pool) if isinstance(part, nn.Module)]
+    opened = [network.model, network.head, network.neck, network.pool] if isinstance(network, Network) else [network]
+    roots = [part for part in opened if isinstance(part, nn.Module)]
     outer = _measured.get()
     if all(id(root) in outer for root in roots):
         yield
         return
     modules = list(dict.fromkeys(module for root in roots for module in root.modules()))
-    _require_measurable(network, modules)
+    device = _require_measurable(getattr(network, "name", type(network).__name__), modules)
     with ExitStack() as stack:
         token = _measured.set(outer | {id(root) for root in roots})
         stack.callback(_measured.reset, token)
         gradients = torch.is_grad_enabled()  # leaving inference mode would switch them on
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(gradients))
-        for kind in {network.device.type, "cpu"}:
+        for kind in {device.type, "cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
@@ -77,19 +78,22 @@ def _as_before(modules: list[nn.Module]) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def _require_measurable(network: Network, modules: list[nn.Module]) -> None:
-    devices = {str(p.device) for module in modules for p in module.parameters(recurse=False)}
+def _require_measurable(name: str, modules: list[nn.Module]) -> torch.device:
+    """The device of the modules."""
+    devices = {p.device for module in modules for p in module.parameters(recurse=False)}
     if len(devices) > 1:
         raise ItinfError(
-            f"{network.name} has parameters on {' and '.join(sorted(devices))}; itinf measures on one device. "
+            f"{name} has parameters on {' and '.join(sorted(map(str, devices)))}; itinf measures on one device. "
             "Move all of it there with network.to(device)."
         )
     if any(p.is_inference() for module in modules for p in module.parameters(recurse=False)):
         raise ItinfError(
-            f"{network.name}: its parameters were made under torch.inference_mode, and PyTorch takes no gradients through "
+            f"{name}: its parameters were made under torch.inference_mode, and PyTorch takes no gradients through "
             "them. Make the model, or load it, outside of it."
         )
-    require_float64(network.device)
+    device = next(iter(devices), torch.device("cpu"))
+    require_float64(device)
+    return device
 
 
 def _is_compiled(module: nn.Module) -> bool:

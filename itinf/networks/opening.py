@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ItinfError
 from .block_call import block_calls
-from .block_finder import find_blocks
+from .block_finder import FoundBlocks, find_blocks
 from .flow import Flow, tensors_in
 from .gauge_proof import find_gauge
 from .measuring import evaluating
@@ -54,10 +54,7 @@ def open_model(
             use, or it does not predict one class per image or token.
     """
     called = name or type(model).__name__
-    was, fast = [(module, module.training) for module in model.modules()], torch.backends.mha.get_fastpath_enabled()
-    model.eval()
-    torch.backends.mha.set_fastpath_enabled(False)  # it skips the submodules of attention
-    try:
+    with evaluating(model):
         flow, inputs, logits = _recorded(model, example, called)
         tokens = _predicts_tokens(flow.tensors[inputs], flow.tensors[logits], called)
         try:
@@ -65,10 +62,6 @@ def open_model(
             tail = find_tail(flow, found.calls[-1], inputs, logits, tokens)
         except ItinfError as error:
             raise ItinfError(f"{called} cannot be opened by itself: {error}. {BY_HAND}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in was:
-            module.training = mode
     unit: Unit = "token" if tokens else "image"
     state = flow.tensors[found.calls[-1].outputs[0]]
     network = Network(
@@ -87,14 +80,18 @@ def open_model(
         name=called,
         weights=weights,
     )
+    network.left_out = tuple(found.left_out)
+    _add_gauge(network, flow, found, inputs)
+    return network
+
+
+def _add_gauge(network: Network, flow: Flow, found: FoundBlocks, inputs: int) -> None:
     network.skips = any(passes_on(call, flow) for call in found.calls)
-    network.left_out = (*found.left_out,)
     if network.skips:
         with evaluating(network):
             one = network.ready(flow.tensors[inputs][:1])
             network.gauge, why = find_gauge(network, one, block_calls(network, one))
         network.left_out += (f"no gauge: {why}",) if why else ()
-    return network
 
 
 BY_HAND = "Describe it yourself: itinf.Network(model, blocks=[…], layout=…, head=…)."
