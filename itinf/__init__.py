@@ -60,7 +60,7 @@ _HOMES = {
     "lenses.lens": ("Lens",),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
-    "networks.network": ("Block", "Network", "image", "modules", "token"),
+    "networks.network": ("Block", "Network", "image", "modules", "text", "token"),
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("load",),

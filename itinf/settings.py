@@ -14,7 +14,7 @@ from .errors import ItinfError, nearest, shown
 
 MEASURED_UNITS = 2000
 """Default number of images or tokens that the command line and study files measure."""
-CALIBRATION = {"image": 256, "token": 32}
+CALIBRATION = {"image": 256, "token": 32, "text": 256}
 """Default number of calibration clusters."""
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 """Precisions that a network is measured in."""

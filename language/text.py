@@ -166,7 +166,12 @@ def _headings(lines: Sequence[str]) -> list[int]:
 def _prepare(name: str, network: Network) -> Callable[[str], Tensor]:
     if network.unit != "token":
         raise ItinfError(
-            f"{name} holds tokens, but {network.name} reads {network.unit}s. Use images, cifar10 or glyphs with it."
+            f"{name} holds tokens to be predicted, but {network.name} gives one class per {network.unit}. "
+            + (
+                "Use images, cifar10 or glyphs with it."
+                if network.unit == "image"
+                else "Give it (ids, class number) in Python."
+            )
         )
     if network.prepare is None:
         raise ItinfError(

@@ -85,6 +85,25 @@ def test_hugging_face_folders_of_classifiers(tmp_path):
     ids = torch.randint(300, (3, 9), generator=torch.Generator().manual_seed(0))
     report = itinf.check(network, Batch(ids, torch.tensor([0, 1, 2]), np.arange(3, dtype=np.uint64)))
     assert report.ok and "native_layer_norm, not by a sum" in network.left_out[0]
+    assert network.unit == "text" and network.modality == "language" and network.skips
+
+
+def test_a_classifier_of_texts_is_measured(tmp_path):
+    folder = saved(tmp_path / "bert", "bert", transformers.AutoModelForSequenceClassification, **SMALL, num_labels=3)
+    network = itinf.network(f"hf:{folder}", tokenizer="bytes")
+    generator = torch.Generator().manual_seed(0)
+    texts = [(torch.randint(300, (9,), generator=generator), k % 3) for k in range(120)]
+    run = itinf.probe(network, texts, units=24, untrained=0, replicates=20)
+    assert set(run.table.unit) == {"text"} and run.table[run.table.measure == "descent_share"]["mean"].notna().any()
+    lens = itinf.fit(network, [{"input_ids": ids, "label": label} for ids, label in texts])
+    moved = itinf.transfer(network, lens, texts, replicates=20)
+    assert moved.table[moved.table.measure == "readable"]["mean"].notna().any()
+    with pytest.raises(ItinfError, match="no attention mask: give texts of one length"):
+        itinf.probe(network, [{"input_ids": [5, 0], "label": 1, "attention_mask": [1, 0]}] * 9)
+    with pytest.raises(ItinfError, match="Cut the texts to one length"):
+        itinf.probe(network, [(torch.arange(5), 0), (torch.arange(7), 1)] * 5)
+    with pytest.raises(ItinfError, match=r"one class per text. Give it \(ids, class number\) in Python"):
+        itinf.dataset(f"text:{__file__}", network)
 
 
 def test_without_weights_a_folder_gives_its_own_in_a_study_too(language):

@@ -169,7 +169,7 @@ WRONG = {
         lambda: (Network(model := Repeated(), [Block("block")], "n c", model.head), batch_of(open_model(model), torch.zeros(2, 6))),
         "name the call, e.g. Block('block', call=1)",
     ),
-    "tokens as images": (lambda: described(gpt2(), GPT2_BLOCKS, unit="image"), "an image network needs a pool"),
+    "tokens as images": (lambda: described(gpt2(), GPT2_BLOCKS, unit="image"), "a network of images needs a pool"),
     "tokens that are pooled": (lambda: described(gpt2(), GPT2_BLOCKS, pool=lambda h: h.mean(1)), "a token network has layout"),
     "dropout that stays on": (partial(noisy, "dropout"), "the forward pass is random"),
     "statistics of the batch": (partial(noisy, "statistics"), "leave batch statistics alone"),

@@ -123,6 +123,8 @@ def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray
         how = (
             "Cut or pad the sequences to one length; padding is marked by an attention_mask"
             if data.unit == "token"
+            else "Cut the texts to one length"
+            if data.unit == "text"
             else "Make them one size first"
         )
         raise ItinfError(f"{data.name}: items differ in shape ({', '.join(map(str, sorted(shapes)))}). {how}.")

@@ -21,7 +21,7 @@ class Data(Protocol):
 
     Attributes:
         name: the data set and its split, as recorded in results; part of every cluster's key.
-        unit: ``"image"`` or ``"token"``.
+        unit: ``"image"``, ``"token"`` or ``"text"``.
         note: how it was made (sizes, seeds, tokeniser, hashes), a JSON-ready mapping. Its entry ``doubts``, a list of
             sentences, is shown beside the results.
     """

@@ -14,6 +14,7 @@ from .dataset import IGNORED
 
 EXPECTED = {
     "image": "(image, class number), or a dict with pixel_values and label",
+    "text": "(ids, class number), or a dict with input_ids and label",
     "token": "token ids, (ids, targets), or a dict with input_ids and perhaps labels and attention_mask",
 }
 """Forms of an item, in words for messages."""
@@ -40,17 +41,41 @@ def image_item(item: Any) -> tuple[Tensor, Tensor]:
     Raises:
         FormError: it has another form.
     """
-    item = _by_name(item, "pixel_values")
+    image, target = _labelled(item, "pixel_values")
+    return _tensor(image, "image"), target
+
+
+def text_item(item: Any) -> tuple[Tensor, Tensor]:
+    """The ids (T,) of a text, and its class number ().
+
+    The item is ``(ids, class number)``, or has the names ``input_ids`` and ``label`` or ``labels``.
+
+    Raises:
+        FormError: it has another form, or its attention mask pads: an encoder would attend to the padding.
+    """
+    if padding(item):
+        raise FormError("is padded, and itinf gives a model no attention mask: give texts of one length")
+    ids, target = _labelled(item, "input_ids")
+    return _ids(ids), target
+
+
+def _labelled(item: Any, name: str) -> tuple[Any, Tensor]:
+    """The input of an item, under its name or first, and its class number ().
+
+    Raises:
+        FormError: it has another form.
+    """
+    item = _by_name(item, name)
     if isinstance(item, Mapping):
         label = next((key for key in ("label", "labels") if key in item), None)
-        if "pixel_values" not in item or label is None:
+        if name not in item or label is None:
             raise FormError(f"is a dict with {', '.join(map(str, item))}")
-        item = (item["pixel_values"], item[label])
-    image, target = _pair(item)
-    image, target = _tensor(image, "image"), _numbers(target)
+        item = (item[name], item[label])
+    given, target = _pair(item)
+    target = _numbers(target)
     if target.ndim:
-        raise FormError(f"has a target of shape {tuple(target.shape)}, and an image has one class number")
-    return image, target
+        raise FormError(f"has a target of shape {tuple(target.shape)}, and an item has one class number")
+    return given, target
 
 
 def token_item(item: Any) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ItinfError
 from .classes import require_meaning
 from .dataset import IGNORED, Data
-from .forms import EXPECTED, FormError, image_item, named_fields, padding, token_item
+from .forms import EXPECTED, FormError, image_item, named_fields, padding, text_item, token_item
 from .sources import dataset_of
 
 SPREAD = 64
@@ -31,7 +31,7 @@ class WrappedDataset:
 
     Args:
         source: the data; from a DataLoader only its dataset is used.
-        unit: ``"image"`` or ``"token"``.
+        unit: ``"image"``, ``"token"`` or ``"text"``.
         classes, network: names of the network's outputs, if it knows them, and its own name.
 
     Attributes:
@@ -53,7 +53,7 @@ class WrappedDataset:
         self.name = f"{self.title}[{len(items)}]"
         if not len(items):
             return
-        if unit == "image":
+        if unit != "token":
             require_meaning(items, classes, network)
         self._require_same_twice()
         spread = [self[index] for index in sorted({round(i) for i in np.linspace(0, len(items) - 1, SPREAD)})]
@@ -106,8 +106,8 @@ class WrappedDataset:
                 f"{EXPECTED[self.unit]}."
             ) from error
         try:
-            if self.unit == "image":
-                return image_item(item)
+            if self.unit != "token":
+                return image_item(item) if self.unit == "image" else text_item(item)
             if self.padded is None and (padded := padding(item)):
                 self.padded = (index, padded)
             return token_item(item)

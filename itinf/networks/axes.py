@@ -39,7 +39,7 @@ def problem_of_axes(network: Network, batch: Batch, whole: Trace) -> str:
         name, gap = _largest_gap(whole, trace(network, others, gradients=False), 1)
         if gap > _tolerance(network):
             return (
-                f"without the first {network.unit if network.unit == 'image' else 'sequence'} of a batch, {name} of the "
+                f"without the first {'sequence' if network.unit == 'token' else network.unit} of a batch, {name} of the "
                 f"others changes by {gap:.1e} of the largest entry, so they are not separate. Is the batch axis of layout "
                 f"{network.layout!r} right, and does the model leave batch statistics alone?"
             )

@@ -114,9 +114,11 @@ def sample_batch(network: Network, clusters: int = 2) -> Batch:
         noise = np.random.default_rng(0).integers(0, 256, (clusters, 64, 64, 3), dtype=np.uint8)
         images = torch.stack([network.prepare(Image.fromarray(pixels)) for pixels in noise])
         return Batch(images, torch.zeros(clusters, dtype=torch.int64), keys)
-    ids = network.prepare("Depth may be gradient descent in activation space, or it may not. " * 8)
-    length = min(len(ids) // clusters, (network.context or 32) + 1, 33)
-    pieces = ids[: clusters * length].reshape(clusters, length)
+    words = network.prepare("Depth may be gradient descent in activation space, or it may not. " * 8)
+    length = min(len(words) // clusters, (network.context or 32) + 1, 33)
+    pieces = words[: clusters * length].reshape(clusters, length)
+    if network.unit == "text":
+        return Batch(pieces[:, :-1], torch.zeros(clusters, dtype=torch.int64), keys)
     return Batch(pieces[:, :-1], pieces[:, 1:], keys)
 
 
@@ -218,7 +220,7 @@ def _skips(network: Network, batch: Batch) -> Finding:
 
 def short(network: Network, inputs: Tensor) -> Tensor:
     """Two items, ready, of sequences only the beginnings: what is recorded, or called again and again, is kept small."""
-    ids = network.unit == "token" and not inputs.is_floating_point()
+    ids = network.unit != "image" and not inputs.is_floating_point()
     return network.ready(inputs[:2, :SHORT] if ids else inputs[:2])
 
 

@@ -20,7 +20,7 @@ def run(network: Network, inputs: Tensor) -> Any:
     Raises:
         ItinfError: token ids are negative, a sequence is longer than the network's context, or the model fails.
     """
-    if network.unit == "token" and not inputs.is_floating_point() and inputs.numel():
+    if network.unit != "image" and not inputs.is_floating_point() and inputs.numel():
         _require_ids(network, inputs)
     try:
         return network.forward(inputs)
@@ -45,7 +45,7 @@ def _require_ids(network: Network, ids: Tensor) -> None:
 
 
 def _hint(network: Network, inputs: Tensor) -> str:
-    if network.unit == "token":
+    if network.unit != "image":
         sizes = [m.num_embeddings for m in network.model.modules() if isinstance(m, nn.Embedding)]
         ids = f"ids from {int(inputs.min())} to {int(inputs.max())}" if inputs.numel() else "no ids"
         known = f" and the embeddings of the network have {', '.join(map(str, sizes[:3]))} rows" if sizes else ""

@@ -18,11 +18,13 @@ from .devices import require_float64
 from .gauge import GAUGES, Gauge
 from .requirements import require_modules, require_transparent
 
-Unit = Literal["image", "token"]
+Unit = Literal["image", "token", "text"]
+UNITS: tuple[Unit, ...] = ("image", "token", "text")
 Layout = Literal["n c h w", "n h w c", "n t c", "t n c", "n c"]
 
 image: Unit = "image"
 token: Unit = "token"
+text: Unit = "text"
 
 LAYOUTS: tuple[Layout, ...] = ("n c h w", "n h w c", "n t c", "t n c", "n c")
 
@@ -84,7 +86,8 @@ class Network:
         layout: which axis of a state is what, ``"n c h w"``, ``"n h w c"``, ``"n t c"``, ``"t n c"`` (the batch second,
             as in ``nn.TransformerEncoderLayer`` by default) or ``"n c"`` (one vector per item, such as a table's row).
         head: vectors (…, width) -> logits (…, classes).
-        unit: what one prediction is about, ``itinf.token``, or ``itinf.image`` for one prediction per item of any kind.
+        unit: what one prediction is about, ``itinf.token``, or ``itinf.text`` for one per sequence of ids, or
+            ``itinf.image`` for one prediction per item of any other kind.
         pool: state -> one vector per unit; tokens and layout ``"n c"`` need none.
         neck: norm or activation between the last state and the pool, a module (or a function
             without parameters), e.g. GPT-2's ``ln_f``.
@@ -144,7 +147,7 @@ class Network:
         self.name = self.name or type(self.model).__name__
         for value, valid, what in (
             (self.layout, LAYOUTS, "layout"),
-            (self.unit, ("image", "token"), "unit"),
+            (self.unit, UNITS, "unit"),
             (self.gauge, (*GAUGES, None), "gauge"),
         ):
             if value not in valid:
@@ -154,8 +157,10 @@ class Network:
                 f"{self.name}: a token network has layout 'n t c' or 't n c' and no pool; "
                 f"given layout {self.layout!r} and pool {self.pool!r}."
             )
-        if self.unit == "image" and self.pool is None and self.layout != "n c":
-            raise ItinfError(f"{self.name}: an image network needs a pool: state -> one vector per image.")
+        if self.unit != "token" and self.pool is None and self.layout != "n c":
+            raise ItinfError(
+                f"{self.name}: a network of {self.unit}s needs a pool: state -> one vector per {self.unit}."
+            )
         if not self.blocks:
             raise ItinfError(f"{self.name}: no blocks given; name at least one.")
         require_transparent(self.name, self.model)

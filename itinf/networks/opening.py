@@ -62,7 +62,7 @@ def open_model(
             tail = find_tail(flow, found.calls[-1], inputs, logits, tokens)
         except ItinfError as error:
             raise ItinfError(f"{called} cannot be opened by itself: {error}. {BY_HAND}") from error
-    unit: Unit = "token" if tokens else "image"
+    unit: Unit = "token" if tokens else "image" if flow.tensors[inputs].is_floating_point() else "text"
     state = flow.tensors[found.calls[-1].outputs[0]]
     network = Network(
         model,

@@ -11,7 +11,7 @@ from .network import Network
 
 def pools_first(network: Network) -> bool:
     """Whether a lens reads one vector per image: pooling and an affine map commute where no neck stands between."""
-    return network.unit == "image" and network.neck is None
+    return network.unit != "token" and network.neck is None
 
 
 def vectors(network: Network, state: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def logits(network: Network, vectors: Tensor) -> Tensor:
         with network.explained("the head", vectors):
             logits = network.logits(vectors)
     else:
-        channels_first = network.unit == "image" and network.layout == "n c h w"
+        channels_first = network.layout == "n c h w"
         logits = network.readout(vectors.movedim(-1, 1) if channels_first else vectors)
     return logits.float() if logits.element_size() < 4 else logits
 

@@ -65,7 +65,7 @@ def structure(trace: Trace) -> dict[str, Any]:
     """What the table needs to know of a network: blocks, segments, bridges, sizes."""
     network, numbers = trace.network, segments(trace)
     joined = [0, *trace.after[:-1]]  # what each block would read if it followed the last one directly
-    units = 1 if network.unit == "image" else trace.targets.shape[1]
+    units = trace.targets.shape[1] if network.unit == "token" else 1
     bridged = [block for block, *ends in zip(network.blocks, trace.before, joined, strict=True) if ends[0] != ends[1]]
     return {
         "model": network.name,

@@ -221,7 +221,7 @@ class _Final:
             raise ItinfError(
                 f"{network.name}: the readout makes {len(rows)} predictions from states of shape "
                 f"{tuple(recording.afters[-1].shape)}, but the batch has {len(target)} targets. "
-                "Is the unit (image or token) right?"
+                "Is the unit (image, token or text) right?"
             )
         out_of_range = target[(target != IGNORED) & ((target < 0) | (target >= classes))]
         if len(out_of_range):

@@ -159,7 +159,7 @@ def _shared(folder: ResultsFolder, read: Callable[[], tuple[Lens, Lens] | None])
 BATCH = 64
 """Clusters per forward pass of a fit, at most: a study fits in smaller batches only if there is too little memory."""
 
-FIT_UNITS = {"image": 2048, "token": 16384}
+FIT_UNITS = {"image": 2048, "token": 16384, "text": 2048}
 """Default number of units to fit a lens on, ..."""
 
 

@@ -60,7 +60,7 @@ from .table import transfer_table
 
 USED = ("units", "seed", "replicates", "precision", "batch")
 """Settings that a transfer uses. ``Network.to`` sets device and dtype."""
-CHECK = {"image": 64, "token": 16}
+CHECK = {"image": 64, "token": 16, "text": 64}
 """Clusters between two checks of the precision."""
 FEWEST = 4
 """Clusters that a transfer takes at least."""
