@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
 
-TABLES = ("measures.parquet", "summaries.parquet")
+TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet")
 REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
@@ -150,6 +150,8 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         summaries=comparison.summaries,
         transfers=[one.manifest for one in comparison.transfers if "observed" in set(one.table["null"])],
         remarks=comparison.notes,
+        groups=comparison.group_table if comparison.groups else None,
+        group_notes=comparison.group_notes,
         added=added,
         failed=remarks,
     )

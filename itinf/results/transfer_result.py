@@ -53,6 +53,22 @@ class TransferResult:
 
         return replace(self, table=of_null(self.table), summaries=of_null(self.summaries))
 
+    def as_observed(self) -> tuple[TransferResult, int | None]:
+        """The inverse of ``as_null``: the rows of an untrained network as observed, and its seed; else itself, and None."""
+        if "observed" in set(self.table["null"]) or self.table.empty:
+            return self, None
+
+        def observed(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows.assign(null="observed", null_seed=pd.NA).astype({"null_seed": rows["null_seed"].dtype})
+
+        seed = int(self.table["null_seed"].iloc[0])
+        return replace(self, table=observed(self.table), summaries=observed(self.summaries)), seed
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The entries of the manifest that define the transfer."""
+        return {key: self.manifest[key] for key in IDENTITY}
+
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files in its folder, without the manifest."""
         return {
@@ -66,8 +82,7 @@ class TransferResult:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        identity = {key: self.manifest[key] for key in IDENTITY}
-        with ResultsFolder.open(folder_of(folder), identity, what="transfer") as kept:
+        with ResultsFolder.open(folder_of(folder), self.identity, what="transfer") as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)

@@ -21,6 +21,7 @@ from ..figures.transfer import transfer
 from ..rows import about_states, select_rows, through_lenses
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
+from .groups_table import group_table
 from .retention_table import HEADINGS, RetentionRow, retention_rows
 
 
@@ -66,6 +67,8 @@ def page(
     summaries: pd.DataFrame | None = None,
     transfers: Sequence[dict[str, Any]] = (),
     remarks: Sequence[str] = (),
+    groups: pd.DataFrame | None = None,
+    group_notes: Sequence[str] = (),
     added: Mapping[str, Figure] | None = None,
     failed: Sequence[str] = (),
 ) -> str:
@@ -79,6 +82,8 @@ def page(
         summaries: of the transfers.
         transfers: the manifests of the transfers of trained networks.
         remarks: why a network has no lenses.
+        groups: the table of groups of networks; None where there are none.
+        group_notes: what a reader needs to know before the numbers of groups.
         added: figures that do not come with itinf, by name.
         failed: why such a figure could not be drawn.
 
@@ -96,6 +101,8 @@ def page(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=headlines(table, target) if sections else [],
         together=together,
+        group_table=None if groups is None else group_table(groups),
+        group_notes=group_notes,
         lens_section=_lens_section(
             table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
         ),
