@@ -124,9 +124,7 @@ def study_from_words(words: list[str], data: list[str], weights: list[str], grou
     return read_study(Path(words[0])) if words else specimens_study()
 
 
-def networks_from_words(
-    names: list[str], data: list[str], weights: list[str], groups: list[str]
-) -> list[StudyNetwork]:
+def networks_from_words(names: list[str], data: list[str], weights: list[str], groups: list[str]) -> list[StudyNetwork]:
     """The networks with these names. Data, weights and groups are given once for all networks, or once for each.
 
     A network that is named several times, each time with other weights, has the weights in its label.

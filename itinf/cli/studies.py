@@ -109,7 +109,9 @@ def compare(
     weights: Annotated[list[str] | None, typer.Option(help="Once for all networks, or once for each in order.")] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(help="Group of copies of one network from several trainings; for all networks, or for each in order."),
+        typer.Option(
+            help="Group of copies of one network from several trainings; for all networks, or for each in order."
+        ),
     ] = None,
     units: StudyUnits = None,
     batch: StudyBatch = None,

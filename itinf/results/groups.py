@@ -58,7 +58,9 @@ def checked_groups(groups: Any, names: Sequence[str]) -> dict[str, list[str]]:
     seen: dict[str, str] = {}
     for group, members in groups.items():
         if not isinstance(group, str) or not group or not isinstance(members, list | tuple) or not members:
-            raise ItinfError(f"The group {shown(group)} is {shown(members)}; expected names of networks, as in {example}.")
+            raise ItinfError(
+                f"The group {shown(group)} is {shown(members)}; expected names of networks, as in {example}."
+            )
         for name in members:
             if name not in names:
                 raise ItinfError(
@@ -66,7 +68,11 @@ def checked_groups(groups: Any, names: Sequence[str]) -> dict[str, list[str]]:
                     f"{nearest(str(name), names)}"
                 )
             if name in seen:
-                where = f"twice in the group {group!r}" if seen[name] == group else f"in the groups {seen[name]!r} and {group!r}"
+                where = (
+                    f"twice in the group {group!r}"
+                    if seen[name] == group
+                    else f"in the groups {seen[name]!r} and {group!r}"
+                )
                 raise ItinfError(f"The network {name!r} is {where}. Name every network once.")
             seen[name] = group
     return {group: list(members) for group, members in groups.items()}
@@ -92,7 +98,9 @@ def group_table(table: pd.DataFrame, summaries: pd.DataFrame, groups: Mapping[st
     """
     members = [name for names in groups.values() for name in names]
     placed, whole = _placed(table, members), _whole(summaries, members)
-    chosen = [(names, (), group, "") for group, names in groups.items()]
+    chosen: list[tuple[Sequence[str], Sequence[str], str, str]] = [
+        (names, (), group, "") for group, names in groups.items()
+    ]
     chosen += [(groups[a], groups[b], a, b) for a, b in combinations(groups, 2)]
     made = []
     for first, second, group, minus in chosen:
@@ -219,7 +227,10 @@ def group_lines(rows: pd.DataFrame, notes: Sequence[str]) -> list[str]:
     Args:
         rows: from ``group_table``; ``notes``: from ``group_notes``.
     """
-    lines = ["Groups, ± half a 95 % interval over networks, not over images or sequences", *(f"  {note}" for note in notes)]
+    lines = [
+        "Groups, ± half a 95 % interval over networks, not over images or sequences",
+        *(f"  {note}" for note in notes),
+    ]
     for headline in HEADLINES:
         of = rows[(rows["headline"] == headline) & rows["mean"].notna()]
         lines += [f"  {headline}", *(f"    {_said(row)}" for _, row in of.iterrows())] if len(of) else []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ..errors import ItinfError
+from ..errors import ItinfError, NothingToDrawError
 from ..files import folder_name
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def draw_report(
     made: list[str] = []
     for kind, draw in draws.items():
         name = f"figures/{folder_name(kind)}.png"  # an added figure may have any name
-        if again or not folder.sound(name):
-            folder.add(name, _png(draw()))
+        if (again or not folder.sound(name)) and (picture := png_of(draw)) is not None:
+            folder.add(name, picture)
             made.append(name)
     if page and (again or not folder.sound(REPORT)):
         folder.add(REPORT, _page(result, added, remarks).encode())
@@ -132,9 +132,14 @@ def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], li
     return figures, remarks
 
 
-def _png(figure: Any) -> bytes:
+def png_of(draw: Callable[[], Any], dpi: int = 120) -> bytes | None:
+    """The figure that a function draws, as PNG; None if the results lack what it shows."""
+    try:
+        figure = draw()
+    except NothingToDrawError:
+        return None
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    figure.savefig(picture, format="png", dpi=dpi)
     return picture.getvalue()
 
 

@@ -55,12 +55,10 @@ def difference_over_networks(first: Array, second: Array, level: float = 0.95) -
 
     Source: Welch 1947, Biometrika 34:28.
     """
-    variances = [_variance(values) for values in (first, second)]
+    a, b = _variance(first), _variance(second)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = sum(variances) ** 2 / sum(
-            v**2 / (x.shape[1] - 1) for v, x in zip(variances, (first, second), strict=True)
-        )
-    return _interval(first.mean(1) - second.mean(1), sum(variances), freedom, level)
+        freedom = (a + b) ** 2 / (a**2 / (first.shape[1] - 1) + b**2 / (second.shape[1] - 1))
+    return _interval(first.mean(1) - second.mean(1), a + b, freedom, level)
 
 
 def permutation_p(first: Array, second: Array) -> tuple[Array, float]:

@@ -40,14 +40,18 @@ def group_table(groups: pd.DataFrame) -> GroupTable:
     for headline in shown["headline"].drop_duplicates():
         of = shown[shown["headline"] == headline].set_index(["group", "minus"], drop=False)
         keys = zip(columns["group"], columns["minus"], strict=True)
-        rows.append((str(headline), [_cell(of.loc[[key]].iloc[0]) if key in of.index else GroupCell("–") for key in keys]))
+        rows.append(
+            (str(headline), [_cell(of.loc[[key]].iloc[0]) if key in of.index else GroupCell("–") for key in keys])
+        )
     tested = groups.dropna(subset="least_p").drop_duplicates(["group", "minus"])
     least = [f"{row['least_p']:.2g} for {row['group']} − {row['minus']}" for _, row in tested.iterrows()]
     return GroupTable(headings, rows, least)
 
 
 def _heading(row: pd.Series) -> str:
-    return f"{row['group']} − {row['minus']}" if row["minus"] else f"{row['group']}, {counted(row['networks'], 'network')}"
+    return (
+        f"{row['group']} − {row['minus']}" if row["minus"] else f"{row['group']}, {counted(row['networks'], 'network')}"
+    )
 
 
 def _cell(row: pd.Series) -> GroupCell:
