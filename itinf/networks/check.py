@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,12 @@ class Report:
     def __repr__(self) -> str:
         verdict = "the description holds" if self.ok else "the description is wrong"
         return "\n".join([f"{self.network}: {verdict}", *map(str, self.findings), *self.layout])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: one row per finding."""
+        rows = pd.DataFrame([(f.status, f.subject, f.detail) for f in self.findings], columns=["", "checked", "detail"])
+        title, *_ = repr(self).splitlines()
+        return f"<div><p>{escape(title)}</p>{rows.to_html(index=False, border=0, escape=True)}</div>"
 
 
 def check(network: Network, batch: Batch | None = None) -> Report:

@@ -16,14 +16,15 @@ from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import Estimated, interval, share_difference, share_interval
+from . import notebook
 from .estimators import Estimator
-from .groups import GROUPS, checked_groups, group_lines, group_notes, group_table
+from .groups import GROUPS, checked_groups, group_lines, group_notes, group_table, shown_groups
 from .manifest import MANIFEST, folder_of, read_finished
-from .probe_result import ProbeResult
+from .probe_result import ProbeResult, shown_row
 from .row import Row
 from .schema import summaries_table
 from .table import MEASURES
-from .transfer_result import SUMMARIES, TransferResult
+from .transfer_result import SUMMARIES, TransferResult, shown_rows
 
 NETWORKS, TRANSFER, TRAINED = "networks", "transfer", "trained"
 """Folders of a comparison: ``networks/NAME/``, ``transfer/NAME/trained/`` and ``transfer/NAME/untrained-SEED/``."""
@@ -148,6 +149,19 @@ class Comparison:
                 lo, hi = share_difference(each[0], each[1], gap, clusters)
             rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
         return pd.DataFrame(rows)
+
+    @cached_property
+    def _picture(self) -> bytes | None:
+        return notebook.picture(self, "comparison" if self.runs else "transfer")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._picture
+
+    def _repr_html_(self) -> str:
+        moved = [row for one in self.transfers for row in shown_rows(one)]
+        tables = notebook.html([shown_row(run) for run in self.runs], None, self.notes) + notebook.html(moved, None)
+        groups = notebook.html(shown_groups(self.group_table), None, self.group_notes) if self.groups else ""
+        return tables + groups + notebook.html([], self._picture)
 
     def _run(self, name: str) -> ProbeResult:
         for run in self.runs:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..errors import ItinfError, nearest, shown
 from ..statistics.over_networks import OverNetworks, difference_over_networks, mean_over_networks, permutation_p
+from .notebook import ranged
 from .reasons import NETWORKS_AGREE, NOT_IN_ALL, ONE_NETWORK
 from .schema import GROUP_DTYPES
 
@@ -237,12 +238,28 @@ def group_lines(rows: pd.DataFrame, notes: Sequence[str]) -> list[str]:
     return lines
 
 
+def shown_groups(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """The headlines of a table of groups, one in each row of a small table: heading -> cell."""
+    made = []
+    for headline in HEADLINES:
+        of = rows[(rows["headline"] == headline) & rows["mean"].notna()]
+        cells = {
+            _name(row): _interval(row) + (f", p = {row['p']:.2g}" if row["p"] > 0 else "") for _, row in of.iterrows()
+        }
+        made += [{"mean over blocks or states": headline} | cells] if cells else []
+    return made
+
+
 def _said(row: pd.Series) -> str:
-    interval = "" if np.isnan(row["lo"]) else f" ± {(row['hi'] - row['lo']) / 2:.4f}"
-    name = f"{row['group']} − {row['minus']}" if row["minus"] else row["group"]
     count = f"{row['networks']} and {row['networks_minus']}" if row["minus"] else row["networks"]
     p = "" if np.isnan(row["p"]) else f", permutation p = {row['p']:.2g} (least possible {row['least_p']:.2g})"
     reason = f", {row['reason']}" if row["reason"] else ""
-    signed = row["minus"] or row["measure"].endswith("_effect")
-    mean = f"{row['mean']:{'+' if signed else ''}z.4f}".replace("-", "−")
-    return f"{name:<24} {mean}{interval} ({count} networks{p}{reason})"
+    return f"{_name(row):<24} {_interval(row)} ({count} networks{p}{reason})"
+
+
+def _name(row: pd.Series) -> str:
+    return f"{row['group']} − {row['minus']}" if row["minus"] else str(row["group"])
+
+
+def _interval(row: pd.Series) -> str:
+    return ranged(row["mean"], row["lo"], row["hi"], bool(row["minus"]) or row["measure"].endswith("_effect"))

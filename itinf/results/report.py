@@ -91,11 +91,10 @@ def draw_report(
     Returns:
         the names of the files that were made.
     """
-    aim = {"target": _target(result)}
     added, remarks = _added_figures(result)
     draws: dict[str, Callable[[], Any]] = {name: partial(added.get, name) for name in added}
     for kind in _kinds(result):
-        draws[kind] = partial(result.plot, kind, **({} if kind in WITHOUT_TARGET else aim))
+        draws[kind] = partial(result.plot, kind, **aim_of(result, kind))
     made: list[str] = []
     for kind, draw in draws.items():
         name = f"figures/{folder_name(kind)}.png"  # an added figure may have any name
@@ -132,6 +131,11 @@ def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], li
     return figures, remarks
 
 
+def aim_of(result: Any, kind: str) -> dict[str, str]:
+    """The option by which a figure shows the target that was measured; nothing for a figure without target."""
+    return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
+
+
 def png_of(draw: Callable[[], Any], dpi: int = 120) -> bytes | None:
     """The figure that a function draws, as PNG; None if the results lack what it shows."""
     try:
@@ -162,7 +166,7 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
     )
 
 
-def _target(result: ProbeResult | Comparison) -> str:
+def _target(result: Any) -> str:
     """The target that figures and page show: the label, or the first other target if labels were not measured."""
     known = set(result.table.loc[result.table["measure"] == "alignment", "target"])
     return "label" if "label" in known or not known else min(known)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..registry import draw
+from . import notebook
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
 from .schema import DTYPES, SUMMARY_DTYPES, read_table
@@ -101,6 +103,16 @@ class TransferResult:
         table, summaries = read_table(path / MEASURES, DTYPES), read_table(path / SUMMARIES, SUMMARY_DTYPES)
         return cls(table, summaries, record_of(manifest))
 
+    @cached_property
+    def _picture(self) -> bytes | None:
+        return notebook.picture(self, "transfer")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._picture
+
+    def _repr_html_(self) -> str:
+        return notebook.html(shown_rows(self), self._picture, [repr(self)])
+
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]
         return (
@@ -108,3 +120,21 @@ class TransferResult:
             f"{m['clusters']:,} clusters, {len(widths)} retentions, intervals up to ± {m['reached']:.3f} "
             f"({'the precision asked for' if m['stopped'] else 'all the units asked for'})"
         )
+
+
+def shown_rows(moved: TransferResult) -> list[dict[str, str]]:
+    """Mean retentions of a transfer, one in each row of a small table: heading -> cell."""
+    rows = moved.summaries
+    rows = rows[(rows["measure"] == "retention") & (rows["distance"] == 0) & rows["mean"].notna()]
+    return [
+        {
+            "network": row.model,
+            "lens": row.lens,
+            "form": row.form,
+            "null": "" if row.null == "observed" else row.null,
+            "target": row.target,
+            "mean retention": notebook.ranged(row.mean, row.lo, row.hi),
+            "over": f"{row.cells} {'states' if row.direction == 'one lens' else 'pairs of states'}",
+        }
+        for row in rows[rows["direction"].isin(["both", "one lens"])].itertuples()
+    ]
