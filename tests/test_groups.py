@@ -174,7 +174,7 @@ def test_the_console_and_the_page_answer():
     assert "skips: a, b, c." in text and "output: descent share beyond pairing" in text
     gap = at(found, "skips", "plain")
     assert (
-        f"+{gap.mean:.4f} ± {gap.hi - gap.mean:.4f} (3 and 3 networks, permutation p = 0.1 (least possible 0.1))"
+        f"+{gap.mean:.3f} ± {gap.hi - gap.mean:.3f} (3 and 3 networks, permutation p = 0.1 (least possible 0.1))"
         in text
     )
     shown = on_the_page(found)
