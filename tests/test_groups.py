@@ -13,7 +13,8 @@ from scipy import stats
 
 import itinf
 from itinf.cli.options import study_from_words
-from itinf.results.groups import checked_groups, group_lines, group_notes, group_table
+from itinf.results.group_words import group_lines, group_notes
+from itinf.results.groups import checked_groups, group_table
 from itinf.results.schema import GROUP_DTYPES, results_table, summaries_table
 from itinf.statistics.over_networks import MOST_DIVISIONS, permutation_p
 from itinf.studies.study import _identity
@@ -140,6 +141,9 @@ def test_few_networks_say_so():
     assert math.isnan(at(found, "one", "two").lo) and at(found, "one", "two").least_p == pytest.approx(1 / 3)
     one, two = group_notes(values, {"one": ["a"], "two": ["b", "c"]})
     assert "no interval" in one and "1 degree of freedom" in two
+    assert group_notes(values, GROUPS, dict.fromkeys("abcde", "x") | {"f": "y"})[2:] == [
+        "plain: its networks were measured on different data (x, y)."
+    ]
     same = group_table(table({"a": [0.1], "b": [0.1], "c": [0.1]}), NOTHING, {"same": ["a", "b", "c"]})
     assert at(same, "same").reason_code == "networks_agree" and math.isnan(at(same, "same").lo)
 

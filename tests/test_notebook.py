@@ -11,7 +11,8 @@ import torch
 import itinf
 from itinf.networks.check import Finding, Report
 from itinf.results.comparison import Comparison
-from itinf.results.groups import group_table, shown_groups
+from itinf.results.group_words import shown_groups
+from itinf.results.groups import group_table
 from itinf.results.transfer_result import TransferResult
 from lens_tables import moved
 from test_groups import GROUPS, NOTHING, VALUES, table

@@ -18,7 +18,8 @@ from ..statistics.bootstrap import Array
 from ..statistics.intervals import Estimated, interval, share_difference, share_interval
 from . import notebook
 from .estimators import Estimator
-from .groups import GROUPS, checked_groups, group_lines, group_notes, group_table, shown_groups
+from .group_words import group_lines, group_notes, shown_groups
+from .groups import GROUPS, checked_groups, group_table
 from .manifest import MANIFEST, folder_of, read_finished
 from .probe_result import ProbeResult, shown_row
 from .row import Row
@@ -65,7 +66,8 @@ class Comparison:
     @property
     def group_notes(self) -> list[str]:
         """What a reader needs to know about the groups before their numbers."""
-        return group_notes(self.table, self.groups)
+        data = {run.name: str(run.manifest["data"]["name"]) for run in self.runs}
+        return group_notes(self.table, self.groups, data)
 
     def files(self) -> dict[str, bytes]:
         """The tables of the comparison, as files for its folder."""
