@@ -14,6 +14,9 @@ from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
 from itinf.results import report
 from itinf.results.comparison import Comparison
+from itinf.results.groups import HEADLINES
+from itinf.studies.compare import LENS_NULLS
+from itinf.studies.probe import default_probes
 from lens_oracles import descending, labelled, starts
 from test_page import Read
 from tiny import SETTINGS
@@ -24,12 +27,21 @@ GROUPS = {"trained": ["one", "two"]}
 PROBES = [itinf.Performance(), itinf.Alignment(nulls=("pairing",), gradients=("output",)), itinf.UpdateNorm()]
 
 
-def moved():
-    """The transfer of the first network, and that of the same network as if it were untrained."""
-    net = descending(6).named(NAMES[0])
+def moved(net, data):
+    """The transfer of a network, and that of the same network as if it were untrained."""
     lens = fit(net, labelled(net, starts(150, 6, 0), 0))
-    found = transfer(net, lens, labelled(net, starts(60, 6, 1), 1), precision=0.0, replicates=20)
+    found = transfer(net, lens, data, precision=0.0, replicates=20)
     return [found, found.as_null("untrained", 0)]
+
+
+def test_all_headlines_of_groups_are_numbers_that_a_study_measures(both):
+    net = descending(6).named("one")
+    lens = fit(net, labelled(net, starts(150, 6, 0), 0), "shared")
+    probes = [*default_probes(), itinf.Prediction(lens=lens, nulls=LENS_NULLS)]
+    run = itinf.probe(net, labelled(net, starts(60, 6, 1), 1), probes, **SETTINGS)
+    found = itinf.compare([run], both.transfers, groups={"alone": ["one"]}).group_table
+    known = found[(found["headline"] != "") & found["mean"].notna()]
+    assert sorted(known["headline"]) == sorted(HEADLINES), "each once"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +63,7 @@ def both():
     net = descending(6)
     data = labelled(net, starts(60, 6, 1), 1)
     runs = [itinf.probe(net.named(name), data, PROBES, **SETTINGS) for name in NAMES]
-    return itinf.compare(runs, moved(), ["two has no lenses: none were fitted."], GROUPS)
+    return itinf.compare(runs, moved(net.named(NAMES[0]), data), ["two has no lenses: none were fitted."], GROUPS)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from itinf.networks.check import Finding, Report
 from itinf.results.comparison import Comparison
 from itinf.results.group_words import shown_groups
 from itinf.results.groups import group_table
+from itinf.results.notebook import ranged
 from itinf.results.transfer_result import TransferResult
 from lens_tables import moved
 from test_groups import GROUPS, NOTHING, VALUES, table
@@ -114,3 +115,9 @@ def test_a_lens_says_what_it_was_fitted_on():
         "Lens (logit) of gpt2: 3 states, before transformer.h.0 … transformer.h.1 (depth 0.00 … 1.00); "
     )
     assert "; fitted on 60 units of tiny; " in repr(lens)
+
+
+def test_a_small_number_keeps_two_digits_of_its_interval():
+    assert ranged(-0.25, -0.31, -0.19) == "−0.250 ± 0.060"
+    assert ranged(2.2e-5, 1.0e-5, 3.4e-5, sign=True) == "+0.000022 ± 0.000012"
+    assert ranged(0.5, float("nan"), float("nan")) == "0.500" and ranged(0.5, 0.5, 0.5) == "0.500 ± 0.000"

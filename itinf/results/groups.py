@@ -33,7 +33,7 @@ HEADLINES: dict[str, dict[str, str | int]] = {
     "… beyond same-target": {"measure": "descent_share_effect", "gradient": "output", "null": "same-target"},
     "readout: realised gain, nats": {"measure": "realised_gain", "gradient": "readout"},
     "retention of one lens, that depth left out": {"measure": "retention", "direction": "one lens", "distance": 0},
-    "gain through one lens beyond same-target, bits": {
+    "gain through one lens beyond same-target, bits per step": {
         "measure": "prediction_gain_effect", "lens": "shared", "null": "same-target",
     },
 }  # fmt: skip
@@ -194,7 +194,8 @@ def _headlines(rows: pd.DataFrame) -> pd.Series:
     targets = set(rows.loc[rows["measure"] == "descent_share", "target"])
     target = "label" if "label" in targets or not targets else min(targets)
     at_all = rows["update"].isin(["", "update"]) & rows["statistic"].eq("mean") & rows["subset"].eq("all")
-    at_all &= rows["block_index"].isna() & rows["state_index"].isna() & ~rows["form"].str.startswith("merged")
+    at_all &= rows["block_index"].isna() & rows["state_index"].isna()
+    steps = rows["form"].str.extract(r"^merged to (\d+)$", expand=False).astype(float)
     found = pd.Series("", index=rows.index)
     for headline, columns in HEADLINES.items():
         wanted = {"lens": "", "null": "observed", "direction": "", "target": target} | columns
@@ -202,8 +203,11 @@ def _headlines(rows: pd.DataFrame) -> pd.Series:
             wanted["target"] = "label"
         if columns["measure"] == "retention":
             del wanted["lens"]
-        chosen = at_all.copy()
+        through_lens = "lens" in columns  # its nulls exist only for blocks merged to steps
+        chosen = at_all & (steps.notna() if through_lens else steps.isna())
         for column, value in wanted.items():
             chosen &= rows[column].eq(value).fillna(False).astype(bool)
+        if through_lens:
+            chosen &= steps.eq(steps[chosen & rows["mean"].notna()].max())
         found = found.mask(chosen, headline)
     return found

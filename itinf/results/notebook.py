@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -36,6 +37,8 @@ def html(rows: Sequence[Mapping[str, Any]], png: bytes | None, notes: Iterable[s
 
 
 def ranged(mean: float, lo: float, hi: float, sign: bool = False) -> str:
-    """A number with half of its interval, as text; without an interval if there is none."""
-    half = "" if pd.isna(lo) or pd.isna(hi) else f" ± {(hi - lo) / 2:.3f}"
-    return f"{mean:{'+' if sign else ''}z.3f}{half}".replace("-", "−")
+    """A number with half of its interval, as text; without an interval if there is none. Small halves have more decimals."""
+    half = (hi - lo) / 2
+    places = min(max(3, 1 - math.floor(math.log10(half))), 9) if half > 0 else 3
+    interval = "" if math.isnan(half) else f" ± {half:.{places}f}"
+    return f"{mean:{'+' if sign else ''}z.{places}f}{interval}".replace("-", "−")
