@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .networks.network import token as token
     from .networks.opening import open_model as open_model
     from .networks.trace import trace as trace
+    from .networks.weights import build as build
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
@@ -63,7 +64,7 @@ _HOMES = {
     "networks.network": ("Block", "Network", "image", "modules", "text", "token"),
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
-    "networks.weights": ("load",),
+    "networks.weights": ("build", "load"),
     "probes": ("Alignment", "Gain", "Performance", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),

@@ -34,6 +34,10 @@ class TooFewError(ItinfError):
     """There are too few data to fit a lens, or to measure its transfer. A study can go on without lenses."""
 
 
+class NothingToDrawError(ItinfError):
+    """The results lack what a figure shows. A page, and a notebook, leave such a figure out."""
+
+
 def nearest(given: str, valid: Iterable[str]) -> str:
     """The sentence that ends a message about an unknown name.
 

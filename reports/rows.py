@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from itinf.errors import ItinfError, nearest
+from itinf.errors import ItinfError, NothingToDrawError, nearest
 
 from .labels import OWN_LENSES, SHARED
 
@@ -57,7 +57,7 @@ def select_rows(table: pd.DataFrame, measures: Collection[str], **values: str | 
         A copy with the column ``kind`` added.
 
     Raises:
-        ItinfError: a column, the measures, or one of ``values`` is missing.
+        ItinfError: a column or one of ``values`` is missing; ``NothingToDrawError``: the measures are.
     """
     if lacking := [c for c in COLUMNS if c not in table.columns]:
         raise ItinfError(
@@ -66,7 +66,7 @@ def select_rows(table: pd.DataFrame, measures: Collection[str], **values: str | 
     rows = table[table["measure"].isin(list(measures))]
     if rows.empty:
         present = ", ".join(sorted(table["measure"].unique())) or "nothing: it is empty"
-        raise ItinfError(
+        raise NothingToDrawError(
             f"The table has no rows of {' or '.join(measures)}; it holds {present}. Run the probe that measures it."
         )
     rows = rows.assign(kind=rows["part"].where(rows["part"] != "", rows["update"]))

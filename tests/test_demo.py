@@ -157,7 +157,7 @@ def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, c
 
 def test_data_beside_the_specimens_is_refused(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "compare", "--data", "glyphs", "--out", tmp_path / "out") == 2
-    assert "specimens already has both" in " ".join(capsys.readouterr().err.split())
+    assert "specimens already has them" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from itinf import ItinfError
 from lens_tables import moved
 from reports.html.page import page
 from test_overview import made
@@ -153,10 +152,10 @@ def test_one_network_alone_has_a_page() -> None:
     assert "Side by side" not in read.inside("h2")
 
 
-def test_a_table_without_accuracy_is_refused_by_name() -> None:
+def test_a_network_without_accuracy_has_a_page_that_says_so() -> None:
     table = made(depth=2)
-    with pytest.raises(ItinfError, match="no rows of accuracy"):
-        page(table[table["measure"] != "accuracy"], [manifest("net")], [[]])
+    read = Read(page(table[table["measure"] != "accuracy"], [manifest("net")], [[]]))
+    assert read.rows[1][2:3] == ["–"] and any("500 images in 500 clusters" in text for text in read.inside("dd"))
 
 
 WORDS = made("words", depth=4, changes=(), readout_from=1)

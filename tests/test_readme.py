@@ -14,12 +14,13 @@ import pytest
 import itinf
 from itinf import registry
 from itinf.studies import study_file
+from markdown import ROOT, code_blocks
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [block.text for block in code_blocks(ROOT / "README.md") if block.language == language]
 
 
 def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

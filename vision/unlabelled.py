@@ -68,7 +68,9 @@ class Unlabelled(Data):
         try:
             return Path(self.paths[index]).read_bytes()
         except OSError as error:
-            raise ItinfError(f"{self.paths[index]} cannot be read ({error.strerror}). Replace it or remove it.") from error
+            raise ItinfError(
+                f"{self.paths[index]} cannot be read ({error.strerror}). Replace it or remove it."
+            ) from error
 
 
 def unlabelled(argument: str | None, network: Network, **_: object) -> Unlabelled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -105,27 +105,30 @@ def opened_network(name: str, weights: str | None, option: list[str] | None) -> 
     return network(name, weights, **options(option))
 
 
-def study_from_words(words: list[str], data: list[str], weights: list[str]) -> Study:
+def study_from_words(words: list[str], data: list[str], weights: list[str], groups: list[str]) -> Study:
     """The study to compare: from a study file, or from names of networks; without words, the study of the specimens.
 
     Raises:
-        ItinfError: data or weights are given, but the study already has them.
+        ItinfError: data, weights or groups are given, but the study already has them.
     """
     from ..studies.demo import specimens_study
     from ..studies.study_file import Study, read_study
 
     if words and not (len(words) == 1 and words[0].endswith(".toml")):
-        return Study(networks_from_words(words, data, weights))
-    if data or weights:
+        return Study(networks_from_words(words, data, weights, groups))
+    if data or weights or groups:
         study = words[0] if words else "the study of the specimens"
         raise ItinfError(
-            f"--data or --weights was given, but {study} already has both. Leave them out, or name networks."
+            f"--data, --weights or --group was given, but {study} already has them. Leave them out, or name networks."
         )
     return read_study(Path(words[0])) if words else specimens_study()
 
 
-def networks_from_words(names: list[str], data: list[str], weights: list[str]) -> list[StudyNetwork]:
-    """The networks with these names. Data and weights are given once for all networks, or once for each network."""
+def networks_from_words(names: list[str], data: list[str], weights: list[str], groups: list[str]) -> list[StudyNetwork]:
+    """The networks with these names. Data, weights and groups are given once for all networks, or once for each.
+
+    A network that is named several times, each time with other weights, has the weights in its label.
+    """
     from ..studies.study_file import StudyNetwork
 
     def value_of(values: list[str], place: int, option: str) -> str | None:
@@ -141,8 +144,17 @@ def networks_from_words(names: list[str], data: list[str], weights: list[str]) -
         source = value_of(data, place, "--data")
         if source is None:
             raise ItinfError(f"--data is missing: {name} needs data to be measured on. Add e.g. --data images:FOLDER.")
-        chosen.append(StudyNetwork(name, source, weights=value_of(weights, place, "--weights") or ""))
+        own, group = value_of(weights, place, "--weights") or "", value_of(groups, place, "--group") or ""
+        several = len(weights) == len(names) > 1 and names.count(name) > 1
+        label = f"{name} {_short(own, weights)}" if several else ""
+        chosen.append(StudyNetwork(name, source, label=label, weights=own, group=group))
     return chosen
+
+
+def _short(weights: str, among: list[str]) -> str:
+    """The last part of a path to weights, or all of it if other weights have the same last part."""
+    last = [PurePath(other).name for other in among]
+    return PurePath(weights).name if last.count(PurePath(weights).name) == 1 else weights
 
 
 def opened_data(source: str, network: Network, seed: int, length: int | None) -> Data:

@@ -107,6 +107,12 @@ def compare(
     ] = None,
     data: Annotated[list[str] | None, typer.Option(help="Once for all networks, or once for each in order.")] = None,
     weights: Annotated[list[str] | None, typer.Option(help="Once for all networks, or once for each in order.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Group of copies of one network from several trainings; for all networks, or for each in order."
+        ),
+    ] = None,
     units: StudyUnits = None,
     batch: StudyBatch = None,
     out_: Out = RESULTS,
@@ -129,7 +135,7 @@ def compare(
         "lens": lens,
         "precision": precision,
     }
-    chosen = study_from_words(study or [], data or [], weights or [])
+    chosen = study_from_words(study or [], data or [], weights or [], group or [])
     _compare(chosen.changed(**{name: value for name, value in changes.items() if value is not None}), out_, jobs)
 
 

@@ -39,6 +39,18 @@ class Data(Protocol):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Input (C, H, W) with target (), or ids (T,) with next-token targets (T,)."""
 
+    def __repr__(self) -> str:
+        return described(self)
+
+
+def described(data: Data) -> str:
+    """What a data set is, in one line; no item is read."""
+    split = f", split {data.note['split']}" if "split" in data.note else ""
+    if data.unit == "image":
+        return f"{type(data).__name__} {data.name}{split}: {len(data):,} images; unit image, each image is a cluster"
+    length = f" of {data.note['length']:,} tokens" if "length" in data.note else ""
+    return f"{type(data).__name__} {data.name}{split}: {len(data):,} sequences{length}; unit token, each sequence is a cluster"
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ItinfError
 from .classes import require_meaning
-from .dataset import IGNORED, Data
+from .dataset import IGNORED, Data, described
 from .forms import EXPECTED, FormError, image_item, named_fields, padding, text_item, token_item
 from .sources import dataset_of
 
@@ -84,6 +84,9 @@ class WrappedDataset:
             self.note["doubts"] = [doubt]
             logging.getLogger("itinf").warning(doubt)
 
+    def __repr__(self) -> str:
+        return described(self)
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -124,6 +127,10 @@ class NamedItems:
     def __init__(self, data: Any, fields: Mapping[str, str | int | None]) -> None:
         self.data = data
         self.fields = {name: field for name, field in fields.items() if field is not None}
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={field!r}" for name, field in self.fields.items())
+        return f"itinf.items({type(self.data).__name__}, {named}): {len(self):,} items"
 
     def __len__(self) -> int:
         return len(self.data)

@@ -164,8 +164,16 @@ class Lens:
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]
         size = sum(p.numel() for t in self.translators if t is not None for p in t.parameters())
-        names = f"{known[0].name} … {known[-1].name}" if known else "none"
-        return f"Lens ({self.kind}) of {self.record.get('network')}: {len(known)} states, {names}; {size / 1e6:.2f} M parameters"
+        names = f"{known[0].name} … {known[-1].name}" if known else ""
+        record, fitted = self.record, ""
+        if "units" in record and "data" in record:
+            fitted = f"; fitted on {record['units']:,} units of {record['data']}"
+        states = (
+            f"{len(known)} states, {names} (depth {known[0].depth:.2f} … {known[-1].depth:.2f})"
+            if known
+            else "no state"
+        )
+        return f"Lens ({self.kind}) of {record.get('network')}: {states}{fitted}; {size / 1e6:.2f} M parameters"
 
 
 def require_lens(given: Any) -> None:

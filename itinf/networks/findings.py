@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -51,6 +53,12 @@ class Report:
     def __repr__(self) -> str:
         verdict = "the description holds" if self.ok else "the description is wrong"
         return "\n".join([f"{self.network}: {verdict}", *map(str, self.findings), *self.layout])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: one row per finding."""
+        rows = pd.DataFrame([(f.status, f.subject, f.detail) for f in self.findings], columns=["", "checked", "detail"])
+        title, *_ = repr(self).splitlines()
+        return f"<div><p>{escape(title)}</p>{rows.to_html(index=False, border=0, escape=True)}</div>"
 
 
 def relative(a: Tensor, b: Tensor) -> float:

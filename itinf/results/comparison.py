@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,16 @@ from ..files import folder_name
 from ..registry import draw
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import Estimated, interval, share_difference, share_interval
+from . import notebook
 from .estimators import Estimator
+from .group_words import group_lines, group_notes, shown_groups
+from .groups import GROUPS, checked_groups, group_table
 from .manifest import MANIFEST, folder_of, read_finished
-from .probe_result import ProbeResult
+from .probe_result import ProbeResult, shown_row
 from .row import Row
 from .schema import summaries_table
 from .table import MEASURES
-from .transfer_result import SUMMARIES, TransferResult
+from .transfer_result import SUMMARIES, TransferResult, shown_rows
 
 NETWORKS, TRANSFER, TRAINED = "networks", "transfer", "trained"
 """Folders of a comparison: ``networks/NAME/``, ``transfer/NAME/trained/`` and ``transfer/NAME/untrained-SEED/``."""
@@ -36,11 +39,13 @@ class Comparison:
         runs: the runs; no two have the same name.
         transfers: transfers of the lenses of the same networks.
         notes: sentences about what could not be measured, and why.
+        groups: group -> names of its networks, such as copies of one network from several trainings.
     """
 
     runs: list[ProbeResult]
     transfers: list[TransferResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -53,10 +58,34 @@ class Comparison:
         """The summaries of all transfers, see ``itinf.lenses.transfer.summaries``; empty without transfers."""
         return pd.concat([summaries_table([]), *(one.summaries for one in self.transfers)], ignore_index=True)
 
+    @cached_property
+    def group_table(self) -> pd.DataFrame:
+        """Means of the groups over their networks, and their differences, see ``itinf.results.groups.group_table``."""
+        return group_table(self.table, self.summaries, self.groups)
+
+    @property
+    def group_notes(self) -> list[str]:
+        """What a reader needs to know about the groups before their numbers."""
+        data = {run.name: str(run.manifest["data"]["name"]) for run in self.runs}
+        return group_notes(self.table, self.groups, data)
+
     def files(self) -> dict[str, bytes]:
         """The tables of the comparison, as files for its folder."""
-        tables = {MEASURES: self.table.to_parquet(index=False)}
-        return tables | ({SUMMARIES: self.summaries.to_parquet(index=False)} if self.transfers else {})
+        tables = {MEASURES: self.table}
+        tables |= {SUMMARIES: self.summaries} if self.transfers else {}
+        tables |= {GROUPS: self.group_table} if self.groups else {}
+        return {name: table.to_parquet(index=False) for name, table in tables.items()}
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes all that ``itinf compare`` writes into a folder: results, tables, figures and page; no study file.
+
+        Raises:
+            ItinfError: the folder holds something else, another process is writing to it, or two networks or transfers
+                would have the same folder.
+        """
+        from .comparison_folder import save
+
+        return save(self, folder_of(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
@@ -76,7 +105,7 @@ class Comparison:
             where = folder / TRANSFER / folder_name(name) / (TRAINED if seed < 0 else f"untrained-{seed}")
             transfer = TransferResult.load(where)
             transfers.append(transfer if seed < 0 else transfer.as_null("untrained", seed))
-        return cls(runs, transfers, list(manifest.get("notes", [])))
+        return cls(runs, transfers, list(manifest.get("notes", [])), dict(manifest.get("groups") or {}))
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""
@@ -123,6 +152,19 @@ class Comparison:
             rows.append({"depth": depth, "mean": gap[0], "lo": lo, "hi": hi, "paired": paired})
         return pd.DataFrame(rows)
 
+    @cached_property
+    def _picture(self) -> bytes | None:
+        return notebook.picture(self, "comparison" if self.runs else "transfer")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._picture
+
+    def _repr_html_(self) -> str:
+        moved = [row for one in self.transfers for row in shown_rows(one)]
+        tables = notebook.html([shown_row(run) for run in self.runs], None, self.notes) + notebook.html(moved, None)
+        groups = notebook.html(shown_groups(self.group_table), None, self.group_notes) if self.groups else ""
+        return tables + groups + notebook.html([], self._picture)
+
     def _run(self, name: str) -> ProbeResult:
         for run in self.runs:
             if run.name == name:
@@ -130,16 +172,26 @@ class Comparison:
         raise ItinfError(f"There is no run {name!r}. {nearest(name, [run.name for run in self.runs])}")
 
     def __repr__(self) -> str:
-        return "\n".join(map(str, [*self.runs, *self.transfers, *self.notes]))
+        groups = group_lines(self.group_table, self.group_notes) if self.groups else []
+        return "\n".join(map(str, [*self.runs, *self.transfers, *self.notes, *groups]))
 
 
 def compare(
-    runs: Sequence[ProbeResult], transfers: Sequence[TransferResult] = (), notes: Sequence[str] = ()
+    runs: Sequence[ProbeResult],
+    transfers: Sequence[TransferResult] = (),
+    notes: Sequence[str] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Comparison:
     """A comparison of runs and of transfers of lenses.
 
+    Args:
+        runs, transfers, notes: see ``Comparison``.
+        groups: group -> names of its runs, such as ``{"skips": ["a", "b", "c"], "plain": ["d", "e", "f"]}``: copies of
+            one network from several trainings. ``.group_table`` has their means with intervals over networks, and the
+            differences of groups.
+
     Raises:
-        ItinfError: there is no run, or two runs have the same name.
+        ItinfError: there is no run, two runs have the same name, or a group names a run that is not there.
     """
     if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
         raise ItinfError(
@@ -150,7 +202,7 @@ def compare(
         raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")
     if len(set(names)) < len(names):
         raise ItinfError(f"Two runs share a name ({', '.join(names)}); give networks names with network.named(...).")
-    return Comparison(list(runs), list(transfers), list(notes))
+    return Comparison(list(runs), list(transfers), list(notes), checked_groups(groups, names))
 
 
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array, bool]:

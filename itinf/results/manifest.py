@@ -26,6 +26,7 @@ SHAPE: dict[str, Any] = {
     "networks?": {str: dict},
     "transfers?": [{"network": {"name": str}}],
     "notes?": [str],
+    "groups?": dict | None,
     "files?": {str: {"size": int, "blake2b": str}},
     "circumstances?": dict,
 }

@@ -16,6 +16,7 @@ from ..files import difference as differing
 from ..files import misfit
 from ..registry import draw
 from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
+from . import notebook
 from .difference import Difference, difference
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
@@ -126,6 +127,16 @@ class ProbeResult:
         require_sound(Path(folder), manifest, SUMS)
         return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
 
+    @cached_property
+    def _picture(self) -> bytes | None:
+        return notebook.picture(self, "overview")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._picture
+
+    def _repr_html_(self) -> str:
+        return notebook.html([shown_row(self)], self._picture, self.notes)
+
     def __repr__(self) -> str:
         s = self.stages["observed"].structure
         m = self.manifest
@@ -141,6 +152,13 @@ class ProbeResult:
             *(f"  note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+
+def shown_row(run: ProbeResult) -> dict[str, str]:
+    """A run in one row of a small table: heading -> cell."""
+    stage = run.stages["observed"]
+    data = f"{run.manifest['data']['name']}: {run.units:,} {stage.structure['unit']}s in {run.clusters:,} clusters"
+    return {"network": run.name, "data": data, **_scores(stage), "blocks": str(len(stage.structure["blocks"]))}
 
 
 def merge(runs: Sequence[ProbeResult]) -> ProbeResult:
@@ -242,11 +260,17 @@ def _changes(history: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _performance(stage: StudySums) -> list[str]:
+    scores = _scores(stage)
+    return [f"  accuracy  {scores['accuracy']}, loss {scores['loss']}"] if scores else []
+
+
+def _scores(stage: StudySums) -> dict[str, str]:
+    """Accuracy and loss, where they were measured."""
     by_measure = {row.measure: estimator for row, estimator in stage.entries.items()}
     if "accuracy" not in by_measure or "loss" not in by_measure:
-        return []
+        return {}
     accuracy, loss = (float(by_measure[measure].estimate(stage.sums)[0]) for measure in ("accuracy", "loss"))
-    return [f"  accuracy  {accuracy:.2%}, loss {loss:.3f} nats"]
+    return {"accuracy": f"{accuracy:.2%}", "loss": f"{loss:.3f} nats"}
 
 
 def _undefined(stage: StudySums) -> list[str]:

@@ -48,6 +48,9 @@ TOO_FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTER
 NO_SPREAD = Reason("no_spread", "no interval: too few replicates have a value")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
 ONE_HALF_EMPTY = Reason("one_half_empty", "too few clusters: lenses' temperatures take two halves of them")
+ONE_NETWORK = Reason("one_network", "no interval: one network says nothing about other trainings")
+NETWORKS_AGREE = Reason("networks_agree", "no interval: the networks do not differ")
+NOT_IN_ALL = Reason("not_in_all", "not every network of the group has this number")
 BEYOND_WINDOW = Reason("beyond_window", "the best temperature is not among those at which the lens was read")
 
 REASONS: dict[str, Reason] = {
@@ -76,6 +79,9 @@ REASONS: dict[str, Reason] = {
         NO_SPREAD,
         ONE_HALF_EMPTY,
         BEYOND_WINDOW,
+        ONE_NETWORK,
+        NETWORKS_AGREE,
+        NOT_IN_ALL,
     )
 }
 """Code -> reason, for the probes and lenses of itinf."""

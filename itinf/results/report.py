@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ..errors import ItinfError
+from ..errors import ItinfError, NothingToDrawError
 from ..files import folder_name
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
 
-TABLES = ("measures.parquet", "summaries.parquet")
+TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet")
 REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
@@ -91,16 +91,15 @@ def draw_report(
     Returns:
         the names of the files that were made.
     """
-    aim = {"target": _target(result)}
     added, remarks = _added_figures(result)
     draws: dict[str, Callable[[], Any]] = {name: partial(added.get, name) for name in added}
     for kind in _kinds(result):
-        draws[kind] = partial(result.plot, kind, **({} if kind in WITHOUT_TARGET else aim))
+        draws[kind] = partial(result.plot, kind, **aim_of(result, kind))
     made: list[str] = []
     for kind, draw in draws.items():
         name = f"figures/{folder_name(kind)}.png"  # an added figure may have any name
-        if again or not folder.sound(name):
-            folder.add(name, _png(draw()))
+        if (again or not folder.sound(name)) and (picture := png_of(draw)) is not None:
+            folder.add(name, picture)
             made.append(name)
     if page and (again or not folder.sound(REPORT)):
         folder.add(REPORT, _page(result, added, remarks).encode())
@@ -132,9 +131,19 @@ def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], li
     return figures, remarks
 
 
-def _png(figure: Any) -> bytes:
+def aim_of(result: Any, kind: str) -> dict[str, str]:
+    """The option by which a figure shows the target that was measured; nothing for a figure without target."""
+    return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
+
+
+def png_of(draw: Callable[[], Any], dpi: int = 120) -> bytes | None:
+    """The figure that a function draws, as PNG; None if the results lack what it shows."""
+    try:
+        figure = draw()
+    except NothingToDrawError:
+        return None
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    figure.savefig(picture, format="png", dpi=dpi)
     return picture.getvalue()
 
 
@@ -150,12 +159,14 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         summaries=comparison.summaries,
         transfers=[one.manifest for one in comparison.transfers if "observed" in set(one.table["null"])],
         remarks=comparison.notes,
+        groups=comparison.group_table if comparison.groups else None,
+        group_notes=comparison.group_notes,
         added=added,
         failed=remarks,
     )
 
 
-def _target(result: ProbeResult | Comparison) -> str:
+def _target(result: Any) -> str:
     """The target that figures and page show: the label, or the first other target if labels were not measured."""
     known = set(result.table.loc[result.table["measure"] == "alignment", "target"])
     return "label" if "label" in known or not known else min(known)

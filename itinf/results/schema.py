@@ -84,6 +84,39 @@ SUMMARY_DTYPES = {
 }
 """Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``."""
 
+GROUP_DTYPES = {
+    "group": TEXT,
+    "minus": TEXT,
+    "networks": INTEGER,
+    "networks_minus": INTEGER,
+    "measure": TEXT,
+    "statistic": TEXT,
+    "gradient": TEXT,
+    "update": TEXT,
+    "part": TEXT,
+    "form": TEXT,
+    "target": TEXT,
+    "subset": TEXT,
+    "null": TEXT,
+    "lens": TEXT,
+    "unit": TEXT,
+    "direction": TEXT,
+    "distance": OPTIONAL_INTEGER,
+    "block_index": OPTIONAL_INTEGER,
+    "state_index": OPTIONAL_INTEGER,
+    "fitted_at": OPTIONAL_INTEGER,
+    "cells": OPTIONAL_INTEGER,
+    "mean": NUMBER,
+    "lo": NUMBER,
+    "hi": NUMBER,
+    "p": NUMBER,
+    "least_p": NUMBER,
+    "headline": TEXT,
+    "reason": TEXT,
+    "reason_code": TEXT,
+}
+"""Columns of the table of groups, see ``itinf.results.groups``."""
+
 STATE_MEASURES = (
     "lens_loss",
     "lens_kl",

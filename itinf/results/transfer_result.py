@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..registry import draw
+from . import notebook
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
 from .schema import DTYPES, SUMMARY_DTYPES, read_table
@@ -53,6 +55,22 @@ class TransferResult:
 
         return replace(self, table=of_null(self.table), summaries=of_null(self.summaries))
 
+    def as_observed(self) -> tuple[TransferResult, int | None]:
+        """The inverse of ``as_null``: the rows of an untrained network as observed, and its seed; else itself, and None."""
+        if "observed" in set(self.table["null"]) or self.table.empty:
+            return self, None
+
+        def observed(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows.assign(null="observed", null_seed=pd.NA).astype({"null_seed": rows["null_seed"].dtype})
+
+        seed = int(self.table["null_seed"].iloc[0])
+        return replace(self, table=observed(self.table), summaries=observed(self.summaries)), seed
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The entries of the manifest that define the transfer."""
+        return {key: self.manifest[key] for key in IDENTITY}
+
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files in its folder, without the manifest."""
         return {
@@ -66,8 +84,7 @@ class TransferResult:
         Raises:
             ItinfError: the folder holds something else, or another process is writing to it.
         """
-        identity = {key: self.manifest[key] for key in IDENTITY}
-        with ResultsFolder.open(folder_of(folder), identity, what="transfer") as kept:
+        with ResultsFolder.open(folder_of(folder), self.identity, what="transfer") as kept:
             kept.forget()
             kept.complete(self.files(), 0, **self.manifest)
         return Path(folder)
@@ -86,6 +103,16 @@ class TransferResult:
         table, summaries = read_table(path / MEASURES, DTYPES), read_table(path / SUMMARIES, SUMMARY_DTYPES)
         return cls(table, summaries, record_of(manifest))
 
+    @cached_property
+    def _picture(self) -> bytes | None:
+        return notebook.picture(self, "transfer")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._picture
+
+    def _repr_html_(self) -> str:
+        return notebook.html(shown_rows(self), self._picture, [repr(self)])
+
     def __repr__(self) -> str:
         m, widths = self.manifest, self.table[self.table["measure"] == "retention"]
         return (
@@ -93,3 +120,21 @@ class TransferResult:
             f"{m['clusters']:,} clusters, {len(widths)} retentions, intervals up to ± {m['reached']:.3f} "
             f"({'the precision asked for' if m['stopped'] else 'all the units asked for'})"
         )
+
+
+def shown_rows(moved: TransferResult) -> list[dict[str, str]]:
+    """Mean retentions of a transfer, one in each row of a small table: heading -> cell."""
+    rows = moved.summaries
+    rows = rows[(rows["measure"] == "retention") & (rows["distance"] == 0) & rows["mean"].notna()]
+    return [
+        {
+            "network": row.model,
+            "lens": row.lens,
+            "form": row.form,
+            "null": "" if row.null == "observed" else row.null,
+            "target": row.target,
+            "mean retention": notebook.ranged(row.mean, row.lo, row.hi),
+            "over": f"{row.cells} {'states' if row.direction == 'one lens' else 'pairs of states'}",
+        }
+        for row in rows[rows["direction"].isin(["both", "one lens"])].itertuples()
+    ]

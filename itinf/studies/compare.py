@@ -66,7 +66,8 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
         run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
     results = [_run_network(*arguments, progress) for arguments in each.values()]
     transfers = [transfer for result in results for transfer in result.transfers]
-    return compare([result.run for result in results], transfers, [result.why for result in results if result.why])
+    notes = [result.why for result in results if result.why]
+    return compare([result.run for result in results], transfers, notes, study.groups)
 
 
 def probe_network(

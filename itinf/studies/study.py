@@ -14,6 +14,7 @@ from ..files import difference, folder_name
 from ..registry import require_known
 from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
+from ..results.comparison_folder import complete, entries, require_own_folders
 from ..results.folder import ResultsFolder
 from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
@@ -73,7 +74,7 @@ def run_study(
             told("report", "figures and page", 0, 1)
             draw_report(comparison, folder)
             told("report", "figures and page", 1, 1)
-        _complete(comparison, folder)
+        complete(comparison, folder)
     return comparison
 
 
@@ -84,11 +85,7 @@ def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
     Raises:
         ItinfError: two networks would have the same folder, or the folder holds something else or is in use.
     """
-    names = [network.title for network in study.networks]
-    if len({folder_name(name) for name in names}) < len(names):
-        raise ItinfError(
-            f"Two networks share a name ({', '.join(names)}); give each of them another label in a study file."
-        )
+    require_own_folders([network.title for network in study.networks], "another label in a study file")
     identity = {"schema": SCHEMA, "study": _identity(study)}
     under = circumstances(study.settings.device, study.settings.batch)
     parts = NETWORKS, LENSES, TRANSFER
@@ -121,34 +118,16 @@ def _refuse_others(study: Study, folder: Path) -> None:
 
 def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
     """Writes the tables and the study file of a comparison if they are missing, damaged or out of date."""
-    folder.made_of(_entries(both))
+    folder.made_of(entries(both))
     if not folder.sound(STUDY):
         folder.add(STUDY, study_toml(study).encode())
     write_tables(both, folder)
 
 
-def _complete(both: Comparison, folder: ResultsFolder) -> None:
-    """Writes the final manifest, which says that the folder is complete."""
-    if not folder.manifest["complete"]:
-        manifests = [*(run.manifest for run in both.runs), *(moved.manifest for moved in both.transfers)]
-        sittings = [manifest["history"] for manifest in manifests]
-        done = sum(entries[-1]["clusters"][1] for entries in sittings if entries)
-        folder.complete({}, done, **_entries(both))
-
-
 def _identity(study: Study) -> dict[str, Any]:
-    """The entries of the study file that define the study; batch sizes are left out, as they change no number."""
-    entries = tomllib.loads(study_toml(study))
-    entries.pop("batch", None)
-    tables = [{k: v for k, v in table.items() if k != "batch"} for table in entries.pop("network")]
+    """The entries of the study file that define the study; batch sizes and groups change no number of a network."""
+    known = tomllib.loads(study_toml(study))
+    known.pop("batch", None)
+    tables = [{k: v for k, v in table.items() if k not in ("batch", "group")} for table in known.pop("network")]
     titles = [network.title for network in study.networks]
-    return {**entries, "networks": dict(zip(titles, tables, strict=True))}
-
-
-def _entries(both: Comparison) -> dict[str, Any]:
-    """The entries of a comparison's manifest: the manifests of its networks and transfers, and its notes."""
-    return {
-        "networks": {run.name: run.manifest for run in both.runs},
-        "transfers": [moved.manifest for moved in both.transfers],
-        "notes": both.notes,
-    }
+    return {**known, "networks": dict(zip(titles, tables, strict=True))}

@@ -32,6 +32,7 @@ class StudyNetwork:
         units, fit_units, batch: settings for this network only; None for those of the study.
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
+        group: name of a group, such as that of all copies of one network from several trainings; "" for none.
         options: passed to the network's function; ``length``: tokens per sequence.
 
     Raises:
@@ -47,11 +48,12 @@ class StudyNetwork:
     batch: int | None = None
     length: int | None = None
     fit_data: str = ""
+    group: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("name", "data", "label", "weights", "fit_data"):
-            words(name, getattr(self, name), empty=name in ("label", "weights", "fit_data"))
+        for name in ("name", "data", "label", "weights", "fit_data", "group"):
+            words(name, getattr(self, name), empty=name not in ("name", "data"))
         self.weights = self.weights or ("" if ":" in self.name else "random")  # a library has its own default
         for name in (*OF_ONE_NETWORK, "length"):
             setattr(self, name, whole(name, getattr(self, name), 1, optional=True))
@@ -111,6 +113,15 @@ class Study:
         others = {name: values.pop(name) for name in ("targets", "lens") if name in values}
         networks = [replace(network, **cleared) for network in self.networks]
         return replace(self, networks=networks, settings=self.settings.changed(values), **others)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Group -> titles of its networks, in the order of the study."""
+        groups: dict[str, list[str]] = {}
+        for network in self.networks:
+            if network.group:
+                groups.setdefault(network.group, []).append(network.title)
+        return groups
 
     def settings_of(self, network: StudyNetwork) -> Settings:
         """The settings for one network: those of the study, replaced by those that the network sets."""

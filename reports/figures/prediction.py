@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from itinf.errors import ItinfError
+from itinf.errors import ItinfError, NothingToDrawError
 
 from ..labels import OWN_LENSES, PREDICTION, SHARED, convention
 from ..rows import boundaries, most_steps, select_rows, through_lenses
@@ -72,7 +72,7 @@ def prediction(table: pd.DataFrame, *, steps: int | None = 6, target: str = "lab
     if steps is not None:  # a network whose depth is not merged cannot stand beside others
         rows = rows[rows.groupby("model")["form"].transform(lambda forms: forms.str.startswith("merged to ").any())]
     if rows.empty:
-        raise ItinfError(
+        raise NothingToDrawError(
             "The table has no predictions through a lens with blocks merged to steps. Measure them: itinf compare "
             "--lens auto; or give steps=None for every block."
         )

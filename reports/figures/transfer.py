@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from itinf.errors import ItinfError
+from itinf.errors import NothingToDrawError
 
 from ..labels import MATCHED, UNTRAINED, convention
 from ..rows import fitted_at_one_state, is_own_lens, require, select_rows
@@ -48,7 +48,7 @@ def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "
         targets = {kind: "model" if kind == UNTRAINED else target for kind in KINDS}
     matrices = {(model, kind): cells for kind in KINDS for model, cells in _matrices(rows, kind, targets[kind])}
     if not matrices:
-        raise ItinfError(f"The table has {measure}, but of no lens that was fitted at one state.")
+        raise NothingToDrawError(f"The table has {measure}, but of no lens that was fitted at one state.")
     models = [model for model in rows["model"].unique() if any(name == model for name, _ in matrices)]
     kinds = [kind for kind in KINDS if any(of == kind for _, of in matrices)]
     all_cells = pd.concat(matrices.values())

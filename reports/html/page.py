@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,17 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from PIL import Image
 
+from itinf.errors import NothingToDrawError
+
 from ..figures.lenses import lenses
 from ..figures.overview import comparison, overview
 from ..figures.prediction import prediction
 from ..figures.retention import retention
 from ..figures.transfer import transfer
-from ..rows import about_states, select_rows, through_lenses
+from ..rows import about_states, through_lenses
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
+from .groups_table import group_table
 from .retention_table import HEADINGS, RetentionRow, retention_rows
 
 
@@ -66,6 +69,8 @@ def page(
     summaries: pd.DataFrame | None = None,
     transfers: Sequence[dict[str, Any]] = (),
     remarks: Sequence[str] = (),
+    groups: pd.DataFrame | None = None,
+    group_notes: Sequence[str] = (),
     added: Mapping[str, Figure] | None = None,
     failed: Sequence[str] = (),
 ) -> str:
@@ -79,6 +84,8 @@ def page(
         summaries: of the transfers.
         transfers: the manifests of the transfers of trained networks.
         remarks: why a network has no lenses.
+        groups: the table of groups of networks; None where there are none.
+        group_notes: what a reader needs to know before the numbers of groups.
         added: figures that do not come with itinf, by name.
         failed: why such a figure could not be drawn.
 
@@ -91,16 +98,18 @@ def page(
         for m, note in zip(manifests, notes, strict=True)
     ]
     alt = "descent share and efficiency of all networks against relative depth"
-    together = _picture(comparison(table, target=target), alt) if sections else None
+    together = _picture(lambda: comparison(table, target=target), alt) if sections else None
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=headlines(table, target) if sections else [],
         together=together,
+        group_table=None if groups is None else group_table(groups),
+        group_notes=group_notes,
         lens_section=_lens_section(
             table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
         ),
         sections=sections,
-        added={name: _picture(figure, name) for name, figure in (added or {}).items()},
+        added={name: _embedded(figure, name) for name, figure in (added or {}).items()},
         failed=failed,
         version=[*manifests, *transfers][0]["history"][-1]["circumstances"]["itinf"],
     )
@@ -115,25 +124,26 @@ def _lens_section(
 ) -> LensSection | None:
     """None where no network was read through a lens, and there is no remark why."""
     lens_target = "model" if target == "model" else "label"
-    steps, transferred = [], []
+    steps: list[Picture | None] = []
+    transferred: list[Picture | None] = []
     if through_lenses(table)["form"].str.startswith("merged to ").any():
         alt = "efficiency, gain and movement through one lens and through each depth's own, step by step"
-        steps.append(_picture(prediction(table, target=lens_target), alt))
+        steps.append(_picture(lambda: prediction(table, target=lens_target), alt))
     if (table["measure"] == "retention").any():
         alt = "retention of each state's lens at every other state, one matrix per network"
-        transferred.append(_picture(transfer(table, target=lens_target), alt))
+        transferred.append(_picture(lambda: transfer(table, target=lens_target), alt))
         alt = "retention against distance, and of one lens by depth, all networks"
-        transferred.append(_picture(retention(table, summaries=summaries, target=lens_target), alt))
+        transferred.append(_picture(lambda: retention(table, summaries=summaries, target=lens_target), alt))
     if not (steps or transferred or remarks):
         return None
     means = retention_rows(table, summaries, transfers)
-    return LensSection(remarks, steps, findings(table, summaries), HEADINGS, means, transferred)
+    return LensSection(remarks, _known(steps), findings(table, summaries), HEADINGS, means, _known(transferred))
 
 
 def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str) -> Section:
     network, data, settings = manifest["network"], manifest["data"], manifest["settings"]
-    accuracy = select_rows(rows, ("accuracy",), null="observed", subset="all")
-    units, clusters = (int(accuracy[column].max()) for column in ("n_units", "n_clusters"))
+    observed = rows[(rows["null"] == "observed") & (rows["subset"] == "all")]
+    units, clusters = (int(observed[column].max()) for column in ("n_units", "n_clusters"))
     facts = [
         ("weights", f"{network['weights']} ({network['dtype']}, fingerprint {network['fingerprint'][:12]})"),
         (
@@ -147,15 +157,29 @@ def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str],
     headings, block_rows = blocks(rows, target)
     name = network["name"]
     pictures = [
-        _picture(overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth")
+        _picture(
+            lambda: overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth"
+        )
     ]
     if len(about_states(rows)):
-        pictures.append(_picture(lenses(rows), f"{name}: how well lenses read each state"))
-    return Section(name, facts, pictures, headings, block_rows, undefined(rows), notes)
+        pictures.append(_picture(lambda: lenses(rows), f"{name}: how well lenses read each state"))
+    return Section(name, facts, _known(pictures), headings, block_rows, undefined(rows), notes)
 
 
-def _picture(figure: Figure, alt: str) -> Picture:
+def _picture(draw: Callable[[], Figure], alt: str) -> Picture | None:
+    """None where the results lack what the figure shows."""
+    try:
+        return _embedded(draw(), alt)
+    except NothingToDrawError:
+        return None
+
+
+def _embedded(figure: Figure, alt: str) -> Picture:
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", dpi=170)
     Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return Picture("data:image/png;base64," + base64.b64encode(small.getvalue()).decode(), alt)
+
+
+def _known(pictures: Sequence[Picture | None]) -> list[Picture]:
+    return [picture for picture in pictures if picture is not None]
