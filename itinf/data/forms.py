@@ -49,7 +49,9 @@ def image_item(item: Any) -> tuple[Tensor, Tensor]:
     image, target = _pair(item)
     image, target = _tensor(image, "image"), _numbers(target)
     if target.ndim:
-        raise FormError(f"has a target of shape {tuple(target.shape)}, and an image has one class number")
+        raise FormError(
+            f"has a target of shape {tuple(target.shape)}, and an image has one class number: itinf needs one class target per unit"
+        )
     return image, target
 
 
