@@ -61,6 +61,14 @@ def test_every_step_of_all(architecture, tmp_path):
     through_every_step(architecture, tmp_path, draw=True)
 
 
+@pytest.mark.simulation
+@LIBRARY_WARNINGS
+@named([one for one in ARCHITECTURES if one.small])
+def test_whole_size_is_found_and_proven_too(architecture, tmp_path):
+    side = 64 if architecture.typed.startswith("torchvision:") else 224
+    opened(Architecture(architecture.typed, side=side), tmp_path)
+
+
 def through_every_step(architecture: Architecture, folder: Path, draw: bool) -> None:
     made = support_of(architecture, folder)
     assert made.cells == row_of(architecture)
