@@ -15,6 +15,8 @@ from .flow import Call, Flow
 
 CLOSE = 1e-5
 """Largest relative difference between two computations of the same vectors."""
+FAILURES = (ItinfError, RuntimeError, ValueError, TypeError, IndexError)
+"""What a module may raise that is called by itself."""
 FORKS = "as with two heads, class attention or maps of several sizes; itinf needs one pool and one head"
 Pool = Callable[[Tensor], Tensor]
 
@@ -65,13 +67,7 @@ def find_tail(flow: Flow, last: Call, source: int, sink: int, tokens: bool) -> F
             tail = _read(flow, _steps(flow, last, source, sink, split), last, sink, tokens)
             _require_logits(flow, tail, last.outputs[0], sink)
             return tail
-        except (
-            ItinfError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-        ) as error:  # modules run by themselves may fail
+        except FAILURES as error:
             problems.append(str(error).splitlines()[0])
     joins = _joins(flow, last, source, sink)
     why = f"the flow forks after it and joins again at {joins}, {FORKS}" if joins else problems[0]
