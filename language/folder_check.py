@@ -17,8 +17,10 @@ from itinf.networks.weight_file import content
 
 CONFIG, WEIGHTS, INDEX, OLD = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-MASK = re.compile(r"(^|\.)attn\.(masked_)?bias$|(^|\.)rotary_emb\.inv_freq$")
-"""Entries of old files that follow from the architecture."""
+NO_WEIGHT = re.compile(
+    r"(^|\.)attn\.(masked_)?bias$|(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$|(^|\.)num_batches_tracked$"
+)
+"""Entries that follow from the architecture, in old files, and counters of batches; they may have other dtypes."""
 SPARE = 100_000_000
 """Parameters that a model may have beyond twice those of its file, before it is refused unopened."""
 
@@ -94,8 +96,9 @@ def require_size(config: Any, model: Any, tensors: Tensors) -> None:
     Raises:
         ValueError: a phrase with both sizes.
     """
-    if config.num_hidden_layers > tensors.count:
-        raise ValueError(f"{CONFIG} says {config.num_hidden_layers} blocks, and the file has {tensors.count} tensors")
+    layers = getattr(config, "num_hidden_layers", 0)  # a ResNet has none
+    if layers > tensors.count:
+        raise ValueError(f"{CONFIG} says {layers} blocks, and the file has {tensors.count} tensors")
     with torch.device("meta"):
         made = model(config)
     size = sum(v.numel() for v in (*made.parameters(), *made.buffers()))
@@ -130,8 +133,8 @@ def _old(path: Path) -> Tensors:
 
 
 def _known(dtypes: Mapping[str, str], known: Mapping[str, str]) -> frozenset[str]:
-    """The dtypes of the weights; masks may have others."""
-    weights = {name: dtype for name, dtype in dtypes.items() if not MASK.search(name)}
+    """The dtypes of the weights; what is no weight may have others."""
+    weights = {name: dtype for name, dtype in dtypes.items() if not NO_WEIGHT.search(name)}
     for name, dtype in weights.items():
         if dtype not in known:
             raise ValueError(f"{name!r} is {dtype}; weights are expected in float32, float16, bfloat16 or float64")

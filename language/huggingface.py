@@ -19,7 +19,7 @@ from itinf.networks.weights import build, in_words
 from itinf.settings import whole
 
 from .encoder import OTHER_TOKENIZERS, TOKENIZER
-from .folder_check import MASK, require_folder, require_size
+from .folder_check import NO_WEIGHT, require_folder, require_size
 from .gguf_header import require_gguf
 
 FILES = frozenset({".bin", ".ckpt", ".gguf", ".pt", ".pth", ".safetensors", ".tar", ".th"})
@@ -195,7 +195,7 @@ def _opened(family: Family, folder: Path, file: dict[str, Any], made: Any, old: 
 def _faults(report: dict[str, Any]) -> list[str]:
     """Phrases about the problems in the loading report of transformers, each with its first tensor."""
     missing, unknown, wrong = (report[f"{key}_keys"] for key in ("missing", "unexpected", "mismatched"))
-    unknown = [name for name in unknown if not MASK.search(name)]
+    unknown = [name for name in unknown if not NO_WEIGHT.search(name)]
     faults = []
     if missing:
         faults.append(f"{len(missing)} tensors are missing, first {min(missing)}")

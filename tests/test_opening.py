@@ -213,6 +213,25 @@ def test_a_block_that_is_called_again_and_vectors_as_states():
     assert itinf.check(network, batch_of(network, torch.zeros(2, 6))).ok
 
 
+class Weighted(nn.Module):
+    """Its skip is multiplied by weights, so before + branch is not after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale = nn.Linear(8, 8), nn.Parameter(torch.rand(8))
+
+    def forward(self, h):
+        return h * self.scale + self.inner(h)
+
+
+def test_a_skip_with_weights_has_no_branch():
+    torch.manual_seed(0)
+    network = open_model(nn.Sequential(nn.Linear(6, 8), Weighted(), Weighted(), nn.Linear(8, 4)))
+    assert [(b.name, b.branch, dict(b.parts)) for b in network.blocks] == [("1", None, {}), ("2", None, {})]
+    assert "no term of its sum is its input" in network.left_out[0] and network.gauge is None
+    assert itinf.check(network, batch_of(network, torch.zeros(2, 6))).ok
+
+
 class Dense(nn.Module):
     def __init__(self, classes, flat=False) -> None:
         super().__init__()

@@ -74,7 +74,9 @@ def _labelled(item: Any, name: str) -> tuple[Any, Tensor]:
     given, target = _pair(item)
     target = _numbers(target)
     if target.ndim:
-        raise FormError(f"has a target of shape {tuple(target.shape)}, and an item has one class number")
+        raise FormError(
+            f"has a target of shape {tuple(target.shape)}, and an item has one class number: itinf needs one class target per unit"
+        )
     return given, target
 
 

@@ -111,10 +111,13 @@ def _problem_of_channels(network: Network, state: Tensor) -> str:
     """
     if network.unit == "token" or state.ndim < 3:
         return ""
-    readings = [lambda x: network.pooled(network.necked(x))]
-    if network.neck is not None and network.necked(state).shape == state.shape:
-        readings.append(network.pooled)
     declared = 1 if network.layout == "n c h w" else state.ndim - 1
+    necked = network.necked(state)
+    readings = []
+    if necked.shape[declared] == state.shape[declared]:  # else the neck mixes channels
+        readings.append(lambda x: network.pooled(network.necked(x)))
+    if network.neck is not None and necked.shape == state.shape:
+        readings.append(network.pooled)
     for reading in readings:
         counts = {axis: _changed(reading, state, axis) for axis in range(1, state.ndim) if state.shape[axis] > 1}
         other = next((axis for axis, count in counts.items() if axis != declared and count == 1), None)

@@ -57,9 +57,7 @@ def find_blocks(flow: Flow, source: int, sink: int) -> FoundBlocks:
     forking = [call for call in between if _forks(call, through, total)]
     chosen = [call for call in _smallest(forking, through, total) if _has_matrix(call.module)] or _repeated(candidates)
     if not chosen:
-        raise ItinfError(
-            "no module of the model can be a block; name the blocks yourself: itinf.Network(model, blocks=[…])"
-        )
+        raise ItinfError("no module of the model can be a block, as where several streams run side by side")
     chosen = _siblings(chosen, candidates, flow)
     return _described(chosen, flow)
 
@@ -163,7 +161,7 @@ def _summands(call: Call, flow: Flow) -> tuple[list[int], str]:
     if before in leaves:
         leaves = [leaf for leaf in leaves if leaf != before]
         return leaves, "" if all(leaf >= call.start for leaf in leaves) else "something from outside is added"
-    if len(leaves) == 2:  # a shortcut with weights: the branch is the longer way
+    if len(leaves) == 2 and not _keeps_shape(call, flow):  # a shortcut with weights: the branch is the longer way
         return [max(leaves, key=lambda leaf: flow.steps(before, leaf))], ""
     return [], "no term of its sum is its input"
 

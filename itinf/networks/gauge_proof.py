@@ -7,9 +7,10 @@ the state is changed. The gauge is proven if the state after the block is the ch
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ FUSED = ("MultiheadAttention", "ShiftedWindowAttention")
 """Modules that use the matrices of their submodules without calling these."""
 NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 """Norms, which may have an activation as a submodule."""
+NOISE = 0.1
+"""Size of the noise that is added to weights that may be zero."""
 TOLERANCE = 1e-3
 """Largest difference between equal values, as a share of the largest entry."""
 
@@ -41,7 +44,7 @@ class _Use:
 
 
 def prove_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall], gauge: Gauge) -> tuple[bool | None, str]:
-    """Whether a gauge holds, and why it does not; None where a block that changes the shape leaves it open.
+    """Whether a gauge holds, and why it does not; None where a block that changes the shape, or the readout, leaves it open.
 
     Args:
         network: the network, with its branches or parts described.
@@ -50,12 +53,16 @@ def prove_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall], ga
     """
     open_: list[str] = []
     for call in calls:
-        why = _block(call.in_float32(), gauge)
+        why = _block(_generic(call), gauge)
         if why and call.added:
             return False, f"{call.block.name}: {why}"
         open_ += [f"{call.block.name}: {why}"] if why else []
-    why = _first_state(network, inputs, calls[0].before, gauge) or _readout(network, calls[-1].after, gauge)
-    return (False, why) if why else (None, open_[0]) if open_ else (True, "")
+    why = _first_state(network, inputs, calls[0].before, gauge)
+    if why:
+        return False, why
+    why = _readout(network, calls[-1].after, gauge)  # which may add vectors of its own to the states
+    open_ += [why] if why else []
+    return (None, open_[0]) if open_ else (True, "")
 
 
 def find_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall]) -> tuple[Gauge | None, str]:
@@ -68,7 +75,7 @@ def find_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall]) -> 
             continue
         further: Gauge = "orthogonal" if gauge == "channel-scale" else "channel-scale"
         added = {(type(call.module), network.width(call.before)): call for call in calls if call.added}
-        free = [call for call in added.values() if not _block(call.in_float32(), further)]
+        free = [call for call in added.values() if not _block(_generic(call), further)]
         if not free:
             return gauge, ""
         return None, (
@@ -77,6 +84,23 @@ def find_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall]) -> 
         )
     late = [why for why in refused if not why.startswith(f"{calls[0].block.name}:")]  # the nearest to a proof
     return None, f"no change of basis is proven to leave the function as it is ({(late or refused)[-1]})"
+
+
+def _generic(call: BlockCall) -> BlockCall:
+    """The call of a copy with no special weights: those at zero or one, as at initialisation, would prove too much."""
+    module = copy.deepcopy(call.module)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for values in module.parameters():
+            noise = torch.rand(values.shape, generator=generator).to(values)
+            if values.numel() == max(values.shape, default=1):  # scales and biases
+                values.mul_(1 + noise)
+                values.add_(NOISE * (noise - 0.5) if bool((values <= 0).any()) else 0)
+            elif not bool(values.any()):
+                values.add_(NOISE * (noise - 0.5))
+    plain = replace(call, module=module).in_float32()
+    plain.after, plain.inside = plain.again({})
+    return plain
 
 
 def _block(call: BlockCall, gauge: Gauge) -> str:
@@ -106,7 +130,7 @@ def _first_state(network: Network, inputs: Tensor, state: Tensor, gauge: Gauge) 
         network.forward(inputs)
     change = _Change(gauge, network, state)
     makes = [use for use in uses if use.out.shape == state.shape and torch.equal(use.out, state)]
-    if makes and gauge != "channel-scale" and _gauges_of_norm(makes[-1], change):
+    if gauge != "channel-scale" and any(_gauges_of_norm(use, change) for use in makes):
         return f"the weights of the norm that makes the first state cannot absorb a change of basis ({gauge})"
     return ""
 

@@ -178,7 +178,9 @@ def _predicts_tokens(inputs: Tensor, logits: Tensor, name: str) -> bool:
 
 def _layout(state: Tensor, tail: FoundTail) -> Layout:
     if state.ndim == 4:
-        width = tail.pool(tail.neck(state.clone()) if tail.neck else state).shape[-1] if tail.pool else 0
-        channels_last = tail.pool is not None and width == state.shape[3] and width != state.shape[1]
+        necked = tail.neck(state.clone()) if tail.neck else state
+        width = tail.pool(necked).shape[-1] if tail.pool else 0
+        shape = necked.shape if necked.ndim == 4 else state.shape  # a neck may change the number of channels
+        channels_last = tail.pool is not None and width == shape[3] and width != shape[1]
         return "n h w c" if channels_last else "n c h w"
     return "n t c" if state.ndim == 3 else "n c"

@@ -69,14 +69,15 @@ def _skip_faults(call: BlockCall) -> Iterator[str]:
 
 def _order_faults(call: BlockCall) -> Iterator[str]:
     """Sequential parts read what those before them have added; parallel ones do not."""
+    noise = _noise(call.before, LARGE)  # as large as the state, for a part may be small beside it
     for earlier, later in pairwise(call.block.parts.values()):
-        _, seen = call.again({earlier: call.inside[earlier] + _noise(call.inside[earlier], LARGE)})
+        _, seen = call.again({earlier: call.inside[earlier] + noise})
         moves = _moves(call.inside[later], seen[later])
         if moves and call.block.parallel:
             yield f"{later!r} reads what {earlier!r} adds, and the block is described as parallel: use parallel=False"
         if moves or call.block.parallel:
             continue
-        _, seen = call.again({later: call.inside[later] + _noise(call.inside[later], LARGE)})
+        _, seen = call.again({later: call.inside[later] + noise})
         if _moves(call.inside[earlier], seen[earlier]):
             yield f"{earlier!r} reads what {later!r} adds: name the parts in the order in which they are added"
         else:
@@ -114,7 +115,8 @@ def _noise(value: Tensor, share: float) -> Tensor:
 
 
 def _rounding(value: Tensor) -> float:
-    return ROUNDING * torch.finfo(value.dtype).eps * float(value.abs().max())
+    """In float64, too, some blocks keep their sum in float32."""
+    return ROUNDING * torch.finfo(torch.float32).eps * float(value.abs().max())
 
 
 def _moves(old: Tensor, new: Tensor) -> bool:

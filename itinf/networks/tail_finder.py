@@ -15,6 +15,9 @@ from .flow import SAME_CONTENT, Call, Flow
 
 CLOSE = 1e-5
 """Largest relative difference between two computations of the same vectors."""
+FAILURES = (ItinfError, RuntimeError, ValueError, TypeError, IndexError)
+"""What a module may raise that is called by itself."""
+FORKS = "as with two heads, class attention or maps of several sizes; itinf needs one pool and one head"
 Pool = Callable[[Tensor], Tensor]
 
 
@@ -64,9 +67,21 @@ def find_tail(flow: Flow, last: Call, source: int, sink: int, tokens: bool) -> F
             tail = _read(flow, _steps(flow, last, source, sink, split), last, sink, tokens)
             _require_logits(flow, tail, last.outputs[0], sink)
             return tail
-        except (ItinfError, RuntimeError) as error:
+        except FAILURES as error:
             problems.append(str(error).splitlines()[0])
-    raise ItinfError(f"what reads the last state of {last.path!r} was not found: {problems[0]}")
+    joins = _joins(flow, last, source, sink)
+    why = f"the flow forks after it and joins again at {joins}, {FORKS}" if joins else problems[0]
+    raise ItinfError(f"what reads the last state of {last.path!r} was not found: {why}")
+
+
+def _joins(flow: Flow, last: Call, source: int, sink: int) -> str:
+    """Operations outside of any module between the last state and the logits that join several values of the flow."""
+    through = flow.paths_through(source, sink)
+    names = []
+    for step in _steps(flow, last, source, sink, split=True):
+        if step.module is None and any(0 < through[v] < through[sink] for v in range(step.before + 1, step.after)):
+            names.append(step.name)
+    return ", ".join(dict.fromkeys(names))
 
 
 def steps_to(flow: Flow, last: Call, source: int, sink: int) -> list[str]:
@@ -121,7 +136,7 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
         if head is None:
             raise ItinfError("no module follows the last block, so there is no head")
         return FoundTail(None, None, "", head)
-    cut = next((k for k, step in enumerate(steps) if _is_vector(flow.tensors[step.after])), None)
+    cut = _cut(flow, steps, state)
     if cut is None:
         raise ItinfError(
             f"the logits have shape {tuple(flow.tensors[sink].shape)}: itinf needs one class target per unit"
@@ -136,7 +151,7 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
                 if said in ONE_POSITION and neck is not None:  # the neck of one position is cheaper
                     return FoundTail(None, pool, said, nn.Sequential(neck, after_pool))
                 return FoundTail(neck, pool, said, after_pool)
-    first = max(k for k in range(cut + 1) if not _is_vector(flow.tensors[steps[k].before]))
+    first = max((k for k in range(cut + 1) if not _is_vector(flow.tensors[steps[k].before])), default=0)
     module = _chain(flow, steps[first : cut + 1]) or nn.Identity()
     pool = _Flattened(module)
     if not _fits(flow, steps, first, cut, pool):
@@ -145,6 +160,13 @@ def _read(flow: Flow, steps: list[_Step], last: Call, sink: int, tokens: bool) -
         )
     said = ", ".join(s.name for s in steps[first : cut + 1] if s.module is not None) or "all positions side by side"
     return FoundTail(_chain(flow, steps[:first]) or nn.Identity(), pool, said, after_pool)
+
+
+def _cut(flow: Flow, steps: list[_Step], state: Tensor) -> int | None:
+    """The step from which on there is one vector per image; of images of one pixel, the step that takes off its axes."""
+    one_pixel = _is_vector(state)
+    vectors = [after.ndim == 2 if one_pixel else _is_vector(after) for after in (flow.tensors[s.after] for s in steps)]
+    return next((k for k in range(len(steps)) if all(vectors[k:])), None)
 
 
 def _chain(flow: Flow, steps: Sequence[_Step]) -> nn.Module | None:
