@@ -98,7 +98,7 @@ class ResultsFolder:
         parts: Collection[str],
     ) -> bytes:
         try:
-            _refuse_foreign(path, parts)
+            refuse_foreign(path, parts)
         except OSError as error:  # a name that is too long, a folder that may not be read
             raise system_error(error, str(path), "be read") from error
         self.writes = here().first and _keep(path, stack)
@@ -298,7 +298,16 @@ def _keep(path: Path, stack: ExitStack) -> bool:
     return True
 
 
-def _refuse_foreign(path: Path, parts: Collection[str]) -> None:
+def refuse_foreign(path: Path, parts: Collection[str] = ()) -> None:
+    """Refuses a folder that holds other files than results.
+
+    Args:
+        path: the folder; it may be missing.
+        parts: files and folders that an older itinf wrote without a manifest.
+
+    Raises:
+        ItinfError: it does.
+    """
     if not path.exists():
         return
     known = {MANIFEST, LOCK, *parts}
