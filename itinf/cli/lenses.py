@@ -185,17 +185,18 @@ def transfer(
     require_transfers(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = dataset(data, opened, seed=seed, length=length)
-    fitted = None if lens is None else Lens.load(lens, opened)
-    fitting = None
-    if fitted is None:
-        settings, fitting = _data_to_fit(opened, fit_data or data, source, settings, length)
+    given: Lens | Data
+    if lens is not None:
+        given = Lens.load(lens, opened)
+    else:
+        settings, given = _data_to_fit(opened, fit_data or data, source, settings, length)
     with working(), saved_is_shown(out_):
-        show_preview(lambda: [preview_transfer(opened, source, fitted or fitting, kind, settings)], out_)
+        show_preview(lambda: [preview_transfer(opened, source, given, kind, settings)], out_)
         with progress_bars(opened.name) as progress:
-            if fitted is not None:
-                results = [_of_file(opened, fitted, source, out_, progress, settings)]
+            if isinstance(given, Lens):
+                results = [_of_file(opened, given, source, out_, progress, settings)]
             else:
-                study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
+                study = LensStudy(opened, source, given, out_, folder_name(opened.name), kind, settings)
                 results = study.run(progress)
     if first_process():
         _print_results(results, out_)

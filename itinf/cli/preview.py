@@ -29,13 +29,16 @@ def show_preview(make: Callable[[], Sequence[Preview]], folder: Path | None = No
     Raises:
         ItinfError: the folder cannot be written, or ``make`` refuses something.
     """
-    from ..results.manifest import read_manifest
+    from ..results.folder import refuse_foreign
+    from ..results.manifest import MANIFEST, read_manifest
     from ..results.saved import saved
+    from ..studies.study import PARTS
 
     if not first_process() or (folder is not None and (read_manifest(folder) or {}).get("complete")):
         return
     if folder is not None:
-        require_writable(folder / "manifest.json")
+        refuse_foreign(folder, PARTS)
+        require_writable(folder / MANIFEST)
     with err.status("A short trial, to see what can be measured and how long it takes"):
         previews = make()
     lines = [*preview_lines(previews), ("time", time_line(previews, jobs))]

@@ -97,10 +97,7 @@ class ResultsFolder:
         ignored: Collection[str],
         parts: Collection[str],
     ) -> bytes:
-        try:
-            refuse_foreign(path, parts)
-        except OSError as error:  # a name that is too long, a folder that may not be read
-            raise system_error(error, str(path), "be read") from error
+        refuse_foreign(path, parts)
         self.writes = here().first and _keep(path, stack)
         self._look(identity, what, ignored, parts)
         return b""
@@ -306,12 +303,15 @@ def refuse_foreign(path: Path, parts: Collection[str] = ()) -> None:
         parts: files and folders that an older itinf wrote without a manifest.
 
     Raises:
-        ItinfError: it does.
+        ItinfError: it holds such files, or it cannot be read.
     """
-    if not path.exists():
-        return
     known = {MANIFEST, LOCK, *parts}
-    names = {item.name for item in path.iterdir()} if path.is_dir() else {path.name}
+    try:
+        if not path.exists():
+            return
+        names = {item.name for item in path.iterdir()} if path.is_dir() else {path.name}
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise system_error(error, str(path), "be read") from error
     if names and not names & known and not all(name.startswith(".") for name in names):
         raise ItinfError(f"{path} exists and holds no itinf results. Choose another --out.")
 

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from ..errors import ItinfError, nearest, shown, system_error
+from ..lenses.kinds import require_transfers
 from ..networks.trace import TARGETS
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
