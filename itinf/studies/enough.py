@@ -41,7 +41,7 @@ def _more(data: Data, clusters: int, available: int) -> str:
     """Which option gives more clusters."""
     size, wanted = units_per_cluster(data), min(available, FEW_CLUSTERS)
     if wanted > clusters and wanted >= MIN_CLUSTERS:
-        return f"Give --units {wanted * size:,} or more: the data have enough."
+        return f"Give --units {wanted * size:,} or more: the data have {available * size:,} {data.unit}s."
     if data.unit == "image":
         return "Give more images."
     shorter = available * size // FEW_CLUSTERS

@@ -40,16 +40,16 @@ def _descent(r: LensNumbers, model: str) -> str:
     """How many units the blocks step down the loss of, beside the nulls."""
     observed = _updates(r, model, "descent_share")
     if observed.empty:
-        return ""
+        return _why_not(r, model, "descent_share")
     effects = _updates(r, model, "descent_share_effect", "pairing")
     known = effects[effects["lo"].notna()]
     above = (
         sides((known["lo"] > 0).sum(), (known["hi"] < 0).sum(), len(known), "block") if len(known) else "no intervals"
     )
     untrained = _updates(r, model, "descent_share", UNTRAINED)
-    beside = f", untrained {number(untrained['mean'].median(), 2)}" if len(untrained) else ""
+    beside = f"; untrained {number(untrained['mean'].median(), 2)}" if len(untrained) else ""
     unit = observed["unit"].iloc[0]
-    return f"for {number(observed['mean'].median(), 2)} of {unit}s in the median block ({above} of pairs{beside})"
+    return f"for {number(observed['mean'].median(), 2)} of {unit}s in the median block (pairing: {above}{beside})"
 
 
 def _one_lens(r: LensNumbers, model: str) -> str:
@@ -68,7 +68,9 @@ def _one_lens(r: LensNumbers, model: str) -> str:
 def _neighbour(r: LensNumbers, model: str) -> str:
     """What lenses tell one state away, and anywhere."""
     near, far = (estimates(r.transferred(model, distance)) for distance in (1, 0))
-    return f"{near[0].text()}, over all pairs {far[0].text()}" if near and far else ""
+    if near and far:
+        return f"{near[0].text()}, over all pairs {far[0].text()}"
+    return _why_not(r, model, "retention")
 
 
 def _efficiency(r: LensNumbers, model: str) -> str:
@@ -93,6 +95,13 @@ CLAIMS: Sequence[tuple[str, Callable[[LensNumbers, str], str]]] = (
     ("Of the movement of the prediction, gain is (efficiency)", _efficiency),
 )
 """What is claimed, and the words on one network; the first claims that have numbers are told."""
+
+
+def _why_not(r: LensNumbers, model: str, measure: str) -> str:
+    """The commonest reason for which a measure has no value anywhere; "" where it was not asked for."""
+    rows = r.table[(r.table["model"] == model) & (r.table["measure"] == measure) & (r.table["null"] == "observed")]
+    reasons = rows.loc[rows["mean"].isna() & (rows["reason"] != ""), "reason"]
+    return f"is not known ({reasons.mode().iloc[0]})" if len(reasons) else ""
 
 
 def _updates(
