@@ -167,7 +167,6 @@ def transfer(
     """Measure how lenses transfer: read every state with the lens of every other state, and with one shared lens."""
     from ..lenses.lens import Lens
     from ..registry import dataset
-    from ..studies.lens_study import LensStudy
     from ..studies.preview import preview_transfer
 
     settings = Settings(
@@ -193,28 +192,28 @@ def transfer(
     with working(), saved_is_shown(out_):
         show_preview(lambda: [preview_transfer(opened, source, given, kind, settings)], out_)
         with progress_bars(opened.name) as progress:
-            if isinstance(given, Lens):
-                results = [_of_file(opened, given, source, out_, progress, settings)]
-            else:
-                study = LensStudy(opened, source, given, out_, folder_name(opened.name), kind, settings)
-                results = study.run(progress)
+            results = _transferred(opened, given, source, kind, out_, progress, settings)
     if first_process():
         _print_results(results, out_)
 
 
-def _of_file(
-    network: Network, lens: Lens, data: Data, path: Path, progress: Progress, settings: Settings
-) -> TransferResult:
-    """The transfer of a lens that was saved in a file."""
+def _transferred(
+    network: Network, given: Lens | Data, data: Data, kind: str, path: Path, progress: Progress, settings: Settings
+) -> list[TransferResult]:
+    """The transfer of a lens that was saved in a file, or of lenses that are fitted on the given data."""
+    from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer
     from ..results.comparison import Comparison
     from ..results.folder import ResultsFolder
+    from ..studies.lens_study import LensStudy
 
-    result = transfer(network, lens, data, out=path, settings=settings, progress=progress)
+    if not isinstance(given, Lens):
+        return LensStudy(network, data, given, path, folder_name(network.name), kind, settings).run(progress)
+    result = transfer(network, given, data, out=path, settings=settings, progress=progress)
     with ResultsFolder.open(path, None) as folder:
         if folder.writes:
             draw_report(Comparison([], [result]), folder, page=False)
-    return result
+    return [result]
 
 
 def _data_to_fit(
