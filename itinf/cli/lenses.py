@@ -32,6 +32,7 @@ from .options import (
     Source,
     Untrained,
     Weights,
+    opened_data,
     opened_network,
 )
 from .preview import show_preview
@@ -166,7 +167,6 @@ def transfer(
 ) -> None:
     """Measure how lenses transfer: read every state with the lens of every other state, and with one shared lens."""
     from ..lenses.lens import Lens
-    from ..registry import dataset
     from ..studies.preview import preview_transfer
 
     settings = Settings(
@@ -183,7 +183,7 @@ def transfer(
     )
     require_transfers(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
-    source = dataset(data, opened, seed=seed, length=length)
+    source = opened_data(data, opened, seed, length)
     given: Lens | Data
     if lens is not None:
         given = Lens.load(lens, opened)
