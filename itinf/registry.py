@@ -208,6 +208,16 @@ def page(name: str) -> Callable[..., str]:
     return _known("pages", "page", name)
 
 
+def answers(table: pd.DataFrame, summaries: pd.DataFrame) -> list[str]:
+    """Up to three sentences on results, those on top of the page; none if the page has none.
+
+    Args:
+        table: a results table; ``summaries``: of the transfers in it.
+    """
+    told: Callable[..., list[str]] | None = getattr(page("report"), "answers", None)
+    return [] if told is None else told(table, summaries)
+
+
 def _known(group: str, what: str, name: str) -> Any:
     """The object that is registered under a name that may be unknown."""
     known = names(group)

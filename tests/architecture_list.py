@@ -140,7 +140,7 @@ TIMM = [
     Architecture("timm:deit_tiny_patch16_224", VIT),
     Architecture("timm:deit3_small_patch16_224", VIT),
     Architecture("timm:deit_tiny_distilled_patch16_224", VIT, describe=distilled),
-    Architecture("timm:cait_xxs24_224", VIT | {"init_values": 50.0}, describe=class_attention),
+    Architecture("timm:cait_xxs24_224", VIT, describe=class_attention),
     Architecture("timm:beit_base_patch16_224", VIT),
     Architecture("timm:xcit_nano_12_p8_224", {k: v for k, v in VIT.items() if k != "patch_size"}),
     Architecture("timm:convnext_atto", {"dims": (8, 16, 16, 24), "depths": (1, 1, 1, 2)}),

@@ -181,8 +181,8 @@ def test_a_network_s_lens_is_least_squares_on_its_states():
 def test_too_few_units_say_how_many_are_needed():
     moments = Moments.of(*related(13))
     with pytest.raises(ItinfError, match=r"here: 13 units cannot fit a translator of width 6; it takes at least 14"):
-        require_units(moments, "here")
-    require_units(Moments.of(*related(14)), "here")
+        require_units(moments.n, len(moments.x), "here")
+    require_units(14, 6, "here")
     with pytest.raises(ItinfError, match=r"'before transformer\.h\.0'.*at least 66.*Give more units"):
         fit(gpt2(), tokens(4))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+STOPPING = "Stopping after this step; Ctrl-C again ends at once.\n"
 MESSAGE = "Interrupted. Run the same command again to resume at the last save.\n"
 START = """
 import sys, time
@@ -102,7 +103,7 @@ def work(place: str, folder: Path) -> str:
 def test_a_command_that_works_tidies_up(name, code, tmp_path):
     with running(work("wait()", tmp_path)) as process:
         process.send_signal(getattr(signal, name))
-        assert ended(process) == (code, MESSAGE)
+        assert ended(process) == (code, STOPPING * (name == "SIGINT") + MESSAGE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 
@@ -139,11 +140,26 @@ def test_the_same_signal_twice_does_not_disturb_the_tidying_up(tmp_path):
 def test_a_later_signal_ends_at_once(tmp_path):
     code = work("wait()", tmp_path).replace("time.sleep(1)", "time.sleep(50)")
     with running("import itinf.cli.signals as s; s.AGAIN_SECONDS = 0.1" + code) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.stdout is not None and process.stdout.readline() == "tidies\n"
         time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert ended(process) == (143, MESSAGE)
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    """A wrapper sends the same one twice within milliseconds; a person needs longer, and is not made to wait 3 s."""
+    with running(work("wait()", tmp_path).replace("time.sleep(1)", "time.sleep(50)")) as process:
         process.send_signal(signal.SIGINT)
-        assert ended(process) == (130, MESSAGE)
+        assert process.stdout is not None and process.stdout.readline() == "tidies\n"
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        again = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert ended(process) == (130, STOPPING + MESSAGE)
+        assert time.monotonic() - again < 20  # not the 50 s that tidying up takes
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
@@ -151,7 +167,7 @@ def test_a_signal_that_python_swallows_comes_again(tmp_path):
     """An exception in ``__del__`` is printed and forgotten."""
     with running(work("die()", tmp_path)) as process:
         process.send_signal(signal.SIGINT)
-        assert ended(process) == (130, MESSAGE)
+        assert ended(process) == (130, STOPPING + MESSAGE)
 
 
 def test_the_api_leaves_signals_to_its_caller():

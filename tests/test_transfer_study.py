@@ -59,15 +59,15 @@ def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
 def test_the_first_clusters_place_the_windows_and_are_scored_too(net, lens, data, monkeypatch):
     seen = {"pilot": [], "scored": []}
 
-    def placed(network, lens, reads, batches, seed, every):
+    def placed(network, lens, reads, batches, seed, every, told):
         assert every == 1
         seen["pilot"] += [key for batch in batches for key in batch.keys]
         return torch.full((2, len(reads)), 0.1, dtype=torch.float64)
 
     class Watched(TransferMatrix):
-        def add(self, network, batch):
+        def add(self, network, batch, told):
             seen["scored"] += list(batch.keys)
-            super().add(network, batch)
+            super().add(network, batch, told)
 
     monkeypatch.setattr("itinf.lenses.transfer.transfer.windows", placed)
     monkeypatch.setattr("itinf.lenses.transfer.transfer.TransferMatrix", Watched)

@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..registry import answers
 from ..statistics.processes import here
+from .progress_log import progress_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +36,15 @@ def progress_bars(title: str) -> Iterator[Callable[[str, int, int], None]]:
 def progress_board(
     line: Callable[[str, str], str] = lambda name, stage: name,
 ) -> Iterator[Callable[[str, str, int, int], None]]:
-    """Progress bars of several networks: one line for each network, with its current stage.
+    """Progress bars of several networks: one line for each network, with its current stage. A log file gets plain lines.
 
     Args:
         line: function (name of a network, stage) -> key; every key has its own line.
     """
+    if first_process() and not err.is_terminal:
+        with progress_log(partial(err.print, markup=False, highlight=False, soft_wrap=True)) as log:
+            yield log.show
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,6 +86,14 @@ def print_blocks(run: ProbeResult) -> None:
                 escape(str(block)), part or update, *(cells.get(g, "–") for g in ("input", "output", "readout"))
             )
     out.print(table)
+
+
+def print_answers(table: pd.DataFrame, summaries: pd.DataFrame | None = None) -> None:
+    """Prints the sentences that the page has on top: they are the last lines of a command."""
+    import pandas
+
+    for sentence in answers(table, pandas.DataFrame() if summaries is None else summaries):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_scores(specimen: str, scores: Sequence[Score]) -> None:

@@ -11,12 +11,13 @@ import typer
 
 from ..errors import ItinfError, system_error
 from ..files import folder_name, require_writable
-from ..lenses.kinds import BUILT_IN, DEFAULT, either, lens_kind
+from ..lenses.kinds import BUILT_IN, DEFAULT, either, lens_kind, require_transfers
 from ..lock import kept
 from ..networks.devices import to_device
 from ..results.report import draw_report
 from ..settings import DEFAULTS, Settings
-from .console import first_process, out, print_summaries, progress_bars
+from .console import first_process, out, print_answers, print_summaries, progress_bars
+from .interrupted import saved_is_shown
 from .options import (
     Batch,
     Device,
@@ -31,8 +32,10 @@ from .options import (
     Source,
     Untrained,
     Weights,
+    opened_data,
     opened_network,
 )
+from .preview import show_preview
 from .signals import working
 
 if TYPE_CHECKING:
@@ -77,6 +80,7 @@ def fit(
     from ..lenses.fit import fit as fit_lens
     from ..studies.fitting_data import training_split
     from ..studies.lens_study import default_fit_units
+    from ..studies.preview import preview_fit
 
     if format_ not in FORMATS:
         raise ItinfError(f"--format {format_!r}: expected {' or '.join(FORMATS)}.")
@@ -94,8 +98,10 @@ def fit(
     if settings.fit_units is None:
         clusters = clusters_of(source, default_fit_units(opened, source), at_most=True)
         units = clusters * units_per_cluster(source)
-    with working(), _alone(out_), progress_bars(opened.name) as progress:
-        lens = fit_lens(opened, source, kind, units=units, parts=parts, batch=batch, seed=seed, progress=progress)
+    with working(), _alone(out_):
+        show_preview(lambda: [preview_fit(opened, source, kind, units, seed, batch, parts)])
+        with progress_bars(opened.name) as progress:
+            lens = fit_lens(opened, source, kind, units=units, parts=parts, batch=batch, seed=seed, progress=progress)
         if first_process():
             _refuse_existing(out_)
             _write(lens, out_, opened, format_)
@@ -160,8 +166,8 @@ def transfer(
     untrained: Untrained = DEFAULTS.untrained,
 ) -> None:
     """Measure how lenses transfer: read every state with the lens of every other state, and with one shared lens."""
-    from ..registry import dataset
-    from ..studies.lens_study import LensStudy
+    from ..lenses.lens import Lens
+    from ..studies.preview import preview_transfer
 
     settings = Settings(
         units=units,
@@ -175,34 +181,39 @@ def transfer(
         device=device,
         dtype=dtype,
     )
-    lens_kind(kind)
+    require_transfers(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
-    source = dataset(data, opened, seed=seed, length=length)
-    with working(), progress_bars(opened.name) as progress:
-        if lens is not None:
-            results = [_of_file(opened, lens, source, out_, progress, settings)]
-        else:
-            settings, fitting = _data_to_fit(opened, fit_data or data, source, settings, length)
-            study = LensStudy(opened, source, fitting, out_, folder_name(opened.name), kind, settings)
-            results = study.run(progress)
+    source = opened_data(data, opened, seed, length)
+    given: Lens | Data
+    if lens is not None:
+        given = Lens.load(lens, opened)
+    else:
+        settings, given = _data_to_fit(opened, fit_data or data, source, settings, length)
+    with working(), saved_is_shown(out_):
+        show_preview(lambda: [preview_transfer(opened, source, given, kind, settings)], out_)
+        with progress_bars(opened.name) as progress:
+            results = _transferred(opened, given, source, kind, out_, progress, settings)
     if first_process():
         _print_results(results, out_)
 
 
-def _of_file(
-    network: Network, lens: Path, data: Data, path: Path, progress: Progress, settings: Settings
-) -> TransferResult:
-    """The transfer of a lens that was saved in a file."""
+def _transferred(
+    network: Network, given: Lens | Data, data: Data, kind: str, path: Path, progress: Progress, settings: Settings
+) -> list[TransferResult]:
+    """The transfer of a lens that was saved in a file, or of lenses that are fitted on the given data."""
     from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer
     from ..results.comparison import Comparison
     from ..results.folder import ResultsFolder
+    from ..studies.lens_study import LensStudy
 
-    result = transfer(network, Lens.load(lens, network), data, out=path, settings=settings, progress=progress)
+    if not isinstance(given, Lens):
+        return LensStudy(network, data, given, path, folder_name(network.name), kind, settings).run(progress)
+    result = transfer(network, given, data, out=path, settings=settings, progress=progress)
     with ResultsFolder.open(path, None) as folder:
         if folder.writes:
             draw_report(Comparison([], [result]), folder, page=False)
-    return result
+    return [result]
 
 
 def _data_to_fit(
@@ -226,3 +237,4 @@ def _print_results(results: list[TransferResult], folder: Path) -> None:
         out.print(repr(result), markup=False, highlight=False, soft_wrap=True)
     print_summaries(comparison.summaries)
     out.print(f"Results in {folder}", markup=False, soft_wrap=True)
+    print_answers(comparison.table, comparison.summaries)

@@ -19,9 +19,12 @@ from typing import Any
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 AGAIN_SECONDS = 3.0
 """A second signal sooner than this is the same wish: wrappers and terminals send some twice. A later one ends at once."""
+CTRL_C_AGAIN_SECONDS = 0.3
+"""The same for a second Ctrl-C: a person waits longer than a wrapper does, and then means it."""
 LATER_SECONDS = 0.05
 STUCK_SECONDS = 10.0
 SHOW_CURSOR = "\x1b[?25h"
+STOPPING = "Stopping after this step; Ctrl-C again ends at once."
 RESUME = "Run the same command again to resume at the last save."
 
 
@@ -130,12 +133,18 @@ def _text() -> str:
 
 def _received(number: int, frame: object) -> None:
     if _ending.number and not _ending.swallowed:
-        if time.monotonic() - _ending.since > AGAIN_SECONDS:
+        twice = number == _ending.number == signal.SIGINT
+        if time.monotonic() - _ending.since > (CTRL_C_AGAIN_SECONDS if twice else AGAIN_SECONDS):
             _end_now()
         return
+    again = _ending.swallowed  # it has been said
     _ending.number, _ending.since, _ending.swallowed = number, time.monotonic(), False
     if not _ending.works:
         _end_now()
+    if number == signal.SIGINT and not again:
+        with contextlib.suppress(Exception):
+            if says_the_end():
+                os.write(2, f"{STOPPING}\n".encode())
     raise KeyboardInterrupt
 
 

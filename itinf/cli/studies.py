@@ -12,7 +12,8 @@ from ..networks.devices import to_device
 from ..results.report import REPORT, draw_report
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings
 from ..statistics.processes import job_size
-from .console import first_process, out, print_blocks, progress_bars, progress_board
+from .console import first_process, out, print_answers, print_blocks, progress_bars, progress_board
+from .interrupted import saved_is_shown
 from .options import (
     RESULTS,
     Batch,
@@ -43,6 +44,7 @@ from .options import (
     parse_shard,
     study_from_words,
 )
+from .preview import show_preview
 from .signals import working
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def probe(
 ) -> None:
     """Measure how each block's update aligns with the negative loss gradient."""
     from ..lenses.lens import Lens
-    from ..studies.compare import probe_network
+    from ..studies.compare import probe_network, study_probes
+    from ..studies.preview import preview_probe
 
     settings = Settings(
         units=units,
@@ -91,13 +94,18 @@ def probe(
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)
     through = [] if lens is None else [Lens.load(lens, opened)]
-    with working(), progress_bars(opened.name) as progress:
-        run = probe_network(opened, source, target or ["label"], out_, settings, progress, through, *through)
+    targets = target or ["label"]
+    probes = study_probes(targets, through, *through)
+    with working(), saved_is_shown(out_):
+        show_preview(lambda: [preview_probe(opened, source, probes, settings)], out_)
+        with progress_bars(opened.name) as progress:
+            run = probe_network(opened, source, targets, out_, settings, progress, through, *through)
     _draw(run, out_)
     if first_process():
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
         print_blocks(run)
         out.print(f"Results in {out_}", markup=False, soft_wrap=True)
+        print_answers(run.table)
 
 
 def compare(
@@ -191,11 +199,16 @@ def _draw(run: ProbeResult, path: Path) -> None:
 
 
 def _compare(study: Study, path: Path, jobs: int) -> None:
-    from ..studies.study import run_study
+    from ..studies.preview_study import preview_study
+    from ..studies.study import require_study, run_study
 
-    with working(), progress_board() as progress:
-        comparison = run_study(study, path, jobs=jobs, progress=progress)
+    require_study(study, path, jobs)
+    with working(), saved_is_shown(path):
+        show_preview(lambda: preview_study(study, jobs), path, jobs)
+        with progress_board() as progress:
+            comparison = run_study(study, path, jobs=jobs, progress=progress)
     if first_process():
         out.print(repr(comparison), markup=False, highlight=False, soft_wrap=True)
         page = f"\nReport: {(path / REPORT).resolve()}" if (path / REPORT).is_file() else ""
         out.print(f"Results in {path}{page}", markup=False, highlight=False, soft_wrap=True)
+        print_answers(comparison.table, comparison.summaries)

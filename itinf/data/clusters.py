@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,8 @@ import torch
 from ..errors import ItinfError
 from ..files import CONTENT
 from .dataset import Batch, Data
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, clusters done, and clusters in all."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Shows no progress."""
+from .progress import Progress as Progress
+from .progress import silent as silent
 
 
 def cluster_key(data: str, item: str) -> int:

@@ -46,8 +46,9 @@ class Data(Protocol):
 def described(data: Data) -> str:
     """What a data set is, in one line; no item is read."""
     split = f", split {data.note['split']}" if "split" in data.note else ""
-    if data.unit == "image":
-        return f"{type(data).__name__} {data.name}{split}: {len(data):,} images; unit image, each image is a cluster"
+    if data.unit != "token":
+        items = f"{len(data):,} {data.unit}s; unit {data.unit}, each {data.unit} is a cluster"
+        return f"{type(data).__name__} {data.name}{split}: {items}"
     length = f" of {data.note['length']:,} tokens" if "length" in data.note else ""
     return f"{type(data).__name__} {data.name}{split}: {len(data):,} sequences{length}; unit token, each sequence is a cluster"
 

@@ -30,7 +30,7 @@ def affine_maps(network: Network, statistics: FitStatistics) -> list[AffineMap]:
     """
     pairs = zip(statistics.sites, statistics.fitted, strict=True)
     for site, fitted in sorted(pairs, key=lambda pair: -pair[0].width):  # the widest needs most units: name it first
-        require_units(fitted, f"{network.name}, state {site.name!r}")
+        require_units(fitted.n, site.width, f"{network.name}, state {site.name!r}")
     return [best(fitted, held_out) for fitted, held_out in zip(statistics.fitted, statistics.held_out, strict=True)]
 
 
@@ -91,11 +91,10 @@ def best(fitted: Moments, held_out: Moments, ridges: Sequence[float] = RIDGES, t
     return min(solutions(fitted, ridges, target_scale), key=lambda affine_map: error(held_out, *affine_map))
 
 
-def require_units(moments: Moments, what: str) -> None:
+def require_units(units: float, width: int, what: str, advice: str = "Give more units.") -> None:
     """Raises TooFewError where there are too few units for as many coefficients."""
-    needed = 2 * (len(moments.x) + 1)
-    if moments.n < needed:
+    needed = 2 * (width + 1)
+    if units < needed:
         raise TooFewError(
-            f"{what}: {moments.n:,.0f} units cannot fit a translator of width {len(moments.x)}; "
-            f"it takes at least {needed:,}. Give more units."
+            f"{what}: {units:,.0f} units cannot fit a translator of width {width}; it takes at least {needed:,}. {advice}"
         )

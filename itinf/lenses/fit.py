@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.clusters import Order, Progress, batches, clusters_of, content_of, keyed_order, load_batch, silent
+from ..data.clusters import Order, Progress, batches, clusters_of, content_of, keyed_order, load_batch
 from ..data.dataset import Data
 from ..data.items import as_data
+from ..data.progress import visible
 from ..errors import ItinfError, batch_in_memory
 from ..files import CONTENT
 from ..networks.check import require_proven
@@ -41,7 +42,7 @@ def fit(
     batch: int = 64,
     seed: int = 0,
     recipe: Any = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Lens:
     """Fits a lens.
 
@@ -54,7 +55,7 @@ def fit(
         batch: clusters per forward pass; the lens does not depend on it.
         seed: of the choice of clusters.
         recipe: how a tuned lens is trained, an ``itinf.lenses.tuned.Recipe``; None for the usual one.
-        progress: called with (stage, clusters done, clusters in all).
+        progress: called with (stage, clusters done, clusters in all); by default a notebook shows a bar.
 
     Raises:
         ItinfError: an unknown kind, a recipe for a kind that is not tuned, more units than the data have, or
@@ -63,7 +64,7 @@ def fit(
     Under torchrun every process has to call it; each reads its share of the data, and gets the same lens.
     """
     require_network(network)
-    chosen = lens_kind(kind)
+    chosen, progress = lens_kind(kind), visible(progress)
     units = whole("units", units, 1, "a lens needs something to be fitted on", optional=True)
     batch, seed = whole("batch", batch, 1), whole("seed", seed, 0, most=MOST_SEED)
     if recipe is not None and chosen.closed_form:

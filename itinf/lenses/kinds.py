@@ -124,6 +124,17 @@ def lens_kind(name: str) -> LensKind:
     return kind
 
 
+def require_transfers(name: str) -> None:
+    """Requires a kind of lens that can be transferred.
+
+    Raises:
+        ItinfError: there is no such kind, or one map of it serves many states.
+    """
+    if not lens_kind(name).transfers:
+        known = either(kind for kind in lens_kinds() if kind.transfers)
+        raise ItinfError(f"lens is {name!r}; expected {known}, or none to leave lenses out.")
+
+
 def lens_kinds() -> list[LensKind]:
     """All kinds; imports the packages that add some."""
     return [lens_kind(name) for name in lens_kind_names()]

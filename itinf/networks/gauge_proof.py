@@ -87,17 +87,25 @@ def find_gauge(network: Network, inputs: Tensor, calls: Sequence[BlockCall]) -> 
 
 
 def _generic(call: BlockCall) -> BlockCall:
-    """The call of a copy with no special weights: those at zero or one, as at initialisation, would prove too much."""
+    """The call of a copy with no special weights: those at zero or one, as at initialisation, would prove too much.
+
+    Scales by which the block itself multiplies become one: the matrix whose output they multiply can absorb them.
+    """
     module = copy.deepcopy(call.module)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for values in module.parameters():
-            noise = torch.rand(values.shape, generator=generator).to(values)
-            if values.numel() == max(values.shape, default=1):  # scales and biases
-                values.mul_(1 + noise)
-                values.add_(NOISE * (noise - 0.5) if bool((values <= 0).any()) else 0)
-            elif not bool(values.any()):
-                values.add_(NOISE * (noise - 0.5))
+        for owner in module.modules():
+            of_block = (
+                bool(list(owner.children())) and not isinstance(owner, NORMS) and type(owner).__name__ not in FUSED
+            )
+            for values in owner.parameters(recurse=False):
+                noise = torch.rand(values.shape, generator=generator).to(values)
+                if values.numel() == max(values.shape, default=1):
+                    values.mul_(1 + noise)
+                    values.add_(NOISE * (noise - 0.5) if bool((values <= 0).any()) else 0)
+                    values.copy_(torch.ones_like(values) if of_block else values)
+                elif not bool(values.any()):
+                    values.add_(NOISE * (noise - 0.5))
     plain = replace(call, module=module).in_float32()
     plain.after, plain.inside = plain.again({})
     return plain

@@ -97,10 +97,7 @@ class ResultsFolder:
         ignored: Collection[str],
         parts: Collection[str],
     ) -> bytes:
-        try:
-            _refuse_foreign(path, parts)
-        except OSError as error:  # a name that is too long, a folder that may not be read
-            raise system_error(error, str(path), "be read") from error
+        refuse_foreign(path, parts)
         self.writes = here().first and _keep(path, stack)
         self._look(identity, what, ignored, parts)
         return b""
@@ -298,11 +295,23 @@ def _keep(path: Path, stack: ExitStack) -> bool:
     return True
 
 
-def _refuse_foreign(path: Path, parts: Collection[str]) -> None:
-    if not path.exists():
-        return
+def refuse_foreign(path: Path, parts: Collection[str] = ()) -> None:
+    """Refuses a folder that holds other files than results.
+
+    Args:
+        path: the folder; it may be missing.
+        parts: files and folders that an older itinf wrote without a manifest.
+
+    Raises:
+        ItinfError: it holds such files, or it cannot be read.
+    """
     known = {MANIFEST, LOCK, *parts}
-    names = {item.name for item in path.iterdir()} if path.is_dir() else {path.name}
+    try:
+        if not path.exists():
+            return
+        names = {item.name for item in path.iterdir()} if path.is_dir() else {path.name}
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise system_error(error, str(path), "be read") from error
     if names and not names & known and not all(name.startswith(".") for name in names):
         raise ItinfError(f"{path} exists and holds no itinf results. Choose another --out.")
 

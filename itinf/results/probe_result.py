@@ -20,7 +20,8 @@ from . import notebook
 from .difference import Difference, difference
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
-from .reasons import NO_GAUGE, NO_SKIPS
+from .reasons import NO_GAUGE, NO_SKIPS, Reason
+from .row import Row
 from .schema import summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
@@ -144,10 +145,13 @@ class ProbeResult:
             f"Run of {self.name} on {m['data']['name']}: {self.units:,} {s['unit']}s in {self.clusters:,} clusters",
             *_performance(self.stages["observed"]),
             f"  blocks    {len(s['blocks'])}: {s['blocks'][0]} … {s['blocks'][-1]}",
-            f"  segments  {_runs(s['segments'])}",
+            f"  segments  {runs_of(s['segments'])}",
             f"  bridges   {', '.join(s['bridges']) or 'none'}",
             f"  gauge     {s['gauge'] or 'every layer its own'}",
-            *_undefined(self.stages["observed"]),
+            *(
+                f"  undefined {line}"
+                for line in undefined(self.stages["observed"].missing, len(s["blocks"])) or ["nothing"]
+            ),
             "  numbers   .table, one row each; .plot('alignment' | 'update_norm' | 'gain' | 'overview' | 'comparison')",
             *(f"  note      {note}" for note in self.notes),
         ]
@@ -273,23 +277,28 @@ def _scores(stage: StudySums) -> dict[str, str]:
     return {"accuracy": f"{accuracy:.2%}", "loss": f"{loss:.3f} nats"}
 
 
-def _undefined(stage: StudySums) -> list[str]:
-    """One line per reason: the measures without a value, and the number of blocks."""
-    reasons: dict[str, tuple[set[str], set[int]]] = {}
-    for row, why in stage.missing.items():
-        what = " ".join(filter(None, (row.form if why in (NO_GAUGE, NO_SKIPS) else "", row.gradient, row.measure)))
-        of = f"{row.update or row.part or 'prediction'}: {why.sentence}"
-        names, blocks = reasons.setdefault(of, (set(), set()))
-        names.add(what)
-        blocks.add(row.block)
-    total = len(stage.structure["blocks"])
+def undefined(missing: Mapping[Row, Reason], blocks: int) -> list[str]:
+    """One line for each reason: in how many blocks, and which measures of what have no value.
+
+    Args:
+        missing: rows without a value; ``blocks``: of the network.
+    """
+    of: dict[str, tuple[set[int], dict[str, None], dict[str, None]]] = {}
+    for row, why in missing.items():
+        at, kinds, measures = of.setdefault(why.sentence, (set(), {}, {}))
+        at.add(row.block)
+        kinds[row.part or row.update or "prediction"] = None
+        measures[
+            " ".join(filter(None, (row.form if why in (NO_GAUGE, NO_SKIPS) else "", row.measure))).replace("_", " ")
+        ] = None
     return [
-        f"  undefined {len(blocks)} of {total} blocks, {why} ({', '.join(sorted(names))})"
-        for why, (names, blocks) in reasons.items()
-    ] or ["  undefined nothing"]
+        f"{len(at)} of {blocks} blocks, {', '.join(kinds)}: {sentence} ({', '.join(sorted(measures))})"
+        for sentence, (at, kinds, measures) in of.items()
+    ]
 
 
-def _runs(numbers: Sequence[int]) -> str:
+def runs_of(numbers: Sequence[int]) -> str:
+    """How many different numbers follow each other, and how often each occurs: "2 (of 3, 5 blocks)"."""
     sizes: dict[int, int] = {}
     for n in numbers:
         sizes[n] = sizes.get(n, 0) + 1

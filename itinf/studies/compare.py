@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..data.clusters import Progress, clusters_of
 from ..data.dataset import Data
+from ..data.progress import StudyProgress
 from ..errors import ItinfError, TooFewError
 from ..files import folder_name
 from ..lenses.lens import Lens
@@ -34,8 +35,6 @@ LENS_NULLS = ("same-target", "order-shuffled")
 """Nulls of predictions through a lens. The pairing null is left out: it adds nothing to these two."""
 MOST_UNTRAINED = 1
 """Largest number of untrained networks whose lenses are fitted and transferred."""
-StudyProgress = Callable[[str, str, int, int], None]
-"""A function that is called with a network's name, a stage, clusters done, and all clusters."""
 
 
 class NetworkResults(NamedTuple):
@@ -91,6 +90,16 @@ def probe_network(
     Raises:
         ItinfError: there is no such target, or ``itinf.probe`` refuses its arguments.
     """
+    probes = study_probes(targets, through, readout)
+    return probe(network, data, probes, out=folder, settings=settings, progress=progress)
+
+
+def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: Lens | None = None) -> list[Probe]:
+    """Every probe, see ``probe_network``.
+
+    Raises:
+        ItinfError: there is no such target.
+    """
     if wrong := [t for t in targets if t not in TARGETS]:
         raise ItinfError(f"--target {wrong[0]!r}: expected {' or '.join(TARGETS)}. Give one of these.")
     predicted = [t for t in targets if t != "answer"] or ["label"]
@@ -104,19 +113,25 @@ def probe_network(
     ]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
-    return probe(network, data, probes, out=folder, settings=settings, progress=progress)
+    return probes
+
+
+def opened_for(study: Study, chosen: StudyNetwork) -> tuple[Network, Data]:
+    """A network of a study, and its data."""
+    settings = study.settings_of(chosen)
+    opened = open_network(chosen.name, chosen.weights or None, **chosen.options).named(chosen.title)
+    opened = to_device(opened, settings.device, settings.dtype)
+    return opened, dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
 
 
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
     """Fits the lenses, runs the probes (which read predictions through the lenses), and transfers the lenses."""
     settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
-    opened = open_network(chosen.name, chosen.weights or None, **chosen.options).named(chosen.title)
-    opened = to_device(opened, settings.device, settings.dtype)
-    data = dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
+    opened, data = opened_for(study, chosen)
     lens_study, why = None, ""
     through: tuple[Lens, ...] = ()
     try:
-        lens_study = _lens_study(study, chosen, opened, data, folder)
+        lens_study = lens_study_of(study, chosen, opened, data, folder)
         through = () if lens_study is None else lens_study.fitted(shown)
     except TooFewError as error:
         if study.lens != "auto":
@@ -127,7 +142,12 @@ def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: Stu
     return NetworkResults(run, [] if lens_study is None else lens_study.transfers(shown), why)
 
 
-def _lens_study(study: Study, chosen: StudyNetwork, opened: Network, data: Data, folder: Path) -> LensStudy | None:
+def lens_study_of(study: Study, chosen: StudyNetwork, opened: Network, data: Data, folder: Path) -> LensStudy | None:
+    """How the lenses of a network are fitted and transferred; None without lenses.
+
+    Raises:
+        TooFewError: too few data are left to fit on.
+    """
     if study.lens == "none":
         return None
     settings = study.settings_of(chosen)

@@ -13,7 +13,7 @@ from ..data.dataset import Data
 from ..errors import ItinfError
 from ..files import difference
 from ..lenses.fit import closed_form_lens, fit
-from ..lenses.kinds import DEFAULT, SHARED, either, lens_kind, lens_kinds
+from ..lenses.kinds import DEFAULT, SHARED, require_transfers
 from ..lenses.lens import Lens
 from ..lenses.transfer.transfer import transfer
 from ..networks.network import Network
@@ -192,9 +192,7 @@ def fit_or_load(
     Raises:
         ItinfError: the folder holds lenses of another network or other settings, or ``fit`` refuses its arguments.
     """
-    if not lens_kind(kind).transfers:
-        expected = either(known for known in lens_kinds() if known.transfers)
-        raise ItinfError(f"lens is {kind!r}; expected {expected}, or none to leave lenses out.")
+    require_transfers(kind)
     names = [f"{name}.safetensors" for name in (kind, SHARED.name)]
     asked = clusters_of(data, units or default_fit_units(network, data), at_most=True) * units_per_cluster(data)
     identity = {

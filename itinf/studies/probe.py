@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order, silent
+from ..data.clusters import Order, Progress, clusters_of, identity_of, keyed_order
 from ..data.dataset import Data
 from ..data.items import as_data
+from ..data.progress import visible
 from ..errors import ItinfError, batch_in_memory, shown
 from ..networks.check import require_proven
 from ..networks.measuring import evaluating
@@ -48,7 +49,7 @@ def probe(
     *,
     out: str | Path | None = None,
     settings: Settings = DEFAULTS,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     **changes: Any,
 ) -> ProbeResult:
     """Measures a network.
@@ -59,7 +60,7 @@ def probe(
         probes: probes, or names of registered probes; ``default_probes()`` by default.
         out: results folder. If it holds the same study, this is resumed or read; a folder of another study is refused.
         settings: settings of the study.
-        progress: called with (stage, clusters done, all clusters).
+        progress: called with (stage, clusters done, clusters in all); by default a notebook shows a bar.
         **changes: settings by name that replace those of ``settings``: units, seed, batch …
 
     Returns:
@@ -77,13 +78,22 @@ def probe(
     probes = default_probes() if probes is None else list(probes)
     if not probes:
         raise ItinfError("The list of probes is empty; expected at least one. Leave probes out for the default ones.")
-    study = _ProbeStudy(network, source, probes, settings.changed(changes, USED), progress)
+    study = ProbeStudy(network, source, probes, settings.changed(changes, USED), visible(progress))
     fits = batch_in_memory(study.settings.batch, "A smaller --group needs less, too, and changes the nulls.")
     with process_group() as here, evaluating(network), fits:
         return study.run(here, None if out is None else folder_of(out))
 
 
-class _ProbeStudy:
+class ProbeStudy:
+    """One study: its clusters in order, its probes, and its stages.
+
+    Args:
+        network, data, probes, settings, progress: as for ``probe``.
+
+    Raises:
+        ItinfError: probes, data and network do not fit each other, or a shard has no clusters.
+    """
+
     def __init__(
         self,
         network: Network,
@@ -99,7 +109,7 @@ class _ProbeStudy:
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
         self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
         self.order = keyed_order(data, clusters_of(data, settings.units), settings.seed, self._calibration())
-        if len(self._share("observed").indices) == 0:
+        if len(self.share("observed").indices) == 0:
             raise ItinfError(
                 f"shard {settings.shard} has nothing: {len(self.order.indices):,} clusters make "
                 f"{-(-len(self.order.indices) // settings.group)} groups of {settings.group}. Use fewer shards."
@@ -151,7 +161,7 @@ class _ProbeStudy:
 
     def _stage(self, name: str, stages: dict[str, StudySums], folder: ResultsFolder, here: ProcessGroup) -> None:
         kind, _, seed = name.partition(":")
-        order, network = self._share(kind), self.network
+        order, network = self.share(kind), self.network
         clusters = len(order.indices)
         total = stages.setdefault(name, self._empty())
         if total.clusters == clusters:
@@ -180,7 +190,7 @@ class _ProbeStudy:
     def _empty(self) -> StudySums:
         return StudySums(Sums(self.settings.seed, self.settings.replicates))
 
-    def _share(self, kind: str) -> Order:
+    def share(self, kind: str) -> Order:
         """The clusters of a stage in this shard: whole groups, so that results do not depend on the batch."""
         place = np.arange(len(self.order.indices))
         if kind == "untrained":

@@ -9,27 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..data.progress import StudyProgress, visible_study
 from ..errors import ItinfError, shown
 from ..files import difference, folder_name
 from ..registry import require_known
 from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.comparison_folder import complete, entries, require_own_folders
-from ..results.folder import ResultsFolder
+from ..results.folder import ResultsFolder, refuse_foreign
 from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
 from ..settings import whole
 from ..statistics.processes import job_size, process_group
-from .compare import StudyProgress, measure_networks
+from .compare import measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml
 
-STUDY = "study.toml"
-
-
-def _unseen(network: str, stage: str, done: int, total: int) -> None:
-    """A progress function that shows nothing."""
+STUDY, PARTS = "study.toml", (NETWORKS, LENSES, TRANSFER)
 
 
 def run_study(
@@ -37,7 +34,7 @@ def run_study(
     out: str | Path,
     *,
     jobs: int = 1,
-    progress: StudyProgress = _unseen,
+    progress: StudyProgress | None = None,
     **changes: Any,
 ) -> Comparison:
     """Measures every network of a study and writes tables, figures and a page; the command is ``itinf compare``.
@@ -46,7 +43,8 @@ def run_study(
         study: a study, or the path of its TOML file.
         out: results folder. If it holds the same study, this is resumed or read; a folder of another study is refused.
         jobs: number of networks measured at a time, each in its own process.
-        progress: called with a network's name (or "report"), a stage, steps done, and all steps.
+        progress: called with a network's name (or "report"), a stage, steps done, and all steps; by default a notebook
+            shows bars.
         **changes: settings, ``targets`` or ``lens`` that replace those of the study, for every network.
 
     Returns:
@@ -57,25 +55,44 @@ def run_study(
     """
     if not isinstance(study, Study | str | os.PathLike):
         raise ItinfError(f"The study is {shown(study)}; expected an itinf.Study, or the path of its TOML file.")
+    progress = visible_study(progress)
     jobs = whole("jobs", jobs, 1, "it is the number of networks measured at a time")
+    plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
+    require_study(plan, out, jobs)
+    with process_group(), _comparison_folder(plan, folder_of(out)) as folder:
+        comparison = measure_networks(plan, folder, jobs, progress)
+        if folder.writes:
+            _save(comparison, plan, folder)
+            told = None if folder.manifest["complete"] else progress
+            if told is not None:
+                told("report", "figures and page", 0, 1)
+            draw_report(comparison, folder)
+            if told is not None:
+                told("report", "figures and page", 1, 1)
+        complete(comparison, folder)
+    return comparison
+
+
+def require_study(study: Study, out: str | Path, jobs: int = 1) -> None:
+    """Checks a study as far as possible without opening its networks.
+
+    Raises:
+        ItinfError: it has an unknown network or data, two networks of one name, jobs under torchrun, or a folder of
+            something else.
+    """
     if jobs > 1 and job_size() > 1:
         raise ItinfError(
             f"--jobs {jobs} was given under torchrun, whose {job_size()} processes already share out every network. "
             "Leave --jobs out, or start itinf without torchrun."
         )
-    plan = (study if isinstance(study, Study) else read_study(Path(study))).changed(**changes)
-    for network in plan.networks:
+    for network in study.networks:
         require_known(network.name, network.options, network.data)
-    with process_group(), _comparison_folder(plan, folder_of(out)) as folder:
-        comparison = measure_networks(plan, folder, jobs, progress)
-        if folder.writes:
-            _save(comparison, plan, folder)
-            told = _unseen if folder.manifest["complete"] else progress
-            told("report", "figures and page", 0, 1)
-            draw_report(comparison, folder)
-            told("report", "figures and page", 1, 1)
-        complete(comparison, folder)
-    return comparison
+    _require_names(study)
+    refuse_foreign(folder_of(out), PARTS)
+
+
+def _require_names(study: Study) -> None:
+    require_own_folders([network.title for network in study.networks], "another label in a study file")
 
 
 @contextmanager
@@ -85,11 +102,10 @@ def _comparison_folder(study: Study, folder: Path) -> Iterator[ResultsFolder]:
     Raises:
         ItinfError: two networks would have the same folder, or the folder holds something else or is in use.
     """
-    require_own_folders([network.title for network in study.networks], "another label in a study file")
+    _require_names(study)
     identity = {"schema": SCHEMA, "study": _identity(study)}
     under = circumstances(study.settings.device, study.settings.batch)
-    parts = NETWORKS, LENSES, TRANSFER
-    with ResultsFolder.open(folder, identity, under, what="comparison", parts=parts) as kept:
+    with ResultsFolder.open(folder, identity, under, what="comparison", parts=PARTS) as kept:
         if kept.state == "resume" and "study" not in (read_manifest(folder) or {}):
             _refuse_others(study, folder)
         yield kept
@@ -102,7 +118,7 @@ def _refuse_others(study: Study, folder: Path) -> None:
         ItinfError: it holds a network that the study does not have, or one that was measured in another way.
     """
     chosen = {folder_name(network.title): study.settings_of(network) for network in study.networks}
-    for part in (NETWORKS, LENSES, TRANSFER):
+    for part in PARTS:
         found = sorted(path.name for path in (folder / part).glob("[!.]*"))
         if strange := [name for name in found if name not in chosen]:
             raise ItinfError(

@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 from ..errors import ItinfError, nearest, shown, system_error
-from ..lenses.kinds import either, lens_kind, lens_kinds
+from ..lenses.kinds import require_transfers
 from ..networks.trace import TARGETS
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
@@ -99,9 +99,8 @@ class Study:
             one_of("target", target, TARGETS)
         if not isinstance(self.settings, Settings):
             raise ItinfError(f"settings is {shown(self.settings)}; expected itinf.Settings(…).")
-        if words("lens", self.lens) not in ("auto", "none") and not lens_kind(self.lens).transfers:
-            known = either(kind for kind in lens_kinds() if kind.transfers)
-            raise ItinfError(f"lens is {self.lens!r}; expected {known}, or none to leave lenses out.")
+        if words("lens", self.lens) not in ("auto", "none"):
+            require_transfers(self.lens)
 
     def changed(self, **values: Any) -> Study:
         """A copy with settings, ``targets`` or ``lens`` replaced, also for networks that set their own value.

@@ -21,6 +21,7 @@ from ..figures.prediction import prediction
 from ..figures.retention import retention
 from ..figures.transfer import transfer
 from ..rows import about_states, through_lenses
+from .answers import answers
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
 from .groups_table import group_table
@@ -113,6 +114,9 @@ def page(
         failed=failed,
         version=[*manifests, *transfers][0]["history"][-1]["circumstances"]["itinf"],
     )
+
+
+page.answers = answers  # type: ignore[attr-defined]  # one entry point leads to the page and to the sentences on top of it
 
 
 def _lens_section(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -65,12 +65,14 @@ class TransferMatrix:
         other.marginals, other._tempered = torch.zeros_like(self.marginals), {}
         return other
 
-    def add(self, network: Network, batch: Batch) -> None:
-        """Scores a batch of whole clusters."""
+    def add(self, network: Network, batch: Batch, told: Callable[[int], None] | None = None) -> None:
+        """Scores a batch of whole clusters; ``told`` is called with how often a cell has read a unit, again and again."""
         batch_trace = trace(network, batch, gradients=False)
         scores = ClusterScores(self.cells, self.sites, self.windows, self.priors, batch_trace, self.marginals)
         for state_logits in cell_logits(batch_trace, self.sites, self.cells, scores.units.index):
             scores.add(state_logits)
+            if told is not None:
+                told(len(state_logits.cells) * len(state_logits.final))
         columns, second = scores.columns(), half_of(batch.keys)
         for half, sums in enumerate(self.halves):
             mine = second == half

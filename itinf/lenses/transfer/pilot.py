@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -35,7 +35,13 @@ def pilot_clusters(data: Data, order: Order) -> tuple[Order, int]:
 
 
 def windows(
-    network: Network, lens: Lens, cells: Sequence[Cell], batches: Iterable[Batch], seed: int = 0, every: int = 1
+    network: Network,
+    lens: Lens,
+    cells: Sequence[Cell],
+    batches: Iterable[Batch],
+    seed: int = 0,
+    every: int = 1,
+    told: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Around which β every cell is to be read, for each target. The same units may be scored afterwards.
 
@@ -44,6 +50,7 @@ def windows(
         batches: the pilot's clusters.
         seed: of the replicates.
         every: n, to read every n-th position of a cluster.
+        told: called with how often a cell has read a unit, again and again.
 
     Returns:
         (targets, cells) float64, see ``window_units``.
@@ -65,4 +72,6 @@ def windows(
                 for row, prior in enumerate(priors):
                     losses = tempered_losses(z, prior, at_target[row][depth, rows], at_prior[row][rows])
                     total[row][:, state_logits.cells[depth]] += losses @ weights[state_logits.units][rows]
+            if told is not None:
+                told(len(state_logits.cells) * len(state_logits.final))
     return torch.stack([window_units(losses) for losses in total.cpu()])

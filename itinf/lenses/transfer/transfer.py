@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -21,10 +22,11 @@ from ...data.clusters import (
     groups,
     identity_of,
     keyed_order,
-    silent,
+    units_per_cluster,
 )
 from ...data.dataset import Batch, Data
 from ...data.items import as_data
+from ...data.progress import visible
 from ...errors import ItinfError, TooFewError, batch_in_memory
 from ...networks.check import require_proven
 from ...networks.measuring import evaluating
@@ -64,6 +66,8 @@ CHECK = {"image": 64, "token": 16, "text": 64}
 """Clusters between two checks of the precision."""
 FEWEST = 4
 """Clusters that a transfer takes at least."""
+TOLD_SECONDS = 1.0
+"""Time between two calls of a progress function, at least, while a batch is read."""
 
 VERSIONS = ("lens.itinf", "lens.torch")
 """A transfer may go on under other versions than its lens was fitted with."""
@@ -77,7 +81,7 @@ def transfer(
     rotations: int = 1,
     out: str | Path | None = None,
     settings: Settings = DEFAULTS,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     **changes: Any,
 ) -> TransferResult:
     """Reads every state of a segment with every translator of that segment, and scores it.
@@ -91,7 +95,7 @@ def transfer(
         rotations: how many seeds of the rotated null.
         out: results folder. The same transfer there is resumed or read; another one is refused.
         settings: how much is read at most (``units``), how precisely (``precision``), and where.
-        progress: called with ("transfer", clusters done, clusters in all).
+        progress: called with ("pilot" or "transfer", units done, units in all); by default a notebook shows a bar.
         **changes: settings by name, in place of those of ``settings``.
 
     Raises:
@@ -102,7 +106,7 @@ def transfer(
     require_network(network)
     require_lens(lens)
     rotations = whole("rotations", rotations, 0, "it is the number of seeds of the rotated null")
-    settings = settings.changed(changes, USED)
+    settings, progress = settings.changed(changes, USED), visible(progress)
     source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
     order = _order(source, clusters_of(source, settings.units, at_most=True), settings.seed)
@@ -117,7 +121,7 @@ def transfer(
         if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
             return _shared(folder, lambda: TransferResult.load(where))
         require_proven(network, source, order.indices)
-        matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings)
+        matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings, progress)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
 
@@ -183,21 +187,36 @@ def _score(
     if agreed(lambda: matrix.clusters > 0 and precise_enough(matrix, settings.precision)):
         return True
     done = int(from_first(lambda: str(matrix.clusters).encode()))
-    rest = order.part(slice(done, None))
+    rest, size = order.part(slice(done, None)), units_per_cluster(data)
     for piece in groups(len(rest), CHECK[network.unit]):  # of a fixed size: --batch must not decide where it stops
-        _add(matrix, network, batches(data, _mine(rest.part(piece)), settings.batch))
-        progress("transfer", done + piece.stop, len(order))
+        told = _told(progress, "transfer", len(matrix.cells), (done + piece.start) * size, len(order) * size)
+        _add(matrix, network, batches(data, _mine(rest.part(piece)), settings.batch), told)
+        progress("transfer", (done + piece.stop) * size, len(order) * size)
         if agreed(lambda: precise_enough(matrix, settings.precision)):
             return True
         folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
     return False
 
 
-def _add(matrix: TransferMatrix, network: Network, batches: Iterator[Batch]) -> None:
+def _told(progress: Progress, stage: str, cells: int, before: int, total: int) -> Callable[[int], None]:
+    """A function that takes how often a cell of this process has read a unit, and now and then tells the progress."""
+    read, last = before * cells, time.monotonic()
+
+    def told(count: int) -> None:
+        nonlocal read, last
+        read += count * here().size
+        if time.monotonic() - last >= TOLD_SECONDS:
+            last = time.monotonic()
+            progress(stage, min(read // cells, total), total)
+
+    return told
+
+
+def _add(matrix: TransferMatrix, network: Network, batches: Iterator[Batch], told: Callable[[int], None]) -> None:
     """Adds the batches of all processes to the matrix of the first one."""
     part = matrix if here().size == 1 else matrix.empty()
     for batch in batches:
-        part.add(network, batch)
+        part.add(network, batch, told)
     if part is not matrix:
         part.halves, part.marginals = [summed_sums(sums) for sums in part.halves], summed(part.marginals)
         if here().first:
@@ -223,6 +242,7 @@ def _begun(
     data: Data,
     order: Order,
     settings: Settings,
+    progress: Progress,
 ) -> TransferMatrix:
     """A matrix that holds what an interrupted transfer has left."""
     seed, replicates = settings.seed, settings.replicates
@@ -244,7 +264,9 @@ def _begun(
         elif path is not None:
             folder.resume_at(0)
         pilot, every = pilot_clusters(data, order)
-        return save({"windows": windows(network, lens, cells, batches(data, pilot, settings.batch), seed, every)})
+        told = _told(progress, "pilot", len(cells), 0, len(pilot) * -(-units_per_cluster(data) // every))
+        read = batches(data, pilot, settings.batch)
+        return save({"windows": windows(network, lens, cells, read, seed, every, told)})
 
     chosen = of_bytes(folder.from_first(begun))["windows"]  # only the first process has the sums
     return matrix or TransferMatrix(network, lens, cells, chosen, seed, replicates)
