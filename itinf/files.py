@@ -63,8 +63,11 @@ def user_path(text: str) -> Path:
         raise ItinfError(f"The home folder in {text!r} is not known here. Write the path without ~.") from None
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, named: Path | None = None) -> None:
     """Checks that a new file can be written, before the work whose result it will hold.
+
+    Args:
+        path: of the file; ``named``: what a message names instead, such as its folder.
 
     Raises:
         ItinfError: it cannot.
@@ -75,7 +78,7 @@ def require_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise system_error(error, str(path)) from error
+        raise system_error(error, str(named or path)) from error
 
 
 def sweep(folder: Path) -> None:

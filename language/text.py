@@ -166,7 +166,7 @@ def _headings(lines: Sequence[str]) -> list[int]:
 def _prepare(name: str, network: Network) -> Callable[[str], Tensor]:
     if network.unit != "token":
         raise ItinfError(
-            f"{name} holds tokens to be predicted, but {network.name} gives one class per {network.unit}. "
+            f"{name} holds tokens, but {network.name} reads {network.unit}s. "
             + (
                 "Use images, cifar10 or glyphs with it."
                 if network.unit == "image"

@@ -23,7 +23,7 @@ from itinf.results.folder import ResultsFolder
 from itinf.studies.study_file import read_study
 from itinf.training.loop import train
 from itinf.training.specimen import read_card, write_card
-from tiny import gpt2, tokens
+from tiny import SEQUENCE, gpt2, tokens
 
 DEEP = 100_000
 TRAINING = {"model": "tiny"}
@@ -52,7 +52,7 @@ class Files:
             self.run = itinf.probe(self.network, self.data, out=root / "probed", **self.quick)
             self.moved = transfer(self.network, self.lens, self.other, out=root / "moved", **self.moving)
             self._stopped(lambda told: self.probe(root / "begun", told), 16)
-            self._stopped(lambda told: self.transfer(root / "moving", told), 64)
+            self._stopped(lambda told: self.transfer(root / "moving", told), 64 * SEQUENCE)
         self.lens.save(root / "lens.safetensors")
         _train(root / "training")
         (root / "specimen").mkdir()

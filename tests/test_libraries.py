@@ -107,7 +107,7 @@ def test_a_classifier_of_texts_is_measured(tmp_path):
         itinf.probe(network, [{"input_ids": [5, 0], "label": 1, "attention_mask": [1, 0]}] * 9)
     with pytest.raises(ItinfError, match="Cut the texts to one length"):
         itinf.probe(network, [(torch.arange(5), 0), (torch.arange(7), 1)] * 5)
-    with pytest.raises(ItinfError, match=r"one class per text. Give it \(ids, class number\) in Python"):
+    with pytest.raises(ItinfError, match=r"reads texts. Give it \(ids, class number\) in Python"):
         itinf.dataset(f"text:{__file__}", network)
 
 

@@ -255,9 +255,8 @@ def test_every_command_says_which_batch_to_try(name, batch, command, text, tmp_p
         words = [name, study, "--batch", batch, "--out", out]
     monkeypatch.setattr(Network, "forward", full)
     code, printed = command(*words)
-    used = min(64, batch) if name in ("transfer", "compare") else batch  # their lenses are fitted in 64 at most
-    assert code == 2 and f"Out of memory with --batch {used}" in printed and f"Try --batch {used // 2}." in printed
-    assert not out.exists() and max(calls) <= used
+    assert code == 2 and f"Out of memory with --batch {batch}" in printed and f"Try --batch {batch // 2}." in printed
+    assert not out.exists() and max(calls) <= batch
 
 
 @pytest.mark.parametrize("words", [["check", "cifar-resnet8"], ["evaluate", "resnet"], ["train", "resnet"]])

@@ -38,7 +38,7 @@ def show_preview(make: Callable[[], Sequence[Preview]], folder: Path | None = No
         return
     if folder is not None:
         refuse_foreign(folder, PARTS)
-        require_writable(folder / MANIFEST)
+        require_writable(folder / MANIFEST, named=folder)
     with err.status("A short trial, to see what can be measured and how long it takes"):
         previews = make()
     lines = [*preview_lines(previews), ("time", time_line(previews, jobs))]

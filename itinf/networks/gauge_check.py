@@ -7,6 +7,7 @@ import copy
 import torch
 
 from ..data.dataset import Batch
+from ..errors import ItinfError
 from .block_call import block_calls
 from .findings import TOLERANCE, Finding, relative
 from .gauge import random_change
@@ -42,7 +43,10 @@ def gauge_findings(network: Network, batch: Batch) -> list[Finding]:
     for segment in sorted(set(numbers)):
         states = [n for n, state in enumerate(main) if numbers[state] == segment]
         if states:
-            findings.append(_regauged(plain, batch, reference, main, states, subject))
+            try:
+                findings.append(_regauged(plain, batch, reference, main, states, subject))
+            except ItinfError as error:  # the regauge refuses states, as where a block is left out of the description
+                findings.append(Finding(subject, "not tested", str(error)))
     return findings
 
 

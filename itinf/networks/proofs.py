@@ -80,7 +80,7 @@ def _order_faults(call: BlockCall) -> Iterator[str]:
         _, seen = call.again({later: call.inside[later] + noise})
         if _moves(call.inside[earlier], seen[earlier]):
             yield f"{earlier!r} reads what {later!r} adds: name the parts in the order in which they are added"
-        else:
+        elif _moves(call.inside[later], call.again({}, call.before + noise)[1][later]):
             yield f"{later!r} does not read what {earlier!r} adds: use parallel=True"
 
 
@@ -102,7 +102,8 @@ def _name_faults(call: BlockCall) -> Iterator[str]:
         mixes = _moves(call.inside[path][elsewhere], seen[path][elsewhere])
         if mixes and part == "mlp":
             yield f"its part 'mlp', {path!r}, mixes positions, as attention does: are the names swapped?"
-        if not mixes and part == "attention":
+        moves = _moves(call.inside[path], seen[path])  # a part with weights of zero says nothing
+        if moves and not mixes and part == "attention":
             yield f"its part 'attention', {path!r}, does not mix positions: are the names swapped?"
 
 

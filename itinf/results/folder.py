@@ -246,7 +246,7 @@ class ResultsFolder:
             self.state = "resume"
             return
         if identity is not None:
-            _refuse_another(self.path, {key: self.manifest[key] for key in identity}, recorded, what, ignored)
+            refuse_another(self.path, {key: self.manifest[key] for key in identity}, recorded, what, ignored)
         self.state = "complete" if recorded.get("complete") else "resume"
         self.manifest = _BEGUN | {"history": [], "files": {}} | recorded
         if self.state == "complete":
@@ -316,9 +316,18 @@ def refuse_foreign(path: Path, parts: Collection[str] = ()) -> None:
         raise ItinfError(f"{path} exists and holds no itinf results. Choose another --out.")
 
 
-def _refuse_another(
-    path: Path, asked: Mapping[str, Any], there: Mapping[str, Any], what: str, ignored: Collection[str]
+def refuse_another(
+    path: Path, asked: Mapping[str, Any], there: Mapping[str, Any], what: str, ignored: Collection[str] = ()
 ) -> None:
+    """Refuses a folder that holds another study.
+
+    Args:
+        path: the folder; ``asked``: the identity of the study; ``there``: the folder's manifest.
+        what: kind of study; ``ignored``: entries that may differ.
+
+    Raises:
+        ItinfError: it does; names the first entry that differs.
+    """
     if (schema := there.get("schema")) != asked.get("schema"):
         raise ItinfError(
             f"{path} was written by another version of itinf: its results have schema {schema}, and this version "

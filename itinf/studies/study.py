@@ -16,7 +16,7 @@ from ..registry import require_known
 from ..results.circumstances import circumstances
 from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.comparison_folder import complete, entries, require_own_folders
-from ..results.folder import ResultsFolder, refuse_foreign
+from ..results.folder import ResultsFolder, refuse_another, refuse_foreign
 from ..results.manifest import folder_of, read_manifest
 from ..results.report import draw_report, write_tables
 from ..results.schema import SCHEMA
@@ -88,7 +88,13 @@ def require_study(study: Study, out: str | Path, jobs: int = 1) -> None:
     for network in study.networks:
         require_known(network.name, network.options, network.data)
     _require_names(study)
-    refuse_foreign(folder_of(out), PARTS)
+    folder = folder_of(out)
+    refuse_foreign(folder, PARTS)
+    there = read_manifest(folder) or {}
+    if "study" in there:
+        refuse_another(folder, {"schema": SCHEMA, "study": _identity(study)}, there, "comparison")
+    elif folder.is_dir():
+        _refuse_others(study, folder)
 
 
 def _require_names(study: Study) -> None:
