@@ -107,6 +107,7 @@ def small(monkeypatch):
     networks = [replace(network, units=40, fit_units=160) for network in default.networks[:-1]]
     few = replace(default, networks=[*networks, replace(default.networks[-1], units=512, fit_units=512, length=32)])
     monkeypatch.setattr(demo, "specimens_study", lambda: few)
+    monkeypatch.setattr("itinf.cli.studies.show_preview", lambda *_: None)  # its trial takes longer than so few units
     return few
 
 
