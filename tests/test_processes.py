@@ -233,7 +233,11 @@ def test_a_mistake_in_one_process_ends_all_with_one_message(study, tmp_path):
     done = ended(started(2, *words, folders=[study, elsewhere]), 100)
     assert [code for code, *_ in done] == [2, 2]
     printed = "".join(errors for *_, errors in done)
-    assert printed.count("There is no file 'text.txt'") == 1 and printed.count("itinf:") == 1 and "Traceback" not in printed
+    assert (
+        printed.count("There is no file 'text.txt'") == 1
+        and printed.count("itinf:") == 1
+        and "Traceback" not in printed
+    )
     assert not list(elsewhere.glob("out"))
 
 

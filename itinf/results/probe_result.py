@@ -147,7 +147,7 @@ class ProbeResult:
             f"  blocks    {len(s['blocks'])}: {s['blocks'][0]} … {s['blocks'][-1]}",
             f"  segments  {runs_of(s['segments'])}",
             f"  bridges   {', '.join(s['bridges']) or 'none'}",
-            f"  gauge     {s['gauge'] or 'every layer its own'}",
+            f"  gauge     {s['gauge'] or 'none'}",
             *(
                 f"  undefined {line}"
                 for line in undefined(self.stages["observed"].missing, len(s["blocks"])) or ["nothing"]
