@@ -122,3 +122,17 @@ def test_random_changes_are_members_of_their_gauge():
         torch.testing.assert_close(turn @ turn.T, torch.eye(7, dtype=torch.float64))
         ones = torch.ones(7, dtype=torch.float64)
         assert torch.allclose(turn @ ones, ones) == (gauge == "orthogonal-layernorm")
+
+
+def test_a_head_of_zeros_is_no_wrong_description():
+    network, batch = shipped("cifar-resnet20")
+    network = copy.deepcopy(network)
+    torch.nn.init.zeros_(network.model.linear.weight)
+    report = itinf.check(network, batch)
+    assert report.ok and "are the weights of the head zero, as before training?" in repr(report)
+
+
+def test_what_was_left_out_is_in_the_report():
+    network, batch = shipped("gpt2")
+    network = dataclasses.replace(network, left_out=("h.1: no branch or parts",))
+    assert "not tested left out: h.1: no branch or parts" in repr(itinf.check(network, batch))

@@ -20,6 +20,7 @@ from .failures import MISTAKE, told
 from .lenses import fit, transfer
 from .options import (
     Length,
+    Opened,
     Option,
     Weights,
     opened_data,
@@ -38,11 +39,12 @@ app = typer.Typer(
 
 @app.command("list")
 def list_() -> None:
-    """List the names of networks, data sets and kinds of lens."""
+    """List the names of networks, libraries, data sets and kinds of lens."""
     from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
     listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
+    listed["libraries"] = {f"{n}:NAME": describe(value) for n, value in names("libraries").items()}
     listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
     for group, descriptions in listed.items():
         table = Table("name", "description", title=group, title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -61,7 +63,7 @@ def list_() -> None:
 
 @app.command()
 def check(
-    network: str,
+    network: Opened,
     weights: Weights = None,
     data: Annotated[str | None, typer.Option(help="Data to check on; without it, made-up units are used.")] = None,
     option: Option = None,

@@ -24,6 +24,7 @@ from .options import (
     Dtype,
     Group,
     Length,
+    Opened,
     Option,
     Out,
     Precision,
@@ -54,7 +55,7 @@ TRANSFER_KINDS = f"Kind of lens to fit: {either(kind for kind in BUILT_IN if kin
 
 
 def fit(
-    network: str,
+    network: Opened,
     data: Source,
     out_: Annotated[
         Path, typer.Option("--out", help="File NAME.safetensors to write, or with --format tuned-lens a folder.")
@@ -136,7 +137,7 @@ def _write(lens: Lens, path: Path, network: Network, format_: str) -> None:
 
 
 def transfer(
-    network: str,
+    network: Opened,
     data: Source,
     weights: Weights = None,
     lens: Annotated[

@@ -23,6 +23,12 @@ Weights = Annotated[
         "hf:FOLDER those in the folder."
     ),
 ]
+Opened = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK", help="Name in itinf list, torchvision:NAME, timm:NAME, or hf:FOLDER.", show_default=False
+    ),
+]
 Source = Annotated[
     str, typer.Option("--data", help="Data: images:FOLDER, cifar10[:ROOT], glyphs, text:FILE or stdlib.")
 ]

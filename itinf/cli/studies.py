@@ -22,6 +22,7 @@ from .options import (
     Group,
     Jobs,
     Length,
+    Opened,
     Option,
     Out,
     Replicates,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 
 def probe(
-    network: str,
+    network: Opened,
     data: Source,
     weights: Weights = None,
     units: Units = MEASURED_UNITS,

@@ -64,6 +64,7 @@ def check(network: Network, batch: Batch | None = None) -> Report:
             *_proofs(network, batch, batch_trace),
             _gradients(batch_trace),
             Finding("units", "ok", units),
+            *(Finding("left out", "not tested", sentence) for sentence in network.left_out),
         ]
         report.layout = _layout(batch_trace)
         return report
@@ -262,6 +263,10 @@ def _in_few_lines(findings: list[Finding]) -> list[Finding]:
 def _gradients(batch_trace: Trace) -> Finding:
     subject = "a gradient at every state"
     gradients = batch_trace.gradients["label"].states
+    if not bool(gradients[-1].any()):
+        return Finding(
+            subject, "not tested", "none at the last one: are the weights of the head zero, as before training?"
+        )
     for state, gradient in enumerate(gradients):
         size = float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
         if not np.isfinite(size) or size == 0:
