@@ -74,10 +74,15 @@ def test_a_transfer():
                   & (summaries["distance"] == distance)]["mean"].item()
         for distance in (1, 0)
     )  # fmt: skip
+    own = summaries[(summaries["direction"] == "one lens") & (summaries["target"] == "model")].set_index("null")["mean"]
+    states = table[(table["measure"] == "retention") & (table["lens"] == "shared, left out") & (table["target"] == "label")
+                   & (table["null"] == "observed")]  # fmt: skip
+    least = states.loc[states["mean"].idxmin()]
     assert len(told) == 2
     assert (
-        f"net {one['observed']:.3f} ± 0.020 (depths rotated {one['rotated']:.3f} ± 0.020, final answer, untrained"
-        in told[0]
+        f"net on average {one['observed']:.3f} ± 0.020, least {least['mean']:.3f} ± 0.020 at state {least['state_index']} "
+        f"(depths rotated {one['rotated']:.3f} ± 0.020; of the final answer {own['observed']:.3f} ± 0.020, untrained "
+        f"{own['untrained']:.3f}" in told[0]
     )
     assert told[1].endswith(f"one state away: net {near:.3f} ± 0.020, over all pairs {far:.3f} ± 0.020.")
 
@@ -135,7 +140,10 @@ def test_they_are_the_last_lines_of_a_command(command, tmp_path, monkeypatch):
     told = registry.answers(itinf.ProbeResult.load(tmp_path / "probed").table, pd.DataFrame())
     assert len(told) == 2 and printed[-2:] == told and printed[-3] == f"Results in {tmp_path / 'probed'}"
     printed = _stdout(command, monkeypatch, "transfer", *words, "--fit-units", 600, "--out", tmp_path / "moved")
-    assert any(line == f"Results in {tmp_path / 'moved'}" for line in printed[-4:-1]), printed[-6:]
+    assert any(
+        line == f"Results in {tmp_path / 'moved'}; itinf report {tmp_path / 'moved'} makes a page of them"
+        for line in printed[-4:-1]
+    ), printed[-6:]
     assert printed[-1].startswith(("One lens", "A lens")), printed[-6:]
 
 

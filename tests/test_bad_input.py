@@ -64,7 +64,7 @@ COMMANDS = [
     ("prob cifar-resnet8", "No such command 'prob'"),
     ("list networks", "unexpected extra argument"),
     # list, check
-    ("check", "Missing argument 'network'"),
+    ("check", "Missing argument 'NETWORK'"),
     ("check cifar-rsnet8", "no network 'cifar-rsnet8'. Did you mean cifar-resnet"),
     ("check cifar-resnet9", "no cifar-resnet of depth 9; depths are 6n + 2. Nearest: 8 and 14"),
     ("check cifar-resnet0", "depth is 0; expected a whole number of at least 1"),
@@ -176,7 +176,7 @@ COMMANDS = [
     ("compare cifar-resnet8 --data images:photos --precision nan --out out", "precision is nan; expected a finite number"),
     ("compare cifar-resnet8 --data images:photos --precision -1 --out out", "precision is -1.0; expected a finite number of at least 0"),
     ("compare cifar-resnet8 --data images:photos --lens afine --out out", "no lens of kind 'afine'. Did you mean affine"),
-    ("compare cifar-resnet8 --data images:photos --lens shared --out out", "lens is 'shared'; expected affine or tuned, or none"),
+    ("compare cifar-resnet8 --data images:photos --lens shared --out out", "lens is 'shared'; expected affine or tuned, or none in a comparison without lenses"),
     ("compare cifar-resnet8 --data images:photos --units 24 --lens affine --out out", "left to fit a lens on"),
     ("compare cifar-resnet8 --data images:photos --units 24 --out probed", "probed holds a study of one network (itinf probe), and not a comparison"),
     ("compare cifar-resnet8 --data images:photos --units 24 --out thesis", "thesis exists and holds no itinf results"),

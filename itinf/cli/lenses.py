@@ -237,5 +237,5 @@ def _print_results(results: list[TransferResult], folder: Path) -> None:
     for result in results:
         out.print(repr(result), markup=False, highlight=False, soft_wrap=True)
     print_summaries(comparison.summaries)
-    out.print(f"Results in {folder}", markup=False, soft_wrap=True)
+    out.print(f"Results in {folder}; itinf report {folder} makes a page of them", markup=False, soft_wrap=True)
     print_answers(comparison.table, comparison.summaries)

@@ -132,7 +132,10 @@ def require_transfers(name: str) -> None:
     """
     if not lens_kind(name).transfers:
         known = either(kind for kind in lens_kinds() if kind.transfers)
-        raise ItinfError(f"lens is {name!r}; expected {known}, or none to leave lenses out.")
+        raise ItinfError(
+            f"lens is {name!r}; expected {known}, or none in a comparison without lenses. A shared lens is always read "
+            "beside them."
+        )
 
 
 def lens_kinds() -> list[LensKind]:

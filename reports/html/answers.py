@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from ..labels import ROTATED, SHARED, UNTRAINED
-from ..lens_numbers import LensNumbers, estimates
+from ..lens_numbers import LensNumbers, estimate, estimates
 from ..numbers import counted, number, sides, signed
 from ..rows import about_blocks, number_of_blocks
 from .findings import STEPS
@@ -57,12 +57,19 @@ def _one_lens(r: LensNumbers, model: str) -> str:
     mean = estimates(r.one_lens(model))
     if not mean:
         return ""
-    nulls = [
-        ("depths rotated", r.one_lens(model, null=ROTATED)),
-        ("final answer, untrained", r.one_lens(model, "model", UNTRAINED)),
-    ]
-    texts = [f"{label} {estimates(rows)[0].text()}" for label, rows in nulls if len(rows)]
-    return mean[0].text() + (f" ({', '.join(texts)})" if texts else "")
+    states = r.left_out(model)
+    least = (
+        f", least {estimate(row).text()} at state {row['state_index']}" if (row := _least(states)) is not None else ""
+    )
+    told = [f"depths rotated {estimates(rows)[0].text()}"] if len(rows := r.one_lens(model, null=ROTATED)) else []
+    untrained, own = (estimates(r.one_lens(model, "model", null)) for null in (UNTRAINED, "observed"))
+    if untrained and own:
+        told.append(f"of the final answer {own[0].text()}, untrained {untrained[0].text()}")
+    return f"on average {mean[0].text()}{least}" + (f" ({'; '.join(told)})" if told else "")
+
+
+def _least(states: pd.DataFrame) -> pd.Series | None:
+    return None if states.empty else states.loc[states["mean"].idxmin()]
 
 
 def _neighbour(r: LensNumbers, model: str) -> str:
