@@ -200,6 +200,7 @@ def _draw(run: ProbeResult, path: Path) -> None:
 
 
 def _compare(study: Study, path: Path, jobs: int) -> None:
+    from ..results.group_words import group_answers
     from ..studies.preview_study import preview_study
     from ..studies.study import require_study, run_study
 
@@ -213,3 +214,5 @@ def _compare(study: Study, path: Path, jobs: int) -> None:
         page = f"\nReport: {(path / REPORT).resolve()}" if (path / REPORT).is_file() else ""
         out.print(f"Results in {path}{page}", markup=False, highlight=False, soft_wrap=True)
         print_answers(comparison.table, comparison.summaries)
+        for sentence in group_answers(comparison.group_table) if comparison.groups else ():
+            out.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -48,6 +48,20 @@ def group_lines(rows: pd.DataFrame, notes: Sequence[str]) -> list[str]:
     return lines
 
 
+def group_answers(rows: pd.DataFrame) -> list[str]:
+    """One sentence for every two groups: how the numbers that answer first differ, over networks."""
+    told = rows[(rows["minus"] != "") & (rows["headline"] != "") & rows["mean"].notna()]
+    sentences = []
+    for _, of in told.groupby(["group", "minus"], sort=False):
+        numbers = [f"{row['headline']} {_interval(row)} (p = {row['p']:.2g})" for _, row in of.iterrows()]
+        least = of.iloc[0]
+        sentences.append(
+            f"{_name(least)}, over {least['networks']} and {least['networks_minus']} networks (least p {least['least_p']:.2g}): "
+            f"{'; '.join(numbers)}."
+        )
+    return sentences
+
+
 def shown_groups(rows: pd.DataFrame) -> list[dict[str, str]]:
     """The headlines of a table of groups, one in each row of a small table: heading -> cell."""
     made = []

@@ -30,7 +30,9 @@ NOT_OF_COPIES = ("untrained", "isotropic")
 HEADLINES: dict[str, dict[str, str | int]] = {
     "accuracy": {"measure": "accuracy"},
     "output: descent share beyond pairing": {"measure": "descent_share_effect", "gradient": "output", "null": "pairing"},
-    "… beyond same-target": {"measure": "descent_share_effect", "gradient": "output", "null": "same-target"},
+    "output: descent share beyond same-target": {
+        "measure": "descent_share_effect", "gradient": "output", "null": "same-target",
+    },
     "readout: realised gain, nats": {"measure": "realised_gain", "gradient": "readout"},
     "retention of one lens, that depth left out": {"measure": "retention", "direction": "one lens", "distance": 0},
     "gain through one lens beyond same-target, bits per step": {
@@ -90,7 +92,7 @@ def group_table(table: pd.DataFrame, summaries: pd.DataFrame, groups: Mapping[st
         groups: group -> names of its networks.
 
     Returns:
-        One row per number, with the columns ``GROUP_DTYPES``. ``minus`` is "" for the mean of ``group``, else the group
+        One row per number, those that answer first on top, with the columns ``GROUP_DTYPES``. ``minus`` is "" for the mean of ``group``, else the group
         that is subtracted. ``lo`` and ``hi`` are 95 % intervals over networks: Student's for a mean, Welch's for a
         difference. ``p`` is of the exact permutation test, ``least_p`` the least that it can be with so many networks.
         ``cells`` counts the blocks or states that a number is the mean of. ``headline`` is "" except for the numbers that
@@ -109,7 +111,10 @@ def group_table(table: pd.DataFrame, summaries: pd.DataFrame, groups: Mapping[st
     rows = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=list(GROUP_DTYPES))
     for column in ("distance", *PLACE):
         rows[column] = rows[column].astype("Int64").replace(NOWHERE, pd.NA)
-    return rows.assign(headline=_headlines(rows))[list(GROUP_DTYPES)].astype(GROUP_DTYPES)
+    rows = rows.assign(headline=_headlines(rows))
+    first = rows["headline"].map({name: place for place, name in enumerate(HEADLINES)}).fillna(len(HEADLINES))
+    rows = rows.iloc[first.argsort(kind="stable")].reset_index(drop=True)  # the numbers that answer first stand first
+    return rows[list(GROUP_DTYPES)].astype(GROUP_DTYPES)
 
 
 def correspond(table: pd.DataFrame, members: Iterable[str]) -> bool:

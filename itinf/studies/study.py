@@ -98,7 +98,9 @@ def require_study(study: Study, out: str | Path, jobs: int = 1) -> None:
 
 
 def _require_names(study: Study) -> None:
-    require_own_folders([network.title for network in study.networks], "another label in a study file")
+    require_own_folders(
+        [network.title for network in study.networks], 'a label of its own: label = "…" in its [[network]]'
+    )
 
 
 @contextmanager
