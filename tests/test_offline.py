@@ -16,14 +16,8 @@ from torchvision import models
 
 import itinf
 from itinf import ItinfError
+from test_libraries import SMALL
 
-SMALL = {
-    "vocab_size": 300,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
 WORDS = {**SMALL, "num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": None}
 
 

@@ -143,7 +143,7 @@ WRONG = {
     "the first norm as branch": (partial(with_blocks, resnet, branch="bn1"), "Seen there: branch='bn2'"),
     "the convolution as branch": (partial(with_blocks, resnet, branch="conv2"), "Seen there: branch='bn2'"),
     "a branch without a skip": (plain_with_a_branch, "its output is made by"),
-    "a skip that is doubled": (partial(noisy, "doubled"), "is not what is added"),
+    "a skip that is doubled": (partial(noisy, "doubled"), "so something else is added"),
     "the neck forgotten": (partial(with_, gpt2, neck=None), READS_LN_F),
     "the soft cap forgotten": (
         partial(with_, confident, head=lambda n: n.model.lm_head),

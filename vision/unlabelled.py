@@ -11,6 +11,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 from itinf.files import user_path
+from itinf.networks.containers import only_tensor
 from itinf.networks.measuring import evaluating
 
 from .folders import ENDINGS, files_in
@@ -58,10 +59,7 @@ class Unlabelled(Data):
     def _answer(self, image: Tensor) -> Tensor:
         with evaluating(self.network), torch.no_grad():
             output = self.network.model(self.network.ready(image[None]))
-        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-        if logits is None:
-            raise ItinfError(f"{self.network.name} puts out {type(output).__name__} without logits.")
-        return logits[0].argmax().cpu()
+        return only_tensor(output, self.network.name)[0].argmax().cpu()
 
     def content(self, index: int) -> bytes:
         """The bytes of the file; the answer follows from the network."""

@@ -238,10 +238,7 @@ def _adds_up(before: Tensor, value: Tensor, after: Tensor, what: str, tolerance:
     if gap < tolerance:
         return "ok", ""
     detail = f"they differ by {gap:.1e} of the largest entry, with and without a final ReLU"
-    return (
-        "failed",
-        f"{detail}, so {what if what == 'parts' else 'the branch'} {'are' if what == 'parts' else 'is'} not what is added",
-    )
+    return "failed", f"{detail}, so something else is added"
 
 
 def _total(parts: dict[str, Tensor]) -> Tensor | None:
