@@ -24,6 +24,7 @@ from ..networks.network import Network, require_network
 from ..networks.weights import readout_fingerprint
 from ..settings import MOST_SEED, whole
 from ..statistics.processes import from_first, here, process_group
+from .confidence import at_best_confidence
 from .fit_statistics import FitStatistics, fit_statistics, no_statistics, summed_statistics
 from .kinds import DEFAULT, LensKind, either, lens_kind, lens_kinds
 from .lens import Lens
@@ -82,6 +83,8 @@ def fit(
         about: dict[str, Any] = {"data": source.name, "note": source.note, "units": statistics.units, "seed": seed}
         about |= {} if content is None else {CONTENT: content}
         lens = _lens(network, statistics, chosen, about)
+        if chosen.calibrated:
+            lens = at_best_confidence(network, lens, source, order, batch)
         if chosen.tune is None:
             return lens
         tune = partial(chosen.tune, network, source, lens, recipe, clusters=clusters, batch=batch, seed=seed)

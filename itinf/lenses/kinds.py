@@ -39,6 +39,7 @@ class LensKind:
         translators: makes the translators from the network and the statistics of one pass over the data.
         tune: improves these translators with more passes; None where they are the lens already.
         shared: whether one map serves many states; otherwise each state has a map of its own.
+        calibrated: whether it is read at its best confidence, see ``itinf.lenses.confidence``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class LensKind:
     translators: Translators
     tune: Tuning | None = None
     shared: bool = False
+    calibrated: bool = False
 
     @property
     def closed_form(self) -> bool:
@@ -87,7 +89,7 @@ def _tune(*args: Any, **options: Any) -> Lens:
 
 AFFINE = LensKind("affine", "least squares from each state to the last one", _affine)
 TUNED = LensKind("tuned", "the affine lens, trained further towards the network's final distribution", _affine, _tune)
-SHARED = LensKind("shared", "one map for all states of a segment", _shared, shared=True)
+SHARED = LensKind("shared", "one map for all states of a segment", _shared, shared=True, calibrated=True)
 LOGIT = LensKind("logit", "the network's own readout, without a translator", _logit, shared=True)
 BUILT_IN = (AFFINE, TUNED, SHARED, LOGIT)
 

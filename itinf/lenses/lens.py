@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,12 +18,12 @@ from ..errors import ItinfError, nearest, shown
 from ..files import header_of, read_sealed, sealed, write_bytes
 from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
-from ..networks.readout import logits, vectors
+from ..networks.readout import vectors
 from ..networks.states import Site, readable
 from ..networks.trace import SiteId, Trace
 from ..networks.weights import readout_fingerprint
 from .fit_statistics import FitStatistics
-from .translator import Translator
+from .translator import Tempered, Translator, translated_logits
 
 HEADER = "lens"
 FORMAT = 2
@@ -40,6 +41,7 @@ class Lens:
         log_prior: (classes,) float64 log-probabilities of the targets, never −∞.
         mean_final: (classes,) float64 log-probabilities, the mean of the network's final distributions.
         record: network, fingerprint of its readout, data, units, seed, versions.
+        beta: its confidence at all depths, see ``itinf.lenses.confidence``; 1 for the translators as they were fitted.
         statistics: the sums it was fitted from; None for a lens read from a file.
     """
 
@@ -50,6 +52,7 @@ class Lens:
     mean_final: Tensor
     record: dict[str, Any]
     statistics: FitStatistics | None = None
+    beta: float = 1.0
 
     def __getitem__(self, name: str) -> Translator:
         """The translator of the state of that name.
@@ -77,7 +80,12 @@ class Lens:
             translator = self[fitted_at]
         network = trace.network
         with torch.no_grad(), evaluating(network):
-            return logits(network, translator.on(network.device)(vectors(network, trace.state(site.id))))
+            rows = network.per_prediction(trace.state(site.id))
+            return translated_logits(network, rows, self.confident(translator.on(network.device)))
+
+    def confident(self, translator: Translator) -> Translator:
+        """A translator at the confidence of this lens."""
+        return translator if self.beta == 1.0 else Tempered(translator, self.beta, self.log_prior)
 
     def _known(self, name: str) -> tuple[Site, Translator]:
         pairs = list(zip(self.sites, self.translators, strict=True))
@@ -97,6 +105,7 @@ class Lens:
             "kind": self.kind,
             "sites": [asdict(site) for site in self.sites],
             "record": self.record,
+            **({} if self.beta == 1.0 else {"beta": self.beta}),
         }
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
         return sealed(to_bytes, copies, HEADER, header)
@@ -159,7 +168,10 @@ class Lens:
     def _of(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Lens:
         sites = [_site(item) for item in header["places" if header["format"] == 1 else "sites"]]
         translators = [_translator(tensors, k, site, sites[-1]) for k, site in enumerate(sites)]
-        return cls(header["kind"], sites, translators, *_priors(tensors), dict(header["record"]))
+        beta = float(header.get("beta", 1.0))
+        if not 0 <= beta < math.inf:
+            raise ValueError(f"its β is {beta}")
+        return cls(header["kind"], sites, translators, *_priors(tensors), dict(header["record"]), beta=beta)
 
     def __repr__(self) -> str:
         known = [site for site, t in zip(self.sites, self.translators, strict=True) if t is not None]
@@ -211,7 +223,7 @@ def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Trans
             what = f"the state {site.name!r} is {width} wide, not {site.width}"
             raise ItinfError(f"{_does_not_fit(network, lens)} {what}. Fit a lens on this network.")
         if translator is not None:
-            translators[site.id] = translator.on(network.device)
+            translators[site.id] = lens.confident(translator.on(network.device))
     return translators
 
 

@@ -68,8 +68,24 @@ class Translator(nn.Module):
         return vectors + change if self.square else change
 
 
+class Tempered(Translator):
+    """A translator whose logits z are read as β z + (1 − β) log π: with another confidence, and the same prior π.
+
+    Attributes:
+        beta: β; 0 gives the prior alone.
+        log_prior: (classes,) log π.
+    """
+
+    def __init__(self, translator: Translator, beta: float, log_prior: Tensor) -> None:
+        super().__init__(translator.weight.detach(), translator.bias.detach())
+        self.beta, self.log_prior = beta, log_prior.to(translator.weight)
+
+
 def translated_logits(network: Network, rows: Tensor, translator: Translator | None = None) -> Tensor:
     """Logits (R, classes) of ``Network.per_prediction`` of a state, or a slice of it, read through a translator."""
     if translator is None:
         return network.readout(rows)
-    return logits(network, translator(rows if network.unit == "token" else vectors(network, rows)))
+    z = logits(network, translator(rows if network.unit == "token" else vectors(network, rows)))
+    if isinstance(translator, Tempered):
+        return translator.beta * z + (1 - translator.beta) * translator.log_prior
+    return z

@@ -154,7 +154,8 @@ class Probe:
         settings = [f"{f.name}={_in_words(getattr(self, f.name))}" for f in shown]
         if self.lens is not None:
             translators = nn.ModuleList([nn.Identity() if t is None else t for t in self.lens.translators])
-            settings.append(f"lens={self.lens.kind} {fingerprint(translators)}")
+            confidence = "" if self.lens.beta == 1.0 else f" at β = {self.lens.beta:.6g}"
+            settings.append(f"lens={self.lens.kind} {fingerprint(translators)}{confidence}")
         return f"{type(self).__name__}({', '.join(settings)})"
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from ..data.clusters import Progress, clusters_of, identity_of, keyed_order, loa
 from ..data.dataset import Data
 from ..errors import ItinfError
 from ..files import difference
+from ..lenses.confidence import at_best_confidence
 from ..lenses.fit import closed_form_lens, fit
 from ..lenses.kinds import DEFAULT, SHARED, require_transfers
 from ..lenses.lens import Lens
@@ -216,6 +217,8 @@ def fit_or_load(
         kept = ("data", "note", "units", "seed", "asked", "content")
         about = {key: lens.record[key] for key in kept if key in lens.record}
         shared = closed_form_lens(network, lens.statistics, SHARED.name, about)
+        order = keyed_order(data, clusters_of(data, asked), seed)
+        shared = at_best_confidence(network, shared, data, order, batch)
         contents = dict(zip(names, (lens.content(), shared.content()), strict=True))
         results.complete(contents, clusters_of(data, asked))
     return lens, shared
