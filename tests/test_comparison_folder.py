@@ -77,7 +77,7 @@ def files(folder: Path) -> set[str]:
 
 def test_the_folder_holds_all_that_the_command_line_writes(both, folder):
     own = ("manifest.json", "measures.parquet", "sums.safetensors")
-    moved = ("manifest.json", "measures.parquet", "summaries.parquet")
+    moved = ("manifest.json", "measures.parquet", "summaries.parquet", "replicates.parquet")
     figures = ("update_norm", "lenses")  # no gain was measured, and nothing was read through a lens
     assert files(folder) == {
         "manifest.json", "measures.parquet", "summaries.parquet", "groups.parquet", "report.html",

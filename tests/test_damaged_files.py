@@ -99,6 +99,7 @@ READERS: dict[str, Callable[[Files], Callable[[Path], object]]] = {
     "moved/manifest.json": lambda files: itinf.TransferResult.load,
     "moved/measures.parquet": lambda files: itinf.TransferResult.load,
     "moved/summaries.parquet": lambda files: itinf.TransferResult.load,
+    "moved/replicates.parquet": lambda files: itinf.TransferResult.load,
     "begun/manifest.json": lambda files: files.probe,
     "moving/manifest.json": lambda files: files.transfer,
     "lens.safetensors": lambda files: lambda path: itinf.Lens.load(path, files.network),

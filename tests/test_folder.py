@@ -286,7 +286,7 @@ def spoil(path, how):
 HOW = pytest.mark.parametrize("how", ["deleted", "truncated", "flipped"])
 LISTED = {
     "probe": ["sums.safetensors", "measures.parquet"],
-    "transfer": ["measures.parquet", "summaries.parquet"],
+    "transfer": ["measures.parquet", "summaries.parquet", "replicates.parquet"],
     "compare": ["measures.parquet", "summaries.parquet", "study.toml", REPORT]
     + [f"figures/{kind}.png" for kind in ("update_norm", "lenses", "prediction")],
 }

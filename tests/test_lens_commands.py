@@ -33,6 +33,7 @@ def test_a_lens_is_fitted_kept_and_moved(command, text, tmp_path):
         "manifest.json",
         "measures.parquet",
         "summaries.parquet",
+        "replicates.parquet",
         "figures",
     }
     found = TransferResult.load(out)

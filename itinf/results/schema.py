@@ -84,6 +84,15 @@ SUMMARY_DTYPES = {
 }
 """Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``."""
 
+REPLICATE_DTYPES = {
+    "measure": TEXT,
+    "lens": TEXT,
+    "state_index": INTEGER,
+    "replicate": INTEGER,
+    "value": NUMBER,
+}
+"""Columns of the replicates of a transfer, see ``itinf.lenses.transfer.replicates``."""
+
 GROUP_DTYPES = {
     "group": TEXT,
     "minus": TEXT,

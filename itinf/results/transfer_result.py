@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,21 @@ from ..registry import draw
 from . import notebook
 from .folder import ResultsFolder
 from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
-from .schema import DTYPES, SUMMARY_DTYPES, read_table
+from .schema import DTYPES, REPLICATE_DTYPES, SUMMARY_DTYPES, read_table
 from .table import MEASURES
 
 SUMMARIES = "summaries.parquet"
+REPLICATES = "replicates.parquet"
 
 IDENTITY = ("schema", "network", "data", "settings", "lens")
 SHAPE = {"network": dict, "data": dict, "lens": {"kind": str}, "units": int, "clusters": int, "reached": int | float,
          "stopped": bool}  # fmt: skip
 """Entries that the manifest of a finished transfer has."""
+
+
+def no_replicates() -> pd.DataFrame:
+    """An empty table of replicates."""
+    return pd.DataFrame(columns=list(REPLICATE_DTYPES)).astype(REPLICATE_DTYPES)
 
 
 @dataclass
@@ -32,11 +38,13 @@ class TransferResult:
         table: one row per number, with the columns of every results table.
         summaries: means over cells, see ``itinf.lenses.transfer.summaries``.
         manifest: network, lens, data, settings, and the number of units measured.
+        replicates: see ``itinf.lenses.transfer.replicates``; empty in a folder of an older itinf.
     """
 
     table: pd.DataFrame
     summaries: pd.DataFrame
     manifest: dict[str, Any]
+    replicates: pd.DataFrame = field(default_factory=no_replicates)
 
     @property
     def name(self) -> str:
@@ -76,6 +84,7 @@ class TransferResult:
         return {
             MEASURES: self.table.to_parquet(index=False),
             SUMMARIES: self.summaries.to_parquet(index=False),
+            REPLICATES: self.replicates.to_parquet(index=False),
         }
 
     def save(self, folder: str | Path) -> Path:
@@ -101,7 +110,10 @@ class TransferResult:
         manifest = read_finished(path, SHAPE, expected)
         require_sound(path, manifest, MEASURES, SUMMARIES)
         table, summaries = read_table(path / MEASURES, DTYPES), read_table(path / SUMMARIES, SUMMARY_DTYPES)
-        return cls(table, summaries, record_of(manifest))
+        if REPLICATES not in manifest.get("files", {}):  # of an older itinf
+            return cls(table, summaries, record_of(manifest))
+        require_sound(path, manifest, REPLICATES)
+        return cls(table, summaries, record_of(manifest), read_table(path / REPLICATES, REPLICATE_DTYPES))
 
     @cached_property
     def _picture(self) -> bytes | None:

@@ -38,7 +38,7 @@ from ...results.manifest import folder_of
 from ...results.schema import SCHEMA
 from ...results.sums import SUMS
 from ...results.table import MEASURES
-from ...results.transfer_result import SUMMARIES, TransferResult
+from ...results.transfer_result import REPLICATES, SUMMARIES, TransferResult
 from ...settings import DEFAULTS, Settings, whole
 from ...statistics.processes import (
     agreed,
@@ -56,6 +56,7 @@ from .cells import Cell, cells_of
 from .checkpoint import load_windows, matrix_file, resume
 from .matrix import TransferMatrix
 from .pilot import pilot_clusters, windows
+from .replicates import replicates
 from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
@@ -128,7 +129,7 @@ def transfer(
 
 def _result(folder: ResultsFolder, network: Network, matrix: TransferMatrix, stopped: bool) -> TransferResult:
     """Computes the tables and completes the folder; the first process does it, which has all the sums."""
-    result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {})
+    result = TransferResult(transfer_table(network, matrix), summaries(network, matrix), {}, replicates(matrix))
     reached = {"units": matrix.units, "clusters": matrix.clusters, "reached": widest_half_width(matrix)}
     folder.complete(result.files(), matrix.clusters, leaves=[SUMS], **reached, stopped=stopped)
     result.manifest = folder.record
@@ -148,8 +149,8 @@ def _shared(folder: ResultsFolder, make: Callable[[], TransferResult]) -> Transf
     whole = folder.from_first(content)
     if made:
         return made[0]
-    table, means, manifest = map(BytesIO, parted_bytes(whole))
-    return TransferResult(pd.read_parquet(table), pd.read_parquet(means), json.load(manifest))
+    table, means, kept, manifest = map(BytesIO, parted_bytes(whole))
+    return TransferResult(pd.read_parquet(table), pd.read_parquet(means), json.load(manifest), pd.read_parquet(kept))
 
 
 def _mine(order: Order) -> Order:
@@ -227,7 +228,8 @@ def _finished(folder: ResultsFolder) -> bool:
     """Whether a folder holds the result; one whose tables are damaged begins again, as nothing else has the numbers."""
     if folder.state != "complete" or folder.path is None:
         return False
-    for name in (MEASURES, SUMMARIES):
+    listed = folder.manifest.get("files", {})  # an older itinf kept no replicates
+    for name in (MEASURES, SUMMARIES, *({REPLICATES} & set(listed))):
         if why := folder.problem(name):
             folder.start_over(f"{folder.path / name} {why}", SUMS)
             return False
