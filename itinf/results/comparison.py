@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from .estimators import Estimator
 from .group_words import group_lines, group_notes, shown_groups
 from .groups import GROUPS, checked_groups, group_table
 from .manifest import MANIFEST, folder_of, read_finished
+from .onset import onset_rows
 from .probe_result import ProbeResult, shown_row
 from .row import Row
 from .schema import summaries_table
@@ -55,8 +56,21 @@ class Comparison:
 
     @cached_property
     def summaries(self) -> pd.DataFrame:
-        """The summaries of all transfers, see ``itinf.lenses.transfer.summaries``; empty without transfers."""
-        return pd.concat([summaries_table([]), *(one.summaries for one in self.transfers)], ignore_index=True)
+        """The summaries of all transfers, see ``itinf.lenses.transfer.summaries``, and the onset of every network.
+
+        Empty without transfers.
+        """
+        transfers = (one.summaries for one in self.transfers)
+        return pd.concat([summaries_table([]), *transfers, summaries_table(self._onsets())], ignore_index=True)
+
+    def _onsets(self) -> Iterator[dict[str, Any]]:
+        stages = {run.name: run.stages for run in self.runs}
+        for moved in self.transfers:
+            _, seed = moved.as_observed()
+            null = "observed" if seed is None else "untrained"
+            stage = stages.get(moved.name, {}).get(null if seed is None else f"{null}:{seed}")
+            if stage is not None and not moved.table.empty:
+                yield from onset_rows(moved.name, stage, moved.replicates, null, seed)
 
     @cached_property
     def group_table(self) -> pd.DataFrame:
