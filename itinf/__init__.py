@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
     from .probes import Performance as Performance
+    from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
     from .probes import UpdateNorm as UpdateNorm
@@ -65,7 +66,7 @@ _HOMES = {
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("build", "load"),
-    "probes": ("Alignment", "Gain", "Performance", "Prediction", "Probe", "UpdateNorm"),
+    "probes": ("Alignment", "Gain", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,17 +37,22 @@ class Recording:
     parts: list[dict[str, Tensor]] = field(default_factory=list)
 
 
+Nudge = Callable[[int, Tensor], Tensor]
+"""(number of a state, the state as the model has it) -> what the model goes on with."""
+
+
 @contextmanager
-def recorded(network: Network) -> Iterator[Recording]:
+def recorded(network: Network, nudge: Nudge | None = None) -> Iterator[Recording]:
     """Records one forward pass through the network's blocks.
 
-    With gradients enabled the graph starts at the first block's input, which is a leaf.
+    With gradients enabled the graph starts at the first block's input, which is a leaf. A ``nudge`` changes states on
+    their way to the next block; states are recorded as they were before their own nudge.
 
     Raises:
         ItinfError: after the pass, where a block did not run, ran out of order, or ran more often
             than its description says.
     """
-    recorder = _Recorder(network)
+    recorder = _Recorder(network, nudge)
     with ExitStack() as hooks, evaluating(network):
         for handle in recorder.attach():
             hooks.callback(handle.remove)
@@ -56,8 +61,9 @@ def recorded(network: Network) -> Iterator[Recording]:
 
 
 class _Recorder:
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, nudge: Nudge | None = None) -> None:
+        self.network, self.nudge = network, nudge
+        self.states = 0  # distinct ones so far
         self.recording = Recording()
         self.inside: dict[int, list[tuple[nn.Module, int | None, str | None]]] = {}  # id of a block -> branch and parts
         self.calls: dict[str, int] = {}
@@ -101,7 +107,7 @@ class _Recorder:
             if not self.recording.befores:
                 state = state.detach().requires_grad_(torch.is_grad_enabled())
             self.recording.befores.append(state)
-            given = replaced(given, path, state.clone())
+            given = replaced(given, path, self._passed_on(state))
             return tuple(given[k] for k in range(len(args))), {key: given[key] for key in kwargs}
 
         return hook
@@ -142,9 +148,14 @@ class _Recorder:
         path, state = self._state(output, "puts out", what, self.active.output, "output")
         self._add_missing()
         self.recording.afters.append(state)
-        self.passed_on = state.clone()
+        self.passed_on = self._passed_on(state)
         self.active = None
         return replaced(output, path, self.passed_on)
+
+    def _passed_on(self, state: Tensor) -> Tensor:
+        """What the model goes on with: a clone of the next distinct state, nudged."""
+        self.states += 1
+        return state.clone() if self.nudge is None else self.nudge(self.states - 1, state.clone())
 
     def _state(
         self,

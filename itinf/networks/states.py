@@ -39,7 +39,19 @@ def sites(trace: Trace, parts: bool = False) -> list[Site]:
         trace: any trace of the network.
         parts: add the states that parts of a block read, such as the one between attention and MLP.
     """
-    total, numbers = len(trace.network.blocks), segments(trace)
+    numbers = segments(trace)
+    sites: list[Site] = []
+    with torch.no_grad(), evaluating(trace.network):
+        for depth, site, name in _in_order(trace, parts):
+            width = vectors(trace.network, trace.state(site)[:1]).shape[-1]
+            state = site if isinstance(site, int) else trace.before[site[0]]
+            sites.append(Site(name, site, width, numbers[state], depth))
+    return sites
+
+
+def _in_order(trace: Trace, parts: bool = False) -> list[tuple[float, SiteId, str]]:
+    """Depth, id and name of every state."""
+    total = len(trace.network.blocks)
     order: list[tuple[float, SiteId, str]] = []
     named: set[int] = set()
     for number, block in enumerate(trace.network.blocks):
@@ -52,18 +64,12 @@ def sites(trace: Trace, parts: bool = False) -> list[Site]:
                 order.append(((number + 0.5) / total, site, f"{block.name}.{part}"))
         order.append(((number + 1) / total, after, block.name))
         named |= {before, after}
-    sites: list[Site] = []
-    with torch.no_grad(), evaluating(trace.network):
-        for depth, site, name in order:
-            width = vectors(trace.network, trace.state(site)[:1]).shape[-1]
-            state = site if isinstance(site, int) else trace.before[site[0]]
-            sites.append(Site(name, site, width, numbers[state], depth))
-    return sites
+    return order
 
 
 def structure(trace: Trace) -> dict[str, Any]:
     """What the table needs to know of a network: blocks, segments, bridges, sizes."""
-    network, numbers = trace.network, segments(trace)
+    network, numbers, states = trace.network, segments(trace), _in_order(trace)
     joined = [0, *trace.after[:-1]]  # what each block would read if it followed the last one directly
     units = trace.targets.shape[1] if network.unit == "token" else 1
     bridged = [block for block, *ends in zip(network.blocks, trace.before, joined, strict=True) if ends[0] != ends[1]]
@@ -75,6 +81,7 @@ def structure(trace: Trace) -> dict[str, Any]:
         "skips": network.skips,
         "blocks": [block.name for block in network.blocks],
         "segments": [numbers[state] for state in trace.after],
+        "states": [[name, segment, depth] for (depth, _, name), segment in zip(states, numbers, strict=True)],
         "bridges": [block.name for block in bridged],
         "sizes": [trace.states[state][0].numel() // units for state in trace.after],
     }

@@ -58,6 +58,7 @@ class Trace:
         keys: (N,) uint64 cluster keys.
         loss: (N, P) float64, cross-entropy against the label in nats.
         answer: (N, P) int64, the network's final top-1.
+        inputs: what the network read; None for a trace that no forward pass has made.
     """
 
     network: Network
@@ -71,6 +72,7 @@ class Trace:
     keys: np.ndarray
     loss: Tensor
     answer: Tensor
+    inputs: Tensor | None = None
 
     @property
     def known(self) -> Tensor:
@@ -131,7 +133,7 @@ def _traced(network: Network, batch: Batch, targets: Sequence[Target], gradients
         run(network, inputs)
     labels = batch.targets.to(network.device).reshape(len(batch), -1)
     _require_sizes(network, recording, labels)
-    states, before, after = _distinct(recording)
+    states, before, after = distinct(recording)
     last = network.per_prediction(network.batch_first(states[-1].detach()))
     final = _Final.of(network, last, labels.flatten(), gradients and "label" in targets, recording)
     by_target: dict[Target, Gradients] = {}
@@ -161,6 +163,7 @@ def _traced(network: Network, batch: Batch, targets: Sequence[Target], gradients
         keys=batch.keys,
         loss=final.loss.reshape(labels.shape),
         answer=final.answer.reshape(labels.shape),
+        inputs=inputs,
     )
 
 
@@ -187,7 +190,7 @@ def concatenate(traces: Sequence[Trace]) -> Trace:
     return Trace(**{f.name: _join([getattr(t, f.name) for t in traces], f.name) for f in fields(Trace)})
 
 
-def _distinct(recording: Recording) -> tuple[list[Tensor], list[int], list[int]]:
+def distinct(recording: Recording) -> tuple[list[Tensor], list[int], list[int]]:
     """Every state once, and each block's indices before and after."""
     states: list[Tensor] = []
     before, after = [], []

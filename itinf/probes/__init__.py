@@ -3,6 +3,7 @@
 from .alignment import Alignment as Alignment
 from .gain import Gain as Gain
 from .performance import Performance as Performance
+from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction
 from .probe import Probe as Probe
 from .update_norm import UpdateNorm as UpdateNorm

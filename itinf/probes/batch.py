@@ -40,6 +40,7 @@ class ProbeBatch:
         partners: null -> (N·P,) row of each unit's partner, −1 for no partner.
         seed: seed of the study.
         lensed: name of a lens -> its readout at every state that it reads.
+        at_once: clusters that a probe may send through the network at once.
     """
 
     trace: Trace
@@ -49,6 +50,7 @@ class ProbeBatch:
     partners: dict[str, Tensor]
     seed: int
     lensed: Mapping[str, dict[SiteId, Readout]] = field(default_factory=dict)
+    at_once: int = 64
 
     @property
     def network(self) -> Network:
@@ -67,6 +69,10 @@ class ProbeBatch:
     def row(self, measure: str, block: int, **columns: Any) -> Row:
         """A row about a block, counted from 0 here and from 1 in the table."""
         return Row(measure, block + 1, **{"unit": self.network.unit} | columns)
+
+    def state_row(self, measure: str, state: int, **columns: Any) -> Row:
+        """A row about a state, an index in ``Trace.states``."""
+        return Row(measure, 0, **{"unit": self.network.unit, "state": state} | columns)
 
 
 def gradient_of(trace: Trace, readouts: dict[SiteId, Readout], block: int, c: Combination) -> Gradient | Reason:

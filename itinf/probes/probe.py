@@ -44,6 +44,7 @@ class Probe:
       with partners; ``batch.partners`` holds the partners.
     * ``readouts``: True if the probe needs the readout at every state, through its lens if it has one. By default
       this is true for a probe with the gradient "readout".
+    * ``scales``: True if the probe needs the scales of channels; by default they come with gradients only.
 
     Attributes:
         lens: a lens that reads the states; None for the network's own readout.
@@ -59,6 +60,7 @@ class Probe:
     measure: ClassVar[str] = ""
     statistic: ClassVar[str] = "mean"
     own_nulls: ClassVar[Sequence[str]] = ()
+    scales: ClassVar[bool] = False
 
     @property
     def gradients(self) -> Sequence[GradientName]:

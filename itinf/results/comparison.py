@@ -225,20 +225,24 @@ def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Arra
     columns = {"measure": measure, "null": "observed", "subset": "all", **fields}
     rows: dict[Row, Estimator] = {
         row: estimator
-        for row, estimator in sorted(stage.entries.items(), key=lambda item: item[0].block)
+        for row, estimator in sorted(stage.entries.items(), key=lambda item: _depth(item[0], stage.structure))
         if estimator.replicated and all(getattr(row, k, None) == v for k, v in columns.items())
     }
-    blocks = [row.block for row in rows]
-    if not rows or len(set(blocks)) < len(blocks):
+    depths = [_depth(row, stage.structure) for row in rows]
+    if not rows or len(set(depths)) < len(depths):
         differing = sorted({(r.statistic, r.gradient, r.update, r.part, r.form, r.target, r.unit) for r in rows})
         raise ItinfError(
             f"{run.name}: {columns} picks {'no row' if not rows else 'several curves'}; "
             f"choose by statistic, gradient, update, part, form, target, unit. Found: {differing[:4]}"
         )
-    total = len(stage.structure["blocks"])
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without clusters has no value
         estimates = np.stack([estimator.estimate(stage.sums) for estimator in rows.values()])
-    return np.array([block / total for block in blocks]), estimates, all(e.share for e in rows.values())
+    return np.array(depths), estimates, all(e.share for e in rows.values())
+
+
+def _depth(row: Row, structure: Mapping[str, Any]) -> float:
+    """The share of the blocks up to the block or state of a row."""
+    return row.block / len(structure["blocks"]) if row.state is None else float(structure["states"][row.state][2])
 
 
 def _interpolate(at: Array, depths: Array, values: Array) -> Array:

@@ -46,10 +46,15 @@ def _chosen(stage: StudySums, columns: Mapping[str, Any]) -> Estimator:
         wanted["block"] = wanted.pop("block_index")
     elif isinstance(wanted.get("block"), str) and wanted["block"] in stage.structure["blocks"]:
         wanted["block"] = stage.structure["blocks"].index(wanted["block"]) + 1
+    if "state_index" in wanted:
+        wanted["state"] = wanted.pop("state_index")
+    elif isinstance(wanted.get("state"), str):
+        known = [name for name, *_ in stage.structure.get("states", [])]
+        wanted["state"] = known.index(wanted["state"]) if wanted["state"] in known else wanted["state"]
     names = list(Row.__dataclass_fields__)
     if unknown := sorted(set(wanted) - set(names)):
         raise ItinfError(
-            f"{dict(columns)}: no column {unknown[0]!r} names a row. Expected block_index or {', '.join(names)}."
+            f"{dict(columns)}: no column {unknown[0]!r} names a row. Expected block_index, state_index or {', '.join(names)}."
         )
     rows = {row: e for row, e in stage.entries.items() if all(getattr(row, k) == v for k, v in wanted.items())}
     if len(rows) != 1:

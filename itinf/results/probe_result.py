@@ -278,22 +278,23 @@ def _scores(stage: StudySums) -> dict[str, str]:
 
 
 def undefined(missing: Mapping[Row, Reason], blocks: int) -> list[str]:
-    """One line for each reason: in how many blocks, and which measures of what have no value.
+    """One line for each reason: in how many blocks or states, and which measures of what have no value.
 
     Args:
         missing: rows without a value; ``blocks``: of the network.
     """
-    of: dict[str, tuple[set[int], dict[str, None], dict[str, None]]] = {}
+    of: dict[tuple[str, bool], tuple[set[int], dict[str, None], dict[str, None]]] = {}
     for row, why in missing.items():
-        at, kinds, measures = of.setdefault(why.sentence, (set(), {}, {}))
-        at.add(row.block)
+        at, kinds, measures = of.setdefault((why.sentence, row.state is None), (set(), {}, {}))
+        at.add(row.block if row.state is None else row.state)
         kinds[row.part or row.update or "prediction"] = None
         measures[
             " ".join(filter(None, (row.form if why in (NO_GAUGE, NO_SKIPS) else "", row.measure))).replace("_", " ")
         ] = None
     return [
-        f"{len(at)} of {blocks} blocks, {', '.join(kinds)}: {sentence} ({', '.join(sorted(measures))})"
-        for sentence, (at, kinds, measures) in of.items()
+        f"{len(at)} {f'of {blocks} blocks' if block else 'states'}, {', '.join(kinds)}: {sentence} "
+        f"({', '.join(sorted(measures))})"
+        for (sentence, block), (at, kinds, measures) in of.items()
     ]
 
 

@@ -16,6 +16,7 @@ from ..statistics.bootstrap import Array
 from ..statistics.twice import product_name
 from .dyads import both_ways, of_partners, per_cluster
 from .estimators import Estimator, Mean, Median, PairMean, PartnerMean, Ratio, Share
+from .ratios import BandRatio
 from .reasons import Reason, reason_of
 from .row import Row
 
@@ -51,6 +52,7 @@ class Recorder:
     def _name(self, row: Row) -> str:
         fields = (row.measure, row.block, row.update, row.part, row.gradient, row.target, row.form)
         name = "|".join(str(f) for f in (*fields, row.statistic, row.subset, row.null, row.unit))
+        name = name if row.state is None else f"state {row.state}|{name}"
         return f"{row.lens}|{name}" if row.lens else name
 
     def count(self, name: str, known: Tensor) -> str:
@@ -88,8 +90,31 @@ class Recorder:
         roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
         self._add_row(row, kind(**roles, n=count, n2=f"{count}²"))
         if median:
-            self.values[name] = (values, known)
-            self._add_row(replace(row, statistic="median"), Median(histogram=name, n=count))
+            self.median(row, values, known, count)
+
+    def median(self, row: Row, values: Tensor, known: Tensor, count: str) -> None:
+        """Adds the row with the median over units, beside a row with another statistic; arguments as for ``mean``."""
+        name = self._name(row)
+        self.values[name] = (values, known)
+        self._add_row(replace(row, statistic="median"), Median(histogram=name, n=count))
+
+    def total(self, name: str, values: Tensor, known: Tensor) -> str:
+        """Adds a column that rows can share, the sum of (N, P) values over the known units. Returns its name."""
+        self.columns[name] = torch.where(known, values, 0.0).sum(1)
+        return name
+
+    def quotient(self, row: Row, above: str, below: str, count: str) -> None:
+        """Adds a row with a ratio of two totals, and the columns that a simultaneous band needs.
+
+        Args:
+            row: the row; above, below: names that ``total`` returned.
+            count: name of the count of units.
+        """
+        names = {"above2": (above, above), "below2": (below, below), "cross": (above, below)}
+        roles = {role: "·".join(sorted(pair)) for role, pair in names.items()}
+        for role, (one, other) in names.items():
+            self.columns[roles[role]] = self.columns[one] * self.columns[other]
+        self._add_row(row, BandRatio(above=above, below=below, n=count, **roles))
 
     def ratio(self, row: Row, above: Tensor, below: Tensor, known: Tensor, count: str = "") -> None:
         """Adds a row with a ratio of sums over units: Σ above / Σ below, both (N, P)."""
@@ -136,7 +161,7 @@ class Recorder:
             count: name of the counts, if rows share them; "" adds new counts.
             kind: ``PartnerShare`` where the values are 0 and 1.
         """
-        tables = [self._of_partners(x, partner) for x in (values, torch.ones_like(values), observed)]
+        tables = [self.of_partners(x, partner) for x in (values, torch.ones_like(values), observed)]
         self.partner_means(row, (tables[0], tables[1], tables[2]), (partner >= 0).reshape(values.shape), count, kind)
 
     def partner_means(
@@ -206,7 +231,7 @@ class Recorder:
             **shared: role -> name of a column that rows share.
         """
         every = dict(values) | ({} if "n" in shared else {"n": torch.ones_like(next(iter(values.values())))})
-        self.add(row, kind, {}, {role: self._of_partners(x, partner) for role, x in every.items()}, **shared)
+        self.add(row, kind, {}, {role: self.of_partners(x, partner) for role, x in every.items()}, **shared)
 
     def add(
         self,
@@ -237,7 +262,8 @@ class Recorder:
         roles = {role: f"{name}|{role}" for role in (*columns, *(dyads or {}))}
         self._add_row(row, kind(**roles, **shared))
 
-    def _of_partners(self, values: Tensor, partner: Tensor) -> Tensor:
+    def of_partners(self, values: Tensor, partner: Tensor) -> Tensor:
+        """(groups, n, n): values (N, P) of units with one partner each, for every dyad, see ``per_partner``."""
         return of_partners(values, partner, min(self.group or len(values), len(values)))
 
     def take(self) -> dict[str, Array]:

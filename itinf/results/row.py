@@ -10,7 +10,8 @@ from typing import Any
 class Row:
     """One row of the results table, without its value.
 
-    Each attribute is the column of the same name; only ``block`` is the column ``block_index``, from 1 to L.
+    Each attribute is the column of the same name; only ``block`` is the column ``block_index``, from 1 to L, and ``state``
+    is ``state_index``, from 0 to L. A row about a state has the block 0, which is none.
     """
 
     measure: str
@@ -26,6 +27,7 @@ class Row:
     null: str = "observed"
     lens: str = ""
     fitted_at: int | None = None
+    state: int | None = None
 
 
 def row_of(data: dict[str, Any]) -> Row:

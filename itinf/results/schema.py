@@ -58,7 +58,7 @@ A row describes a block or a state. A block has a name ``block`` and a ``block_i
 ``state_index`` is missing; in a row about a state, the same holds for the block. ``fitted_at`` is the state_index at
 which a lens was fitted; it is missing without a lens, and for a lens of many states. ``skips`` says whether blocks of the
 network pass their input on; it is missing where this was not found out. ``n_missing`` is missing for pairs
-of units and for subsets.
+of units, for subsets, and for probes of states, which may measure a share of the clusters.
 """
 
 SUMMARY_DTYPES = {
@@ -140,6 +140,11 @@ STATE_MEASURES = (
     "transfer_kl",
     "retention",
     "raw_retention",
+    "persistence",
+    "carried_alone",
+    "kept",
+    "selectivity",
+    "finite_same_sign",
 )
 """Measures of states. In schema 1, ``index`` is a state for these measures, and a block for all others."""
 

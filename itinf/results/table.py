@@ -90,30 +90,44 @@ def _is_cosine(row: Row, estimator: Estimator) -> bool:
 
 def _line(row: Row, stage: StudySums, units: int, clusters: int) -> dict[str, Any]:
     structure = stage.structure
-    fields = {k: v for k, v in row.__dict__.items() if k != "block"}
-    place = row.block - 1
+    fields = {k: v for k, v in row.__dict__.items() if k not in ("block", "state")}
     total = stage.units if row.unit != "sequence" else stage.clusters
     every_pair = recorded_null(row.null, stage.nulls).every_pair
-    return fields | {
-        "schema": SCHEMA,
-        "model": structure["model"],
-        "modality": structure["modality"],
-        "skips": structure.get("skips"),
-        "block": structure["blocks"][place],
-        "block_index": row.block,
-        "state": "",
-        "state_index": None,
-        "depth": row.block / len(structure["blocks"]),
-        "segment": structure["segments"][place],
-        "null_seed": None,
-        "band_lo": math.nan,
-        "band_hi": math.nan,
-        "n_units": units,
-        "n_missing": None if every_pair or row.subset != "all" else total - units,
-        "n_clusters": clusters,
-        "reason": "",
-        "reason_code": "",
-    }
+    counted = not every_pair and row.subset == "all" and row.state is None  # states may be measured on some clusters
+    return (
+        fields
+        | _place(row, structure)
+        | {
+            "schema": SCHEMA,
+            "model": structure["model"],
+            "modality": structure["modality"],
+            "skips": structure.get("skips"),
+            "null_seed": None,
+            "band_lo": math.nan,
+            "band_hi": math.nan,
+            "n_units": units,
+            "n_missing": total - units if counted else None,
+            "n_clusters": clusters,
+            "reason": "",
+            "reason_code": "",
+        }
+    )
+
+
+def _place(row: Row, structure: dict[str, Any]) -> dict[str, Any]:
+    """The columns of the block or state that a row is about."""
+    if row.state is None:
+        return {
+            "block": structure["blocks"][row.block - 1],
+            "block_index": row.block,
+            "state": "",
+            "state_index": None,
+            "depth": row.block / len(structure["blocks"]),
+            "segment": structure["segments"][row.block - 1],
+        }
+    name, segment, depth = structure["states"][row.state]
+    about = {"state": name, "state_index": row.state, "depth": depth, "segment": segment}
+    return {"block": "", "block_index": None} | about
 
 
 def _effect(row: Row, estimator: Estimator, stage: StudySums, clusters: int) -> list[dict[str, Any]]:
@@ -138,10 +152,10 @@ def _isotropic(row: Row, stage: StudySums, units: int, clusters: int) -> dict[st
 
 
 def _bands(stage: StudySums) -> dict[Row, tuple[float, float]]:
-    curves: dict[Row, dict[Row, Estimator]] = {}
+    curves: dict[Any, dict[Row, Estimator]] = {}
     for row, estimator in stage.entries.items():
         if row.null == OBSERVED and estimator.replicated:
-            curves.setdefault(replace(row, block=0), {})[row] = estimator
+            curves.setdefault((row.state is None, replace(row, block=0, state=None)), {})[row] = estimator
     bands: dict[Row, tuple[float, float]] = {}
     for curve in curves.values():
         clusters = min(estimator.counts(stage.sums)[1] for estimator in curve.values())

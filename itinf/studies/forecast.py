@@ -122,7 +122,7 @@ def probe_seconds(
         nonlocal sums
         sums = measured(probes, count)
 
-    before = rate(calibrated, min(calibration, settings.batch)) if probes.gradients else 0.0
+    before = rate(calibrated, min(calibration, settings.batch)) if probes.calibrates(network) else 0.0
     spent = cost(observed, len(order), min(slab, len(order)))
     seconds = {"calibration": before * calibration, "measuring": spent.of(len(order), -(-len(order) // slab))}
     seconds["table"] = _seconds_of(lambda: table({"observed": _of_one_block(sums)})) * len(network.blocks)
@@ -135,9 +135,11 @@ def probe_seconds(
 
 
 def _of_one_block(sums: StudySums) -> StudySums:
-    """The sums with the rows of the middle block alone."""
+    """The sums with the rows of the middle block and state alone."""
     middle = len(sums.structure["blocks"]) // 2 + 1
-    return replace(sums, entries={row: e for row, e in sums.entries.items() if row.block == middle}, missing={})
+    return replace(
+        sums, entries={row: e for row, e in sums.entries.items() if middle in (row.block, row.state)}, missing={}
+    )
 
 
 def fit_seconds(

@@ -110,9 +110,13 @@ class ProbePass:
                 )
         return usable
 
+    def calibrates(self, network: Network) -> bool:
+        """Whether a probe needs the means of updates and gradients, or the scales of channels."""
+        return bool(self.gradients) or (network.gauge == "channel-scale" and any(p.scales for p in self.probes))
+
     def calibrate(self, network: Network, order: Order, progress: Progress) -> Calibration:
         """Means and scales, measured on the calibration clusters."""
-        if not self.gradients:
+        if not self.calibrates(network):
             return Calibration()
         return calibrate(self._calibration_traces(network, order.calibration, progress))
 
@@ -123,7 +127,7 @@ class ProbePass:
         readouts, partners = self._read(batch_trace), self._partners(batch_trace, members)
         probes = self.fitting(network)
         lensed = self._read_lenses(batch_trace, probes)
-        batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed)
+        batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed, self.batch)
         record = Recorder(into.entries, into.missing, group=self.group)
         record.count(KNOWN, batch_trace.known)
         self._absent(network, probes, record)
@@ -174,7 +178,8 @@ class ProbePass:
         probes = self.fitting(network)
         progress("calibration", 0, len(indices))
         for piece in groups(len(indices), self.batch):
-            batch = trace(network, load_batch(self.data, indices[piece]), self.targets, True)
+            clusters = load_batch(self.data, indices[piece])
+            batch = trace(network, clusters, self.targets or ("label",), bool(self.gradients))
             yield batch, self._vectors(batch, {"": self._read(batch), **self._read_lenses(batch, probes)})
             progress("calibration", piece.stop, len(indices))
 
