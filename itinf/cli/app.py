@@ -84,11 +84,11 @@ def check(
         raise typer.Exit(2)
 
 
-for command in (probe, compare, demo, report, fit, transfer, train, evaluate, merge):
+for command in (probe, compare, demo, controls, report, fit, transfer, train, evaluate, merge):
     app.command()(command)
 
 
-JOINT = ("probe", "compare", "demo", "fit", "transfer")
+JOINT = ("probe", "compare", "demo", "controls", "fit", "transfer")
 """Commands for which the processes that torchrun starts work together; the others run in the first process alone."""
 
 

@@ -49,6 +49,7 @@ from .preview import show_preview
 from .signals import working
 
 if TYPE_CHECKING:
+    from ..results.comparison import Comparison
     from ..results.probe_result import ProbeResult
     from ..studies.study_file import Study
 
@@ -161,6 +162,23 @@ def demo(
     _compare(specimens_study().changed(device="cpu"), out_, jobs or at_once)
 
 
+def controls(
+    out_: Annotated[Path, typer.Option("--out", help="Results folder.")] = RESULTS / "controls",
+    units: StudyUnits = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of networks measured at a time; by default one per core.")
+    ] = None,
+) -> None:
+    """Measure networks known to do iterative inference, and others, and say which measures tell them apart."""
+    from ..studies.controls import controls_study
+
+    at_once = (os.cpu_count() or 1) if job_size() == 1 else 1
+    study = controls_study().changed(device="cpu", **({} if units is None else {"units": units}))
+    comparison = _compare(study, out_, jobs or at_once)
+    if first_process():
+        out.print(comparison.power_words, markup=False, highlight=False, soft_wrap=True)
+
+
 def merge(
     folders: Annotated[
         list[Path], typer.Argument(help="Results folders of the parts of one study, measured with --shard.")
@@ -199,7 +217,7 @@ def _draw(run: ProbeResult, path: Path) -> None:
             draw_report(run, folder, page=False)
 
 
-def _compare(study: Study, path: Path, jobs: int) -> None:
+def _compare(study: Study, path: Path, jobs: int) -> Comparison:
     from ..results.group_words import group_answers
     from ..studies.preview_study import preview_study
     from ..studies.study import require_study, run_study
@@ -216,3 +234,4 @@ def _compare(study: Study, path: Path, jobs: int) -> None:
         print_answers(comparison.table, comparison.summaries)
         for sentence in group_answers(comparison.group_table) if comparison.groups else ():
             out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return comparison

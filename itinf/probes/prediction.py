@@ -36,7 +36,8 @@ class Prediction(Probe):
     lens, the gain is also split into two parts if the translator of the block's end fits the width of both states:
     ``block_gain`` is the gain under that translator, and ``lens_change_gain`` is the rest. Efficiency depends on the
     number of steps. So that networks can be compared, their blocks are merged into the same number of steps: rows of
-    the form "merged to 6" are about the last block of each step. With a lens, these rows also have the nulls.
+    the form "merged to 6" are about the last block of each step. With a lens, these rows have the nulls; rows of single
+    blocks have then only the null "pairing".
 
     Attributes:
         targets: "label", or "model" (the network's final distribution; the update is then part of its own target,
@@ -65,6 +66,10 @@ class Prediction(Probe):
         super().__post_init__()
         whole("merge", self.merge, 1, "None leaves out merged steps", optional=True)
 
+    def without_nulls(self) -> Prediction:
+        """With the pairing null alone: the onset of an untrained network needs it, too."""
+        return self._with(nulls=[null for null in self.nulls if null == "pairing"]) if self.nulls else self
+
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         through = translators_at(batch.trace, self.lens)
         paths = {"": block_steps(batch.trace, through)}
@@ -80,7 +85,7 @@ class Prediction(Probe):
             partners,
             shuffled="order-shuffled" in self.null_names,
             seed=batch.seed,
-            without_nulls=[""] if len(paths) > 1 else [],
+            paired_alone=[""] if len(paths) > 1 else [],
         )
         for (form, block, target, null), step in steps.items():
             columns = {"form": form, "target": target, "null": null, "lens": self.lens_name}

@@ -113,7 +113,7 @@ def prediction_steps(
     partners: Mapping[str, Tensor] | None = None,
     shuffled: bool = True,
     seed: int = 0,
-    without_nulls: Collection[str] = (),
+    paired_alone: Collection[str] = (),
 ) -> dict[StepKey, Step]:
     """All steps of the paths in prediction space; every state is read once for all paths.
 
@@ -126,16 +126,19 @@ def prediction_steps(
         shuffled: True adds the ``order-shuffled`` null, the unit's own steps in random depth order, for paths
             without bridges between their steps.
         seed: seed of these orders; every cluster has its own order.
-        without_nulls: names of paths without nulls.
+        paired_alone: names of paths that have no other null than "pairing".
 
     Returns:
         (path, block, target, null) -> step; the null of the observed steps is ``"observed"``.
     """
-    tested = {name: path for name, path in paths.items() if name not in without_nulls}
+    tested = {name: path for name, path in paths.items() if name not in paired_alone}
     orders = {
         name: _orders(trace, len(path), seed) for name, path in tested.items() if shuffled and follow_each_other(path)
     }
-    with_partners = {name: dict(partners or {}) if name in tested else {} for name in paths}
+    with_partners = {
+        name: {null: rows for null, rows in (partners or {}).items() if name in tested or null == "pairing"}
+        for name in paths
+    }
     steps: dict[StepKey, Step] = {}
     for name, path in paths.items():
         nulls = ["observed", *with_partners[name], *(["order-shuffled"] if name in orders else [])]

@@ -22,6 +22,8 @@ from .group_words import group_lines, group_notes, shown_groups
 from .groups import GROUPS, checked_groups, group_table
 from .manifest import MANIFEST, folder_of, read_finished
 from .onset import onset_rows
+from .power import POWER, POWER_WORDS, checked_roles, power_table
+from .power_words import power_markdown
 from .probe_result import ProbeResult, shown_row
 from .row import Row
 from .schema import summaries_table
@@ -41,12 +43,14 @@ class Comparison:
         transfers: transfers of the lenses of the same networks.
         notes: sentences about what could not be measured, and why.
         groups: group -> names of its networks, such as copies of one network from several trainings.
+        roles: name of a control -> "yes" or "no", see ``itinf.results.power``.
     """
 
     runs: list[ProbeResult]
     transfers: list[TransferResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -77,6 +81,16 @@ class Comparison:
         """Means of the groups over their networks, and their differences, see ``itinf.results.groups.group_table``."""
         return group_table(self.table, self.summaries, self.groups)
 
+    @cached_property
+    def power(self) -> pd.DataFrame:
+        """Which measures tell the controls apart, see ``itinf.results.power.power_table``."""
+        return power_table(self, self.roles)
+
+    @property
+    def power_words(self) -> str:
+        """The same as Markdown."""
+        return power_markdown(self.power, {run.name: run.manifest for run in self.runs})
+
     @property
     def group_notes(self) -> list[str]:
         """What a reader needs to know about the groups before their numbers."""
@@ -88,7 +102,9 @@ class Comparison:
         tables = {MEASURES: self.table}
         tables |= {SUMMARIES: self.summaries} if self.transfers else {}
         tables |= {GROUPS: self.group_table} if self.groups else {}
-        return {name: table.to_parquet(index=False) for name, table in tables.items()}
+        tables |= {POWER: self.power} if self.roles else {}
+        files = {name: table.to_parquet(index=False) for name, table in tables.items()}
+        return files | ({POWER_WORDS: self.power_words.encode()} if self.roles else {})
 
     def save(self, folder: str | Path) -> Path:
         """Writes all that ``itinf compare`` writes into a folder: results, tables, figures and page; no study file.
@@ -119,7 +135,8 @@ class Comparison:
             where = folder / TRANSFER / folder_name(name) / (TRAINED if seed < 0 else f"untrained-{seed}")
             transfer = TransferResult.load(where)
             transfers.append(transfer if seed < 0 else transfer.as_null("untrained", seed))
-        return cls(runs, transfers, list(manifest.get("notes", [])), dict(manifest.get("groups") or {}))
+        kept = [dict(manifest.get(name) or {}) for name in ("groups", "roles")]
+        return cls(runs, transfers, list(manifest.get("notes", [])), *kept)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""
@@ -195,6 +212,7 @@ def compare(
     transfers: Sequence[TransferResult] = (),
     notes: Sequence[str] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Comparison:
     """A comparison of runs and of transfers of lenses.
 
@@ -203,9 +221,11 @@ def compare(
         groups: group -> names of its runs, such as ``{"skips": ["a", "b", "c"], "plain": ["d", "e", "f"]}``: copies of
             one network from several trainings. ``.group_table`` has their means with intervals over networks, and the
             differences of groups.
+        roles: controls, such as ``{"a": "yes", "d": "no"}``: networks known to do iterative inference, or none. ``.power``
+            says which measures tell them apart.
 
     Raises:
-        ItinfError: there is no run, two runs have the same name, or a group names a run that is not there.
+        ItinfError: there is no run, two runs have the same name, or a group or role names a run that is not there.
     """
     if not isinstance(runs, list | tuple) or not all(isinstance(run, ProbeResult) for run in runs):
         raise ItinfError(
@@ -216,7 +236,9 @@ def compare(
         raise ItinfError("No run was given; compare needs at least one run. Measure one with itinf.probe(...).")
     if len(set(names)) < len(names):
         raise ItinfError(f"Two runs share a name ({', '.join(names)}); give networks names with network.named(...).")
-    return Comparison(list(runs), list(transfers), list(notes), checked_groups(groups, names))
+    return Comparison(
+        list(runs), list(transfers), list(notes), checked_groups(groups, names), checked_roles(roles, names)
+    )
 
 
 def _curve(run: ProbeResult, measure: str, fields: dict[str, str]) -> tuple[Array, Array, bool]:

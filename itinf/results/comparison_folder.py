@@ -19,12 +19,13 @@ MADE_BY = "Comparison.save"
 
 
 def entries(both: Comparison) -> dict[str, Any]:
-    """The entries of a comparison's manifest: the manifests of its networks and transfers, its notes and groups."""
+    """The entries of a comparison's manifest: the manifests of its networks and transfers, its notes, groups and roles."""
     return {
         "networks": {run.name: run.manifest for run in both.runs},
         "transfers": [moved.manifest for moved in both.transfers],
         "notes": both.notes,
         "groups": both.groups or None,
+        "roles": both.roles or None,
     }
 
 

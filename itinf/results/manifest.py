@@ -27,6 +27,7 @@ SHAPE: dict[str, Any] = {
     "transfers?": [{"network": {"name": str}}],
     "notes?": [str],
     "groups?": dict | None,
+    "roles?": dict | None,
     "files?": {str: {"size": int, "blake2b": str}},
     "circumstances?": dict,
 }

@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import MIN_CLUSTERS, replicate_band
+from ..statistics.intervals import MIN_CLUSTERS, interval, replicate_band
 from .estimators import Estimator, PartnerMean
+from .reasons import NEVER, NOT_FINITE, TOO_FEW_CLUSTERS
 from .row import Row
 from .sums import StudySums
 
@@ -28,6 +29,7 @@ THRESHOLDS = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
 THRESHOLD = "1/2"
 """... the middle between nothing and all decides, and the others show how much hangs on it."""
 SHARED, PAIRING = "shared", "pairing"
+BITS = ("bits_at_onset", "bits_after_onset")
 CONDITIONS = ("in the code", "used", "improves")
 
 
@@ -115,22 +117,27 @@ def onset_rows(
     common = {"model": model, "lens": curves.through, "target": "label", "null": null, "null_seed": seed, "distance": 0}
     for name, threshold in THRESHOLDS.items():
         onset = curves.onset(threshold)
-        found = {"onset": onset, "iterative_depth": iterative_depth(onset, blocks)}
-        there = min(int(onset[0]), blocks)
-        found |= {"bits_at_onset": tells[there], "bits_after_onset": tells[blocks] - tells[there]}
-        for measure, values in found.items():
-            lo, hi = _limits(values, curves.clusters)
-            yield common | {"measure": measure, "form": name, "share": threshold, "mean": values[0], "lo": lo, "hi": hi,
-                            "cells": blocks + 1}  # fmt: skip
+        named = common | {"form": name, "share": threshold, "cells": blocks + 1}
+        yield named | {"measure": "iterative_depth"} | _numbers(iterative_depth(onset, blocks), curves.clusters)
+        there = int(onset[0])
+        if there > blocks:
+            why = {"mean": np.nan, "lo": np.nan, "hi": np.nan, "reason": NEVER.sentence, "reason_code": NEVER.code}
+            yield from (named | {"measure": measure} | why for measure in ("onset", *BITS))
+            continue
+        yield named | {"measure": "onset"} | _numbers(onset, curves.clusters)
+        for measure, values in zip(BITS, (tells[there], tells[blocks] - tells[there]), strict=True):
+            lo, hi = interval(values, curves.clusters)
+            why = {} if np.isfinite(values[0]) else {"reason": NOT_FINITE.sentence, "reason_code": NOT_FINITE.code}
+            yield named | {"measure": measure, "mean": values[0], "lo": lo, "hi": hi} | why
 
 
-def _limits(values: Array, clusters: int) -> tuple[float, float]:
-    """The interval that holds 95 % of the replicates: the onset is a whole number, so its spread is no measure."""
-    known = values[1:][np.isfinite(values[1:])]
-    if clusters < MIN_CLUSTERS or len(known) < 2:
-        return np.nan, np.nan
-    lo, hi = np.quantile(known, (0.025, 0.975))
-    return min(float(lo), float(values[0])), max(float(hi), float(values[0]))
+def _numbers(values: Array, clusters: int) -> dict[str, Any]:
+    """An estimate with the interval that holds 95 % of its replicates: an onset is a whole number, and has no error bar."""
+    if clusters < MIN_CLUSTERS:
+        why = {"reason": TOO_FEW_CLUSTERS.sentence, "reason_code": TOO_FEW_CLUSTERS.code}
+        return {"mean": values[0], "lo": np.nan, "hi": np.nan} | why
+    lo, hi = np.quantile(values[1:], (0.025, 0.975))
+    return {"mean": values[0], "lo": min(float(lo), values[0]), "hi": max(float(hi), values[0])}
 
 
 def _used(stage: StudySums, through: str) -> dict[int, Array]:

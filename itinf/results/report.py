@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
 
-TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet")
+TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet", "power.parquet", "power.md")
 REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
@@ -161,6 +161,7 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         remarks=comparison.notes,
         groups=comparison.group_table if comparison.groups else None,
         group_notes=comparison.group_notes,
+        power=comparison.power if comparison.roles else None,
         added=added,
         failed=remarks,
     )

@@ -126,6 +126,18 @@ GROUP_DTYPES = {
 }
 """Columns of the table of groups, see ``itinf.results.groups``."""
 
+POWER_DTYPES = {
+    "measure": TEXT,
+    "model": TEXT,
+    "modality": TEXT,
+    "role": TEXT,
+    "mean": NUMBER,
+    "lo": NUMBER,
+    "hi": NUMBER,
+    "verdict": TEXT,
+}
+"""Columns of the table of power, see ``itinf.results.power``."""
+
 STATE_MEASURES = (
     "lens_loss",
     "lens_kl",

@@ -13,11 +13,12 @@ from ..data.dataset import Data
 from ..data.progress import StudyProgress
 from ..errors import ItinfError, TooFewError
 from ..files import folder_name
+from ..lenses.kinds import SHARED
 from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
 from ..networks.trace import TARGETS
-from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
+from ..probes import Alignment, Gain, Performance, Persistence, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
 from ..results.comparison import NETWORKS, Comparison, compare
@@ -32,7 +33,8 @@ from .study_file import Study, StudyNetwork
 from .workers import run_in_processes
 
 LENS_NULLS = ("same-target", "order-shuffled")
-"""Nulls of predictions through a lens. The pairing null is left out: it adds nothing to these two."""
+"""Nulls of predictions through a lens; the shared lens has also the pairing null, beyond which a step has to gain for the
+onset (``itinf.results.onset``)."""
 MOST_UNTRAINED = 1
 """Largest number of untrained networks whose lenses are fitted and transferred."""
 
@@ -66,7 +68,7 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
     results = [_run_network(*arguments, progress) for arguments in each.values()]
     transfers = [transfer for result in results for transfer in result.transfers]
     notes = [result.why for result in results if result.why]
-    return compare([result.run for result in results], transfers, notes, study.groups)
+    return compare([result.run for result in results], transfers, notes, study.groups, study.roles)
 
 
 def probe_network(
@@ -109,11 +111,22 @@ def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: 
         UpdateNorm(),
         Gain(targets=targets),
         Prediction(targets=predicted),
-        *(Prediction(targets=predicted, nulls=LENS_NULLS, lens=lens) for lens in through),
+        Persistence(),
+        *(Prediction(targets=predicted, nulls=_nulls_of(lens), lens=lens) for lens in through),
+        *(Persistence(lens=lens) for lens in through if lens.kind == SHARED.name and not _own_readout_fits(lens)),
     ]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
     return probes
+
+
+def _nulls_of(lens: Lens) -> tuple[str, ...]:
+    return ("pairing", *LENS_NULLS) if lens.kind == SHARED.name else LENS_NULLS
+
+
+def _own_readout_fits(lens: Lens) -> bool:
+    """Whether the network's own readout fits every state that a lens reads."""
+    return all(site.width == lens.sites[-1].width for site in lens.sites)
 
 
 def opened_for(study: Study, chosen: StudyNetwork) -> tuple[Network, Data]:

@@ -149,9 +149,9 @@ def _save(both: Comparison, study: Study, folder: ResultsFolder) -> None:
 
 
 def _identity(study: Study) -> dict[str, Any]:
-    """The entries of the study file that define the study; batch sizes and groups change no number of a network."""
+    """The entries of the study file that define the study; batch sizes, groups and roles change no number of a network."""
     known = tomllib.loads(study_toml(study))
     known.pop("batch", None)
-    tables = [{k: v for k, v in table.items() if k not in ("batch", "group")} for table in known.pop("network")]
+    tables = [{k: v for k, v in table.items() if k not in ("batch", "group", "role")} for table in known.pop("network")]
     titles = [network.title for network in study.networks]
     return {**known, "networks": dict(zip(titles, tables, strict=True))}

@@ -14,6 +14,7 @@ import tomli_w
 from ..errors import ItinfError, nearest, shown, system_error
 from ..lenses.kinds import require_transfers
 from ..networks.trace import TARGETS
+from ..results.power import ROLES
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
@@ -33,6 +34,7 @@ class StudyNetwork:
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
         group: name of a group, such as that of all copies of one network from several trainings; "" for none.
+        role: "yes" for a control that is known to do iterative inference, "no" for one that does none; "" for others.
         options: passed to the network's function; ``length``: tokens per sequence.
 
     Raises:
@@ -49,11 +51,14 @@ class StudyNetwork:
     length: int | None = None
     fit_data: str = ""
     group: str = ""
+    role: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("name", "data", "label", "weights", "fit_data", "group"):
+        for name in ("name", "data", "label", "weights", "fit_data", "group", "role"):
             words(name, getattr(self, name), empty=name not in ("name", "data"))
+        if self.role:
+            one_of("role", self.role, ROLES)
         self.weights = self.weights or ("" if ":" in self.name else "random")  # a library has its own default
         for name in (*OF_ONE_NETWORK, "length"):
             setattr(self, name, whole(name, getattr(self, name), 1, optional=True))
@@ -121,6 +126,11 @@ class Study:
             if network.group:
                 groups.setdefault(network.group, []).append(network.title)
         return groups
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Title of a control -> its role."""
+        return {network.title: network.role for network in self.networks if network.role}
 
     def settings_of(self, network: StudyNetwork) -> Settings:
         """The settings for one network: those of the study, replaced by those that the network sets."""

@@ -1,0 +1,66 @@
+"""The table of power in words, as Markdown: one table for each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .power import CANNOT, NO, OTHER_WAY, TELLS, YES
+
+ORDER = (TELLS, CANNOT, OTHER_WAY, "")
+MEANING = """A measure **tells** if, in every pair of a yes and a no, the interval of the yes lies above that of the no; it
+**points the other way** if all lie below; otherwise it **cannot tell**. A dash is undefined or not measured. ± is half a 95 %
+interval over images or sequences, of one trained network each. Networks without a role stand beside the controls and decide nothing.
+What cannot tell is a question that a study may ask, and no evidence."""
+
+
+def power_markdown(power: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of power, for a reader.
+
+    Args:
+        power: from ``itinf.results.power.power_table``.
+        manifests: of every network by name, for its weights and data.
+    """
+    parts = ["# What each measure can tell", "", MEANING, ""]
+    for modality in dict.fromkeys(power["modality"]):
+        within = power[power["modality"] == modality]
+        columns = within.drop_duplicates("model").sort_values(
+            "role", key=lambda r: r.map({YES: 0, "": 1, NO: 2}), kind="stable"
+        )
+        parts += [f"## {str(modality).capitalize()} networks", ""]
+        parts += [
+            f"* {_about(str(name), str(role), manifests[name])}"
+            for name, role in zip(columns["model"], columns["role"], strict=True)
+        ]
+        headings = [
+            f"{name}{role and f' ({role})'}" for name, role in zip(columns["model"], columns["role"], strict=True)
+        ]
+        parts += ["", f"| measure | verdict | {' | '.join(headings)} |", f"|---|---|{'---|' * len(headings)}"]
+        measures = within.drop_duplicates("measure")
+        for verdict in ORDER:
+            for measure in measures.loc[measures["verdict"] == verdict, "measure"]:
+                of = within[within["measure"] == measure].set_index("model")
+                cells = [_cell(of.loc[name]) for name in columns["model"]]
+                parts.append(f"| {measure} | {verdict or 'not tested'} | {' | '.join(cells)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _about(name: str, role: str, manifest: Mapping[str, Any]) -> str:
+    data = manifest["data"]["name"]
+    part = {YES: "should pass", NO: "should fail", "": "beside them"}[role]
+    return f"{name}, {part}: {manifest['network']['weights']}, {data}, {manifest['settings']['units']:,} units"
+
+
+def _cell(row: pd.Series) -> str:
+    mean, lo, hi = (float(row[column]) for column in ("mean", "lo", "hi"))
+    if not np.isfinite(mean):
+        return "–"
+    if not np.isfinite(lo):
+        return f"{mean:.2f}".replace("-", "−")
+    uneven = abs((hi - mean) - (mean - lo)) > 0.01
+    text = f"{mean:.2f} ({lo:.2f} … {hi:.2f})" if uneven else f"{mean:.2f} ± {(hi - lo) / 2:.2f}"
+    return text.replace("-", "−")
