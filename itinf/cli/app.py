@@ -27,7 +27,7 @@ from .options import (
     opened_network,
 )
 from .specimens import evaluate, train
-from .studies import compare, demo, merge, probe, report
+from .studies import compare, controls, demo, merge, probe, report
 
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",

@@ -22,9 +22,9 @@ TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet", "power.parq
 REPORT = "report.html"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
-WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
+WITHOUT_TARGET = ("update_norm", "onset", *LENS_FIGURES)
 """Figures that have no target to choose."""
-BUILT_IN = (*FIGURES, *LENS_FIGURES, "overview", "prediction")
+BUILT_IN = (*FIGURES, *LENS_FIGURES, "onset", "overview", "prediction")
 """Figures that have a fixed place; every other registered figure is added at the end of the page."""
 
 
@@ -112,7 +112,7 @@ def _kinds(result: Any) -> tuple[str, ...]:
     transfers = getattr(result, "transfers", [])
     if not transfers:
         return FIGURES
-    return (*FIGURES, *LENS_FIGURES, "prediction") if result.runs else LENS_FIGURES
+    return ("onset", *FIGURES, *LENS_FIGURES, "prediction") if result.runs else LENS_FIGURES
 
 
 def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], list[str]]:

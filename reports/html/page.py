@@ -16,6 +16,7 @@ from PIL import Image
 from itinf.errors import NothingToDrawError
 
 from ..figures.lenses import lenses
+from ..figures.onset import onset
 from ..figures.overview import comparison, overview
 from ..figures.prediction import prediction
 from ..figures.retention import retention
@@ -25,6 +26,8 @@ from .answers import answers
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
 from .groups_table import group_table
+from .onset_table import onset_rows
+from .power_table import power_tables
 from .retention_table import HEADINGS, RetentionRow, retention_rows
 
 
@@ -72,6 +75,7 @@ def page(
     remarks: Sequence[str] = (),
     groups: pd.DataFrame | None = None,
     group_notes: Sequence[str] = (),
+    power: pd.DataFrame | None = None,
     added: Mapping[str, Figure] | None = None,
     failed: Sequence[str] = (),
 ) -> str:
@@ -87,6 +91,7 @@ def page(
         remarks: why a network has no lenses.
         groups: the table of groups of networks; None where there are none.
         group_notes: what a reader needs to know before the numbers of groups.
+        power: the table of power; None where there are no controls.
         added: figures that do not come with itinf, by name.
         failed: why such a figure could not be drawn.
 
@@ -104,6 +109,9 @@ def page(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=headlines(table, target) if sections else [],
         together=together,
+        onsets=onset_rows(table, summaries, _roles(power)),
+        onset_picture=_picture(lambda: onset(table, summaries=summaries), "iterative depth of every network"),
+        power_tables=power_tables(power),
         group_table=None if groups is None else group_table(groups),
         group_notes=group_notes,
         lens_section=_lens_section(
@@ -117,6 +125,11 @@ def page(
 
 
 page.answers = answers  # type: ignore[attr-defined]  # one entry point leads to the page and to the sentences on top of it
+
+
+def _roles(power: pd.DataFrame | None) -> dict[str, str]:
+    """Name of a control -> its role."""
+    return {} if power is None else dict(zip(power["model"], power["role"], strict=True))
 
 
 def _lens_section(

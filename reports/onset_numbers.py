@@ -1,0 +1,99 @@
+"""Onset and iterative depth of each network, and the three curves that they are made of, from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .labels import LEFT_OUT, UNTRAINED
+
+THRESHOLD, OTHERS = "1/2", ("1/3", "2/3")
+
+
+@dataclass(frozen=True)
+class OnsetCurves:
+    """One network, trained or untrained.
+
+    Attributes:
+        model: its name; ``seed``: of an untrained copy, None for the network itself.
+        lens: through which its states are read, "" for its own readout.
+        summaries: rows of the summaries: iterative depth, onset and bits, at each threshold.
+        in_code, used: rows of the table about states: retention of one lens, persistence of the label.
+        improves: rows about blocks: gain beyond pairing; none of an untrained copy, which has no nulls in the table.
+        states: number of states, L + 1.
+    """
+
+    model: str
+    seed: int | None
+    lens: str
+    summaries: pd.DataFrame
+    in_code: pd.DataFrame
+    used: pd.DataFrame
+    improves: pd.DataFrame
+    states: int
+
+    def number(self, measure: str, form: str = THRESHOLD) -> pd.Series:
+        """One row of the summaries."""
+        rows = self.summaries
+        return rows[(rows["measure"] == measure) & (rows["form"] == form)].iloc[0]
+
+    @property
+    def onset(self) -> int | None:
+        """The state from which on all conditions hold; None if they fail at the end."""
+        found = self.number("onset")["mean"]
+        return None if pd.isna(found) else int(found)
+
+    def failing(self) -> list[str]:
+        """What fails at the state before the onset, or at the last state if there is no onset."""
+        place = self.states - 1 if self.onset is None else self.onset - 1
+        if place < 0:
+            return []
+        limit = float(self.number("onset")["share"])
+        there = {name: _at(rows, "state_index", place) for name, rows in (("code", self.in_code), ("used", self.used))}
+        words = []
+        if not there["code"] >= limit:
+            words.append(f"one lens retains {_short(there['code'])}")
+        if not there["used"] >= limit:
+            words.append(f"persistence {_short(there['used'])}")
+        step = self.improves[self.improves["block_index"] == place + 1]
+        if len(step) and not words:
+            words.append("the step from it does not gain beyond pairing")
+        return words
+
+
+def onset_curves(table: pd.DataFrame, summaries: pd.DataFrame | None) -> Iterator[OnsetCurves]:
+    """Every network that has an iterative depth, its untrained copy after it."""
+    if summaries is None or summaries.empty:
+        return
+    found = summaries[summaries["measure"].isin(["iterative_depth", "onset", "bits_at_onset", "bits_after_onset"])]
+    for (model, seed), rows in found.groupby(["model", "null_seed"], sort=False, dropna=False):
+        untrained, lens = not pd.isna(seed), str(rows["lens"].iloc[0])
+        of = table[(table["model"] == model) & (table["target"] == "label") & (table["form"] == "")]
+        here = of[
+            (of["null"] == (UNTRAINED if untrained else "observed")) & (of["null_seed"].eq(seed) | (not untrained))
+        ]
+        yield OnsetCurves(
+            str(model),
+            int(seed) if untrained else None,
+            lens,
+            rows,
+            here[(here["measure"] == "retention") & (here["lens"] == LEFT_OUT)].sort_values("state_index"),
+            here[
+                (here["measure"] == "persistence") & (here["statistic"] == "ratio") & (here["lens"] == lens)
+            ].sort_values("state_index"),
+            of[(of["measure"] == "prediction_gain_effect") & (of["null"] == "pairing") & (of["lens"] == lens)]
+            .iloc[: 0 if untrained else None]
+            .sort_values("block_index"),
+            int(rows["cells"].max()),
+        )
+
+
+def _at(rows: pd.DataFrame, column: str, place: int) -> float:
+    found = rows.loc[rows[column] == place, "mean"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def _short(value: float) -> str:
+    return "nothing" if pd.isna(value) else f"{value:.2f}".replace("-", "−")
