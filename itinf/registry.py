@@ -209,7 +209,7 @@ def page(name: str) -> Callable[..., str]:
 
 
 def answers(table: pd.DataFrame, summaries: pd.DataFrame) -> list[str]:
-    """Up to three sentences on results, those on top of the page; none if the page has none.
+    """Up to four sentences on results, those on top of the page; none if the page has none.
 
     Args:
         table: a results table; ``summaries``: of the transfers in it.

@@ -2,9 +2,13 @@
 
 A state is *in the code* if one lens, fitted without it, retains at least a threshold of what the state's own lens tells; it
 is *used* if a nudge of what is read there persists to the end at least by the threshold; and the step from it *improves*
-if it gains more than the steps of other units do, beyond a simultaneous band. The onset is the first state from which on
-all three hold to the end. A network without iterative inference can pass each of them somewhere; together and to the end
-it cannot.
+if it gains more than the steps of other units do (pairing). The onset is the first state from which on all three hold to the
+end. Whether they hold is decided by the estimates, and anew in every replicate: so the onset is a property of the network, not
+of the number of units, and where a step gains next to nothing its interval is wide.
+
+What passes: one prediction in one code, carried and improved at every step, whether by gradient descent or by adding up
+evidence. What fails: a code that changes (plain networks), an answer that is carried along unchanged, a network that converges
+so fast that it forgets what it believed early on.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import MIN_CLUSTERS, interval, replicate_band
+from ..statistics.intervals import MIN_CLUSTERS, interval
 from .estimators import Estimator, PartnerMean
 from .reasons import NEVER, NOT_FINITE, TOO_FEW_CLUSTERS
 from .row import Row
@@ -53,9 +57,8 @@ class Curves:
 
     def holding(self, threshold: float) -> dict[str, NDArray[np.bool_]]:
         """Condition -> (L + 1, 1 + B) whether it holds; what has no value does not hold, and no step leaves h_L."""
-        noise = replicate_band(self.improves, self.clusters)[:, None]
         with np.errstate(invalid="ignore"):
-            steps = self.improves > noise
+            steps = self.improves > 0
             conditions = self.in_code >= threshold, self.used >= threshold, np.vstack([steps, steps[:1] | True])
         return dict(zip(CONDITIONS, conditions, strict=True))
 

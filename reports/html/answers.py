@@ -1,4 +1,4 @@
-"""The answer in up to three sentences, with numbers and their nulls: on top of the page, and last on the console."""
+"""The answer in up to four sentences, with numbers and their nulls: on top of the page, and last on the console."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import pandas as pd
 from ..labels import ROTATED, SHARED, UNTRAINED
 from ..lens_numbers import LensNumbers, estimate, estimates
 from ..numbers import counted, number, sides, signed
+from ..onset_numbers import onset_curves
 from ..rows import about_blocks, number_of_blocks
 from .findings import STEPS
+from .onset_table import depth_text
 
-MOST, NETWORKS = 3, 4
+MOST, NETWORKS = 4, 4
 """Sentences, and networks that a sentence names, at most."""
 
 
 def answers(table: pd.DataFrame, summaries: pd.DataFrame | None = None) -> list[str]:
-    """Up to three sentences: what was found, as size, interval and null; nothing where nothing was measured.
+    """Up to four sentences: what was found, as size, interval and null; nothing where nothing was measured.
 
     Args:
         table: a results table of any number of networks, with transfers of their lenses where there are some.
@@ -34,6 +36,17 @@ def answers(table: pd.DataFrame, summaries: pd.DataFrame | None = None) -> list[
             more = f"; {len(told) - NETWORKS} more networks are in the table" if len(told) > NETWORKS else ""
             sentences.append(f"{claim}: {'; '.join(f'{model} {text}' for model, text in told[:NETWORKS])}{more}.")
     return sentences[:MOST]
+
+
+def _iterative(r: LensNumbers, model: str) -> str:
+    """The iterative depth, the onset, and the same of untrained copies."""
+    found = [curves for curves in onset_curves(r.table, r.summaries) if curves.model == model]
+    if not found:
+        return ""
+    trained, *untrained = found
+    where = "at none" if trained.onset is None else f"from state {trained.onset} of {trained.states - 1} on"
+    beside = "".join(f"; untrained {depth_text(curves)}" for curves in untrained)
+    return f"{depth_text(trained)}, {where}{beside}"
 
 
 def _descent(r: LensNumbers, model: str) -> str:
@@ -93,6 +106,10 @@ def _efficiency(r: LensNumbers, model: str) -> str:
 
 
 CLAIMS: Sequence[tuple[str, Callable[[LensNumbers, str], str]]] = (
+    (
+        "Iterative depth, the last share of depth over which one lens reads, what it reads is used, and every step improves",
+        _iterative,
+    ),
     ("Steps go down the loss", _descent),
     (
         "One lens for all depths tells, at a depth left out of its fit, this share of what that depth's own lens tells",
