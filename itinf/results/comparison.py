@@ -89,7 +89,7 @@ class Comparison:
     @property
     def power_words(self) -> str:
         """The same as Markdown."""
-        return power_markdown(self.power, {run.name: run.manifest for run in self.runs})
+        return power_markdown(self.power, self.runs)
 
     @property
     def group_notes(self) -> list[str]:

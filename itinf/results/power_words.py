@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .power import CANNOT, NO, OTHER_WAY, TELLS, YES
+
+if TYPE_CHECKING:
+    from .probe_result import ProbeResult
 
 ORDER = (TELLS, CANNOT, OTHER_WAY, "")
 MEANING = """A measure **tells** if, in every pair of a yes and a no, the interval of the yes lies above that of the no; it
@@ -17,13 +20,14 @@ interval over images or sequences, of one trained network each. Networks without
 What cannot tell is a question that a study may ask, and no evidence."""
 
 
-def power_markdown(power: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+def power_markdown(power: pd.DataFrame, runs: Sequence[ProbeResult]) -> str:
     """The table of power, for a reader.
 
     Args:
         power: from ``itinf.results.power.power_table``.
-        manifests: of every network by name, for its weights and data.
+        runs: the networks, for their weights and data.
     """
+    by_name = {run.name: run for run in runs}
     parts = ["# What each measure can tell", "", MEANING, ""]
     for modality in dict.fromkeys(power["modality"]):
         within = power[power["modality"] == modality]
@@ -32,7 +36,7 @@ def power_markdown(power: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any
         )
         parts += [f"## {str(modality).capitalize()} networks", ""]
         parts += [
-            f"* {_about(str(name), str(role), manifests[name])}"
+            f"* {_about(by_name[name], str(role))}"
             for name, role in zip(columns["model"], columns["role"], strict=True)
         ]
         headings = [
@@ -49,10 +53,10 @@ def power_markdown(power: pd.DataFrame, manifests: Mapping[str, Mapping[str, Any
     return "\n".join(parts)
 
 
-def _about(name: str, role: str, manifest: Mapping[str, Any]) -> str:
-    data = manifest["data"]["name"]
+def _about(run: ProbeResult, role: str) -> str:
     part = {YES: "should pass", NO: "should fail", "": "beside them"}[role]
-    return f"{name}, {part}: {manifest['network']['weights']}, {data}, {manifest['settings']['units']:,} units"
+    network, data = run.manifest["network"], run.manifest["data"]
+    return f"{run.name}, {part}: weights {network['weights']}; {run.units:,} {data['unit']}s of {data['name']}"
 
 
 def _cell(row: pd.Series) -> str:
