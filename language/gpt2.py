@@ -17,7 +17,7 @@ from itinf.settings import truth
 from .encoder import BYTES, Encoder, encoder, require_bytes
 from .folder_check import CONFIG, json_object
 from .huggingface import Family, config, folder, load, random_model, require_no_options
-from .shared_gpt2 import SharedGPT2
+from .shared_gpt2 import SharedGPT2, require_one_block, require_shareable
 from .specimens import FOLDER, SIZES
 
 FAMILY = Family("GPT-2", GPT2LMHeadModel)
@@ -126,8 +126,10 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
     if published:
         weights = f"openai-community/{name}"
     if random_seed(weights) is not None:
-        family = SHARED if truth(f"{name}: share", options.pop("share", False)) else FAMILY
-        made = config(family, name, PUBLISHED.get(name, SIZES), options)
+        share = truth(f"{name}: share", options.pop("share", False))
+        made = config(SHARED if share else FAMILY, name, PUBLISHED.get(name, SIZES), options)
+        if share:
+            require_shareable(name, made)
         return _random(name, made, weights, Encoder(BYTES, made.vocab_size))
     assert weights is not None
     require_no_options(name, weights, options)
@@ -135,7 +137,10 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
         where, source = _specimen(name)
     else:
         where, source = folder(name, weights, "random[:SEED], or pretrained", hub=published)
-    model, dtypes = load(_family(where), where)
+    family = _family(where)
+    model, dtypes = load(family, where)
+    if family is SHARED:
+        require_one_block(str(where), model)
     source += dtypes if weights != "specimen" else ""
     return _network(name, model, source, encoder(where, model.config.vocab_size, tokenizer))
 

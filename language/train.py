@@ -152,7 +152,7 @@ def _loss_at_every_state(model: Any, windows: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def _config(sizes: tuple[tuple[str, int], ...], share: bool) -> GPT2Config:
+def _config(sizes: tuple[tuple[str, int], ...], share: bool = False) -> GPT2Config:
     # With less than three passes over the data the model does not overfit, so it needs no dropout.
     no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     kind = SharedGPT2Config if share else GPT2Config

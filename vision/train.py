@@ -169,10 +169,16 @@ def _at_every_state(network: Network, images: Tensor) -> list[Tensor]:
     """The logits of the network's own readout of h_0 … h_L, in training.
 
     Raises:
-        ItinfError: the readout does not fit a state.
+        ItinfError: the states differ in width.
     """
     with states(network.model, [block.name for block in network.blocks]) as found:
         network.model(images)
+    widths = sorted({network.width(state) for state in found})
+    if len(widths) > 1:
+        raise ItinfError(
+            f"{network.name} has states of width {', '.join(map(str, widths))}, and deep_supervision=True reads all of them with "
+            "one readout. Leave it out of the recipe, or train a network of one width."
+        )
     return [network.readout(state) for state in found]
 
 
