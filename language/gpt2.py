@@ -65,8 +65,7 @@ def gpt2_xl(weights: str | None = None, **options: Any) -> Network:
 
 
 def iterative_gpt2(weights: str | None = None, **options: Any) -> Network:
-    """Specimen: one GPT-2 block of width 192 applied 8 times, trained with the loss at every depth, for the source code
-    of the standard library.
+    """Specimen: one GPT-2 block of width 192 applied 8 times, with the loss at every depth, for Python source code.
 
     Arguments as for ``gpt2``; nobody has published such weights.
     """

@@ -36,9 +36,9 @@ def resnet_isotropic(weights: str | None = None) -> Network:
 
 
 def iterative(weights: str | None = None) -> Network:
-    """Specimen: resnet-isotropic with one block applied 10 times, trained with the loss at every depth, for glyphs.
+    """Specimen: resnet-isotropic with one block applied 10 times, with the loss at every depth, for glyphs.
 
-    Each application has BatchNorms of its own. ``weights`` as for ``resnet``.
+    Each application of the block has BatchNorms of its own. ``weights`` as for ``resnet``.
     """
     return _open("iterative", lambda w: cifar_isotropic(w, blocks=10, share=True, classes=len(CLASSES)), weights)
 
