@@ -12,12 +12,16 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from itinf import Block, ItinfError, Network, token
 from itinf.networks.weights import random_seed
+from itinf.settings import truth
 
 from .encoder import BYTES, Encoder, encoder, require_bytes
+from .folder_check import CONFIG, json_object
 from .huggingface import Family, config, folder, load, random_model, require_no_options
-from .specimens import FOLDER
+from .shared_gpt2 import SharedGPT2, require_one_block, require_shareable
+from .specimens import FOLDER, SIZES
 
 FAMILY = Family("GPT-2", GPT2LMHeadModel)
+SHARED = Family("GPT-2 of one block", SharedGPT2)
 PUBLISHED = {
     "gpt2": {"n_layer": 12, "n_embd": 768, "n_head": 12},
     "gpt2-medium": {"n_layer": 24, "n_embd": 1024, "n_head": 16},
@@ -35,7 +39,8 @@ def gpt2(weights: str | None = None, **options: Any) -> Network:
             ``model.safetensors`` and ``tokenizer.json``); ``specimen``, the small GPT-2 that comes with
             itinf (8 blocks of width 192); a hub id ``OWNER/NAME``; or ``pretrained``. Only the last two go online.
         **options: fields of ``GPT2Config`` (n_layer, n_embd, n_head, vocab_size, n_positions, …), for random weights, which
-            read text as UTF-8 bytes; ``tokenizer=bytes`` for other weights that do so.
+            read text as UTF-8 bytes; ``share=True`` for one block applied n_layer times, LayerNorms included;
+            ``tokenizer=bytes`` for other weights that read bytes.
 
     Raises:
         ItinfError: an option is unknown or its value is not valid for GPT-2; options are given with a folder or hub id;
@@ -57,6 +62,14 @@ def gpt2_large(weights: str | None = None, **options: Any) -> Network:
 def gpt2_xl(weights: str | None = None, **options: Any) -> Network:
     """GPT-2 XL, 48 blocks of width 1600; arguments as for ``gpt2``."""
     return _open("gpt2-xl", weights, options)
+
+
+def iterative_gpt2(weights: str | None = None, **options: Any) -> Network:
+    """Specimen: one GPT-2 block of width 192 applied 8 times, with the loss at every depth, for Python source code.
+
+    Arguments as for ``gpt2``; nobody has published such weights.
+    """
+    return _open("iterative-gpt2", weights, {"share": True} | options if random_seed(weights) is not None else options)
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
@@ -81,7 +94,7 @@ def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
         )
     turn = change.to(head.weight)
     with torch.no_grad():
-        for block in trunk.h:
+        for block in {id(block.ln_1.weight): block for block in trunk.h}.values():  # blocks may be one
             for norm, reader in ((block.ln_1, block.attn.c_attn), (block.ln_2, block.mlp.c_fc)):
                 reader.bias.add_(norm.bias @ reader.weight)  # Conv1D's weight is (in, out)
                 reader.weight.copy_(turn @ (norm.weight[:, None] * reader.weight))
@@ -107,10 +120,15 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
     tokenizer = options.pop("tokenizer", None)
     require_bytes(tokenizer)
     published = weights == "pretrained"
+    if published and name not in PUBLISHED:
+        raise ItinfError(f"{name} has no published weights. Give specimen, a Hugging Face folder, or random[:SEED].")
     if published:
         weights = f"openai-community/{name}"
     if random_seed(weights) is not None:
-        made = config(FAMILY, name, PUBLISHED[name], options)
+        share = truth(f"{name}: share", options.pop("share", False))
+        made = config(SHARED if share else FAMILY, name, PUBLISHED.get(name, SIZES), options)
+        if share:
+            require_shareable(name, made)
         return _random(name, made, weights, Encoder(BYTES, made.vocab_size))
     assert weights is not None
     require_no_options(name, weights, options)
@@ -118,19 +136,34 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
         where, source = _specimen(name)
     else:
         where, source = folder(name, weights, "random[:SEED], or pretrained", hub=published)
-    model, dtypes = load(FAMILY, where)
+    family = _family(where)
+    model, dtypes = load(family, where)
+    if family is SHARED:
+        require_one_block(str(where), model)
     source += dtypes if weights != "specimen" else ""
     return _network(name, model, source, encoder(where, model.config.vocab_size, tokenizer))
 
 
+def _family(where: Path) -> Family:
+    try:
+        kind = json_object(where / CONFIG).get("model_type")
+    except ValueError:
+        return FAMILY  # ``load`` says what is wrong
+    return SHARED if kind == SHARED.config.model_type else FAMILY
+
+
 def _specimen(name: str) -> tuple[Path, str]:
     if not (FOLDER / name).is_dir():
-        raise ItinfError(f"{name} has no specimen; only the network gpt2 has one. Use gpt2, or give other weights.")
+        raise ItinfError(
+            f"{name} has no specimen; only the networks gpt2 and iterative-gpt2 have one. Use one of these, or give other "
+            "weights."
+        )
     return FOLDER / name, "specimen"
 
 
 def _random(name: str, made: GPT2Config, weights: str | None, prepare: Encoder) -> Network:
-    return _network(name, random_model(FAMILY, name, made, weights), weights or "random:0", prepare)
+    family = SHARED if isinstance(made, SHARED.config) else FAMILY
+    return _network(name, random_model(family, name, made, weights), weights or "random:0", prepare)
 
 
 def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:

@@ -1,4 +1,4 @@
-"""Training the language specimen on the source code of the standard library: ``itinf train gpt2``."""
+"""Training the language specimens on the source code of the standard library: ``itinf train gpt2``."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ from itinf.data.clusters import Progress
 from itinf.files import write_bytes
 from itinf.training.loop import finish, train
 from itinf.training.specimen import Score, write_card
+from itinf.training.states import states
 
 from .bpe import END_OF_TEXT, learn, wrapped
 from .compression import bits_per_byte, xz_bits_per_byte
 from .gpt2 import gpt2
 from .huggingface import quiet
-from .specimens import FOLDER
+from .shared_gpt2 import SharedGPT2, SharedGPT2Config
+from .specimens import FOLDER, SIZES
 from .stdlib import modules
 
 SCORED = 40
 """Number of held-out modules that are scored: the first ones in order of name."""
+READ = 4
+"""With deep supervision, each state is read at one position in so many."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training of the language specimen: Muon for the matrices of blocks, AdamW for other parameters.
+    """The training of a language specimen: Muon for the matrices of blocks, AdamW for other parameters.
 
     Attributes:
         tokens: total number of tokens; windows are drawn at random, so some tokens are seen more than once.
@@ -42,6 +46,10 @@ class Recipe:
         other_learning_rate: peak learning rate of embeddings, norms and biases.
         weight_decay: weight decay of matrices.
         precision: dtype of matrix products; weights and their updates stay float32.
+        deep_supervision: the loss is the mean over h_1 … h_L of the loss of the network's own readout of the state, in
+            place of the loss at h_L alone. h_0 is left out: its embedding is the head's own, so it can only name the
+            token that it embeds. As heads cost as much as blocks, each state is read at every fourth position, from one
+            that is drawn anew for every state and step: the expectation is the loss at all positions.
     """
 
     tokens: int
@@ -50,6 +58,7 @@ class Recipe:
     other_learning_rate: float = 3e-3
     weight_decay: float = 0.1
     precision: str = "bfloat16"
+    deep_supervision: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,15 +66,17 @@ class LanguageSpecimen:
     """A GPT-2, its tokenizer, its recipe, and the compression that it has to reach.
 
     Attributes:
-        name: name of the specimen; its network is ``gpt2``.
+        name: name of the specimen and of its network.
         sizes: fields of ``GPT2Config``; the tokenizer learns ``vocab_size`` tokens.
         recipe: its training.
+        share: its blocks are one, see ``SharedGPT2``.
         data: data to measure it on; ``units``: number of tokens that the default comparison measures.
     """
 
     name: str
     sizes: tuple[tuple[str, int], ...]
     recipe: Recipe
+    share: bool = False
     data: str = "stdlib"
     units: int = 20_000
 
@@ -76,7 +87,7 @@ class LanguageSpecimen:
     def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
         """Trains into a standard Hugging Face folder, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
-        recipe, config = self.recipe, _config(self.sizes)
+        recipe, config = self.recipe, _config(self.sizes, self.share)
         texts = modules(split)
         tokenizer = learn(texts.values(), config.vocab_size)
         ids = _stream(tokenizer, list(texts.values()))
@@ -88,7 +99,7 @@ class LanguageSpecimen:
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = GPT2LMHeadModel(config)
+            model = (SharedGPT2 if self.share else GPT2LMHeadModel)(config)
         length = config.n_positions
         steps = recipe.tokens // (recipe.batch * length)
 
@@ -98,8 +109,10 @@ class LanguageSpecimen:
             starts = torch.randint(len(ids) - length, (recipe.batch,), generator=places)
             windows = torch.stack([ids[s : s + length + 1] for s in starts])  # (N, T + 1)
             with torch.autocast("cpu", getattr(torch, recipe.precision)):
+                if recipe.deep_supervision:
+                    return _loss_at_every_state(model, windows)
                 logits = model(windows[:, :-1]).logits
-            return F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+            return _loss(logits, windows[:, 1:])
 
         study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe), "sizes": dict(self.sizes)}
         seconds = train(model, _optimizers(model, recipe), loss_at, steps, out, study, progress=progress)
@@ -124,10 +137,26 @@ class LanguageSpecimen:
             raise ItinfError(f"{self.name} is trained on the split train; given {split!r}.")
 
 
-def _config(sizes: tuple[tuple[str, int], ...]) -> GPT2Config:
+def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
+def _loss_at_every_state(model: Any, windows: Tensor) -> Tensor:
+    """An estimate of the mean loss over h_1 … h_L, see ``Recipe``; torch's random numbers choose the positions."""
+    with states(model, [f"transformer.h.{i}" for i in range(model.config.n_layer)]) as found:
+        model.transformer(windows[:, :-1], use_cache=False)
+    losses = []
+    for state in found[1:]:
+        read = slice(int(torch.randint(READ, ())), None, READ)
+        losses.append(_loss(model.lm_head(model.transformer.ln_f(state[:, read])), windows[:, 1:][:, read]))
+    return torch.stack(losses).mean()
+
+
+def _config(sizes: tuple[tuple[str, int], ...], share: bool = False) -> GPT2Config:
     # With less than three passes over the data the model does not overfit, so it needs no dropout.
     no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2Config(**dict(sizes) | no_dropout, bos_token_id=0, eos_token_id=0)
+    kind = SharedGPT2Config if share else GPT2Config
+    return kind(**dict(sizes) | no_dropout, bos_token_id=0, eos_token_id=0)
 
 
 def _stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
@@ -158,8 +187,7 @@ def _save(model: Any, tokenizer: Tokenizer, out: Path) -> None:
             write_bytes(out / path.name, path.read_bytes())
 
 
-GPT2 = LanguageSpecimen(
-    "gpt2",
-    (("n_layer", 8), ("n_embd", 192), ("n_head", 6), ("vocab_size", 2048), ("n_positions", 256)),
-    Recipe(tokens=6_144_000),
+GPT2 = LanguageSpecimen("gpt2", tuple(SIZES.items()), Recipe(tokens=6_144_000))
+ITERATIVE_GPT2 = LanguageSpecimen(
+    "iterative-gpt2", tuple(SIZES.items()), Recipe(tokens=3_072_000, deep_supervision=True), share=True
 )

@@ -104,7 +104,7 @@ COMMANDS = [
     ("check cifar-resnet8 --weights pretrained", "no published weights"),
     ("check gpt2 --weights empty", "empty"),
     ("check gpt2 --weights none/where/at/all", "none/where/at/all"),
-    ("check gpt2-medium --weights specimen", "no specimen; only the network gpt2 has one"),
+    ("check gpt2-medium --weights specimen", "no specimen; only the networks gpt2 and iterative-gpt2 have one"),
     ("check cifar-resnet8 --data text:text.txt", "holds tokens, but cifar-resnet8 reads images"),
     (f"check gpt2 {TINY} --data images:photos", "holds images, but gpt2 reads tokens"),
     (f"check gpt2 {TINY} --data text:text.txt --length 0", "length is 0; expected a whole number of at least 1"),

@@ -29,6 +29,9 @@ FORMS = {
     "pre-projection": lambda: cifar_preresnet(depth=14, shortcut="projection"),
     "isotropic": lambda: cifar_isotropic(blocks=3, width=12),
     "isotropic-pre": lambda: cifar_isotropic(blocks=3, width=12, activation="pre"),
+    "post-shared": lambda: cifar_resnet(depth=20, share=True),
+    "isotropic-shared": lambda: cifar_isotropic(blocks=3, width=12, share=True),
+    "isotropic-pre-shared": lambda: cifar_isotropic(blocks=3, width=12, activation="pre", share=True),
     "plain": lambda: cifar_plain(depth=14),
     "plain-pre": lambda: cifar_plain(depth=14, activation="pre"),
     "isotropic-plain": lambda: cifar_isotropic_plain(blocks=3, width=12),
@@ -226,6 +229,8 @@ def test_untrained_keeps_the_options() -> None:
         (cifar_resnet, {"activation": "posd"}, "Did you mean post"),
         (cifar_resnet, {"shortcut": "B"}, "Known: A, projection"),
         (cifar_resnet, {"residual": False, "shortcut": "projection"}, "no skips"),
+        (cifar_isotropic, {"blocks": 1, "share": True}, "one block of each width, so share=True has nothing to share"),
+        (cifar_resnet, {"share": 3}, "share is 3; expected True or False"),
         (cifar_resnet, {"weights": "pretrained"}, "no published weights. Give a"),
     ],
 )

@@ -22,9 +22,9 @@ def ids():
     return torch.randint(0, 101, (2, 24), generator=torch.Generator().manual_seed(1))
 
 
-def lively(seed=3):
+def lively(seed=3, **options):
     """A tiny GPT-2 in float64 whose every parameter is at random, LayerNorms and biases included."""
-    network = gpt2(f"random:{seed}", **TINY)
+    network = gpt2(f"random:{seed}", **TINY, **options)
     network.to("cpu", torch.float64)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -159,8 +159,9 @@ def states_with_graph(network, ids):
     return seen
 
 
-def test_regauge_turns_every_state_and_keeps_the_logits(ids):
-    network = lively()
+@pytest.mark.parametrize("share", [False, True])
+def test_regauge_turns_every_state_and_keeps_the_logits(ids, share):
+    network = lively(share=share)
     turned = copy.deepcopy(network)
     turn = rotation(32, fixes_ones=True)
     turned.regauge(turned.model, range(4), turn)

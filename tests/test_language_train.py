@@ -15,7 +15,7 @@ from itinf.data.clusters import silent
 from itinf.training import loop
 from language import bpe, train
 from language.compression import bits_per_byte, xz_bits_per_byte
-from language.train import GPT2, LanguageSpecimen, Recipe
+from language.train import GPT2, ITERATIVE_GPT2, LanguageSpecimen, Recipe
 
 SIZES = {"n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 300, "n_positions": 16}
 STEPS = 4
@@ -224,12 +224,14 @@ def test_the_optimizers_hold_every_parameter_once():
     assert (muon.defaults["lr"], adam.defaults["lr"]) == (TINY.recipe.learning_rate, TINY.recipe.other_learning_rate)
 
 
-def test_the_shipped_sizes_make_a_gpt2_without_dropout():
-    config = train._config(GPT2.sizes)
+@pytest.mark.parametrize("specimen", [GPT2, ITERATIVE_GPT2], ids=lambda specimen: specimen.name)
+def test_the_shipped_sizes_make_a_gpt2_without_dropout(specimen):
+    config = train._config(specimen.sizes, specimen.share)
     assert isinstance(config, transformers.GPT2Config)
     assert config.n_embd % config.n_head == 0 and config.bos_token_id == config.eos_token_id == 0
     assert config.resid_pdrop == config.embd_pdrop == config.attn_pdrop == 0
-    assert GPT2.folder.name == GPT2.name == "gpt2"
+    assert specimen.folder.name == specimen.name
+    assert config.model_type == ("gpt2-shared" if specimen is ITERATIVE_GPT2 else "gpt2")
 
 
 @pytest.mark.parametrize("split", ["test", "val"])

@@ -18,7 +18,7 @@ from itinf.training import loop
 from vision import glyphs, train
 from vision.cifar_resnet import cifar_resnet
 from vision.glyphs import TRAIN_ITEMS, Glyphs
-from vision.train import HELD_OUT, INCEPTION, PLAIN_ISOTROPIC, RESNET, RESNET_ISOTROPIC, Recipe
+from vision.train import HELD_OUT, INCEPTION, ITERATIVE, PLAIN_ISOTROPIC, RESNET, RESNET_ISOTROPIC, Recipe
 from vision.transforms import whole
 
 STEPS = 4
@@ -233,7 +233,21 @@ def test_a_specimen_without_gates_has_no_bounds(trained):
     assert [score.bound for score in scores] == [None] * 3 and all(score.reached for score in scores)
 
 
-@pytest.mark.parametrize("specimen", [RESNET, RESNET_ISOTROPIC, PLAIN_ISOTROPIC, INCEPTION], ids=lambda s: s.name)
+SHIPPED = [RESNET, RESNET_ISOTROPIC, ITERATIVE, PLAIN_ISOTROPIC, INCEPTION]
+
+
+def test_the_iterative_specimen_and_its_twin_differ_in_two_things_alone():
+    assert replace(ITERATIVE.recipe, deep_supervision=False) == RESNET_ISOTROPIC.recipe
+    one, other = (
+        {name: value.shape for name, value in specimen.make(None).model.state_dict().items()}
+        for specimen in (ITERATIVE, RESNET_ISOTROPIC)
+    )
+    assert one == other
+    counts = [sum(p.numel() for p in s.make(None).model.parameters()) for s in (ITERATIVE, RESNET_ISOTROPIC)]
+    assert counts[1] - counts[0] == 9 * 2 * 32 * 32 * 9, "nine blocks' kernels"
+
+
+@pytest.mark.parametrize("specimen", SHIPPED, ids=lambda s: s.name)
 def test_shipped_specimens_fit_their_data(specimen):
     network = specimen.make("random")
     images, _ = train._Stream("train", 0, specimen.size).batch(0, 2)

@@ -29,11 +29,13 @@ class CifarConfig:
         shortcut: shortcut between stages. ``"A"``: every other pixel, and zeros for the new channels;
             ``"projection"``: a 1 × 1 convolution and BatchNorm.
         residual: False removes every skip, for the plain control.
+        share: the blocks of a stage have the same two kernels, and BatchNorms of their own: one block, applied several
+            times. The first block of a later stage, which changes the width, keeps kernels of its own.
         classes: outputs of the head.
         in_size: side of the input in pixels.
 
     Raises:
-        ItinfError: the activation or shortcut is unknown, or a number is below 1.
+        ItinfError: the activation or shortcut is unknown, a number is below 1, or no two blocks can share.
     """
 
     name: str
@@ -43,6 +45,7 @@ class CifarConfig:
     activation: Literal["post", "pre"] = "post"
     shortcut: Literal["A", "projection"] = "A"
     residual: bool = True
+    share: bool = False
     classes: int = 10
     in_size: int = 32
 
@@ -55,6 +58,12 @@ class CifarConfig:
                     f"{self.name}: {option} is {value!r}; expected {' or '.join(valid)}. {nearest(str(value), valid)}"
                 )
         truth(f"{self.name}: residual", self.residual)
+        truth(f"{self.name}: share", self.share)
+        if self.share and self.blocks == 1:
+            raise ItinfError(
+                f"{self.name} has one block of each width, so share=True has nothing to share. Give more blocks, or leave "
+                "it out."
+            )
         if not self.residual and self.shortcut != "A":
             raise ItinfError(f"{self.name} has no skips, but shortcut={self.shortcut!r} was given. Leave it out.")
 
@@ -121,7 +130,10 @@ class CifarResNet(nn.Module):
         self.stages = [f"layer{k}" for k in range(1, len(form.widths) + 1)]
         for name, outputs in zip(self.stages, form.widths, strict=True):
             inputs = [width, *[outputs] * (form.blocks - 1)]
-            self.add_module(name, nn.Sequential(*(block(n, outputs, _shortcut(form, n, outputs)) for n in inputs)))
+            blocks = [block(n, outputs, _shortcut(form, n, outputs)) for n in inputs]
+            if form.share:
+                _share([b for b in blocks if b.conv1.in_channels == outputs])
+            self.add_module(name, nn.Sequential(*blocks))
             width = outputs
         self.bn = nn.BatchNorm2d(width) if pre else None
         self.relu = nn.ReLU(inplace=True)
@@ -139,6 +151,12 @@ class CifarResNet(nn.Module):
         if self.bn is not None:
             x = self.relu(self.bn(x))
         return self.linear(x.mean((2, 3)))
+
+
+def _share(blocks: list[CifarBlock]) -> None:
+    """Gives all blocks the kernels of the first. The modules stay apart, so that each block has its own to hook."""
+    for block in blocks[1:]:
+        block.conv1.weight, block.conv2.weight = blocks[0].conv1.weight, blocks[0].conv2.weight
 
 
 def _conv(inputs: int, width: int, stride: int = 1) -> nn.Conv2d:

@@ -78,11 +78,13 @@ class Wiring:
                 f"States {states[0]}–{states[-1]} take {width} positive scales; given a tensor of shape "
                 f"{tuple(change.shape)}, smallest {change.min().item():.3g}."
             )
+        done: set[tuple[Any, int]] = set()  # blocks may share a weight, which is then scaled once
         for state, scale in self.spread(states[0], change).items():
-            for layer in self.writers[state]:
-                _scale_output(layer, scale)
-            for layer in self.readers[state]:
-                _scale_input(layer, scale)
+            for layers, scaled in ((self.writers[state], _scale_output), (self.readers[state], _scale_input)):
+                for layer in layers:
+                    if (scaled, id(layer.weight)) not in done:
+                        scaled(layer, scale)
+                    done.add((scaled, id(layer.weight)))
 
 
 def _inputs(layer: nn.Module) -> int:

@@ -20,9 +20,10 @@ from itinf.data.clusters import Progress
 from itinf.files import write_bytes
 from itinf.training.loop import finish, train
 from itinf.training.specimen import Score, write_card
+from itinf.training.states import states
 
 from .glyphs import TRAIN_ITEMS, Glyphs
-from .specimens import FOLDER, PIXELS, WEIGHTS, inception, plain_isotropic, resnet, resnet_isotropic
+from .specimens import FOLDER, PIXELS, WEIGHTS, inception, iterative, plain_isotropic, resnet, resnet_isotropic
 from .transforms import normalised
 
 HELD_OUT = {
@@ -46,6 +47,8 @@ class Recipe:
         optimizer: "SGD" (Nesterov momentum 0.9) or "AdamW".
         clip: largest norm of the gradient; 0 for no limit.
         precision: dtype of matrix products; weights and their updates stay float32.
+        deep_supervision: the loss is the mean over h_0 … h_L of the loss of the network's own readout of the state, in
+            place of the loss at h_L alone. All states need the width of the last.
     """
 
     images: int
@@ -55,6 +58,7 @@ class Recipe:
     optimizer: str = "SGD"
     clip: float = 1.0
     precision: str = "bfloat16"
+    deep_supervision: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,15 @@ class ImageSpecimen:
         recipe = self.recipe
         stream = _Stream(split, seed, self.size)
         data = stream.note()
-        model = self.make(f"random:{seed}").model.to(memory_format=torch.channels_last).train()
+        network = self.make(f"random:{seed}")
+        model = network.model.to(memory_format=torch.channels_last).train()
         steps = recipe.images // recipe.batch
 
         def loss_at(step: int) -> Tensor:
             images, labels = stream.batch(step * recipe.batch, recipe.batch)
             with torch.autocast("cpu", getattr(torch, recipe.precision)):
-                logits = model(images)
-            return F.cross_entropy(logits.float(), labels)
+                logits = _at_every_state(network, images) if recipe.deep_supervision else [model(images)]
+            return torch.stack([F.cross_entropy(read.float(), labels) for read in logits]).mean()
 
         study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe)}
         optimizers = [_optimizer(model, recipe)]
@@ -160,6 +165,23 @@ class _Stream:
         }
 
 
+def _at_every_state(network: Network, images: Tensor) -> list[Tensor]:
+    """The logits of the network's own readout of h_0 … h_L, in training.
+
+    Raises:
+        ItinfError: the states differ in width.
+    """
+    with states(network.model, [block.name for block in network.blocks]) as found:
+        network.model(images)
+    widths = sorted({network.width(state) for state in found})
+    if len(widths) > 1:
+        raise ItinfError(
+            f"{network.name} has states of width {', '.join(map(str, widths))}, and deep_supervision=True reads all of them with "
+            "one readout. Leave it out of the recipe, or train a network of one width."
+        )
+    return [network.readout(state) for state in found]
+
+
 def _tensors(drawn: list[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
     pixels = torch.from_numpy(np.stack([image for image, _ in drawn]))  # (N, H, W, 3) uint8
     images = normalised(pixels.permute(0, 3, 1, 2).float().div_(255))
@@ -176,13 +198,15 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _half(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the model; kernels and matrices in float16, vectors unchanged, because they are small."""
-    tensors = {name: v for name, v in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    """The tensors of the model, those that modules share once; kernels and matrices in float16, vectors unchanged."""
+    again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - dict(model.named_parameters()).keys()
+    tensors = {n: v for n, v in model.state_dict().items() if n not in again and not n.endswith("num_batches_tracked")}
     return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in tensors.items()}
 
 
 RESNET = ImageSpecimen("resnet", resnet, Recipe(images=240_000))
 RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", resnet_isotropic, Recipe(images=320_000))
+ITERATIVE = ImageSpecimen("iterative", iterative, Recipe(images=320_000, deep_supervision=True))
 PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", plain_isotropic, Recipe(images=320_000), gates=())
 # Without skips, the first gradients of early layers are many times larger: too large for one learning rate of SGD.
 INCEPTION = ImageSpecimen(

@@ -35,6 +35,14 @@ def resnet_isotropic(weights: str | None = None) -> Network:
     return _open("resnet-isotropic", lambda w: cifar_isotropic(w, blocks=10, classes=len(CLASSES)), weights)
 
 
+def iterative(weights: str | None = None) -> Network:
+    """Specimen: resnet-isotropic with one block applied 10 times, with the loss at every depth, for glyphs.
+
+    Each application of the block has BatchNorms of its own. ``weights`` as for ``resnet``.
+    """
+    return _open("iterative", lambda w: cifar_isotropic(w, blocks=10, share=True, classes=len(CLASSES)), weights)
+
+
 def plain_isotropic(weights: str | None = None) -> Network:
     """Specimen: the layers of resnet-isotropic without skips, for glyphs.
 
