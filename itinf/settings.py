@@ -39,6 +39,8 @@ class Settings:
         shard: (i, n): every n-th group of clusters from the i-th; the results of all shards can be merged.
         fit_units: number of images or tokens to fit lenses on; None for enough for the widest state.
         precision: transfer stops when every retention is known to ± this.
+        pairs: whether a transfer reads states with the lenses of all other states, too; without these pairs it has its own
+            lenses and the shared lens alone, and costs as many times less as there are states.
         batch: clusters per forward pass. Results do not depend on it.
         device: "cpu", "cuda" or "cuda:1"; "auto" takes CUDA if it is available, else the CPU.
         dtype: dtype of the model, "float32", "float64", "bfloat16" or "float16".
@@ -56,6 +58,7 @@ class Settings:
     shard: tuple[int, int] | None = None
     fit_units: int | None = None
     precision: float = 0.05
+    pairs: bool = True
     batch: int = 64
     device: str = "auto"
     dtype: str = "float32"
@@ -76,6 +79,7 @@ class Settings:
                 object.__setattr__(self, name, whole(name, value, least, why, most=most))
         precision = number("precision", self.precision, 0, "it is the half-width of an interval")
         object.__setattr__(self, "precision", precision)
+        object.__setattr__(self, "pairs", truth("pairs", self.pairs))
         object.__setattr__(self, "shard", _shard(self.shard))
         if not isinstance(self.device, str) or not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
             raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda or cuda:1.")

@@ -65,6 +65,19 @@ Precision = Annotated[float, typer.Option(help="Stop when every retention is kno
 StudyPrecision = Annotated[
     float | None, typer.Option(help="Stop when every retention is known to ± this; by default as in the study.")
 ]
+Pairs = Annotated[
+    bool,
+    typer.Option(
+        help="Read states also with the lens of every other state; --no-pairs is much faster in deep networks."
+    ),
+]
+StudyPairs = Annotated[
+    bool | None,
+    typer.Option(
+        "--pairs/--no-pairs",
+        help="Transfer lenses to every other state; --no-pairs reads with own and shared lenses alone.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of networks measured at a time, each in its own process.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; auto takes a CUDA GPU if there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]

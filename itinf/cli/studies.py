@@ -32,6 +32,7 @@ from .options import (
     StudyDevice,
     StudyDtype,
     StudyLens,
+    StudyPairs,
     StudyPrecision,
     StudySeed,
     StudyUnits,
@@ -132,6 +133,7 @@ def compare(
     untrained: StudyUntrained = None,
     lens: StudyLens = None,
     precision: StudyPrecision = None,
+    pairs: StudyPairs = None,
     jobs: Jobs = 1,
 ) -> None:
     """Measure several networks in the same way and compare them; without arguments, the specimens."""
@@ -144,6 +146,7 @@ def compare(
         "untrained": untrained,
         "lens": lens,
         "precision": precision,
+        "pairs": pairs,
     }
     chosen = study_from_words(study or [], data or [], weights or [], group or [])
     _compare(chosen.changed(**{name: value for name, value in changes.items() if value is not None}), out_, jobs)

@@ -104,6 +104,7 @@ class LensStudy:
                 "replicates": self.settings.replicates,
                 "untrained": self.settings.untrained,
                 "precision": self.settings.precision,
+                **({} if self.settings.pairs else {"pairs": False}),
             },
         }
         under = circumstances(self.network.device, self.settings.batch)

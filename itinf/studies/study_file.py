@@ -194,7 +194,8 @@ def study_toml(study: Study) -> str:
     """The study as TOML; ``read_study`` reads it back."""
     settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
     entries = {**settings, "targets": study.targets, "lens": study.lens}
-    text = tomli_w.dumps({name: value for name, value in entries.items() if value is not None})
+    entries = {name: value for name, value in entries.items() if value is not None and (name, value) != ("pairs", True)}
+    text = tomli_w.dumps(entries)
     for network in study.networks:
         table = {name: value for name, value in asdict(network).items() if value not in (None, "", {})}
         options = table.pop("options", {})

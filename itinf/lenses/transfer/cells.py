@@ -60,20 +60,22 @@ class Cell:
         return not self.off_diagonal and self.null == "observed"
 
 
-def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
+def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
     """All cells: each translator at every state of its segment, the logit lens, and the shared lenses.
 
     Args:
         lens: a lens with a map for each state. One read from a file has no statistics, and so no shared and
             no gauge-matched cells beside it.
         rotations: how many seeds of the rotated null.
+        pairs: False leaves out every lens at another state than its own.
     """
     sites, width = lens.sites, lens.sites[-1].width
     cells = [
         Cell(lens.kind, j, i, translator)
         for j, at_site in enumerate(sites)
         for i, (own_site, translator) in enumerate(zip(sites, lens.translators, strict=True))
-        if at_site.segment == own_site.segment and translator is not None and lens.translators[j] is not None
+        if (i == j or pairs) and at_site.segment == own_site.segment
+        if translator is not None and lens.translators[j] is not None
     ]
     known = [k for k, translator in enumerate(lens.translators) if translator is not None]
     cells += [Cell(LOGIT, j, -1, Translator.identity(width)) for j in known if sites[j].width == width]
@@ -87,7 +89,7 @@ def cells_of(lens: Lens, rotations: int = 1) -> list[Cell]:
     ):
         maps = shared_maps(lens.statistics, leave_out, None if seed < 0 else seed)
         cells += [Cell(name, j, -1, Translator.of(*maps[j]), null=null, seed=seed) for j in several]
-    return cells + list(_matched(lens))
+    return cells + (list(_matched(lens)) if pairs else [])
 
 
 def _matched(lens: Lens) -> Iterator[Cell]:

@@ -61,7 +61,7 @@ from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
 
-USED = ("units", "seed", "replicates", "precision", "batch")
+USED = ("units", "seed", "replicates", "precision", "pairs", "batch")
 """Settings that a transfer uses. ``Network.to`` sets device and dtype."""
 CHECK = {"image": 64, "token": 16, "text": 64}
 """Clusters between two checks of the precision."""
@@ -122,7 +122,9 @@ def transfer(
         if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
             return _shared(folder, lambda: TransferResult.load(where))
         require_proven(network, source, order.indices)
-        matrix = _begun(folder, network, lens, cells_of(lens, rotations), source, order, settings, progress)
+        matrix = _begun(
+            folder, network, lens, cells_of(lens, rotations, settings.pairs), source, order, settings, progress
+        )
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
 
@@ -170,6 +172,7 @@ def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int
             "rotations": rotations,
             "seed": settings.seed,
             "replicates": settings.replicates,
+            **({} if settings.pairs else {"pairs": False}),
         },
         "lens": {"kind": lens.kind, **lens.record},
     }
