@@ -14,6 +14,7 @@ GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
 NAMES = [
     "block_index",
+    "state_index",
     "measure",
     "statistic",
     "gradient",
