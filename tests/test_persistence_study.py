@@ -155,3 +155,9 @@ def test_the_interval_of_selectivity_is_as_wide_as_its_spread():
     covered = np.mean(np.abs(values) < halves)
     assert 0.89 < covered < 0.99
     assert np.mean(halves) / 1.98 == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_two_shares_are_two_ways_of_measuring():
+    network, data = opened("token", 16)
+    with pytest.raises(itinf.ItinfError, match="not in one way"):
+        probed(network, data, probes=[itinf.Persistence(one_in=1), itinf.Persistence(one_in=2)])

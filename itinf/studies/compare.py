@@ -17,7 +17,7 @@ from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
 from ..networks.trace import TARGETS
-from ..probes import Alignment, Gain, Performance, Prediction, Probe, UpdateNorm
+from ..probes import Alignment, Gain, Performance, Persistence, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
 from ..results.comparison import NETWORKS, Comparison, compare
@@ -110,6 +110,7 @@ def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: 
         Gain(targets=targets),
         Prediction(targets=predicted),
         *(Prediction(targets=predicted, nulls=LENS_NULLS, lens=lens) for lens in through),
+        *([Persistence()] if "label" in targets else []),  # wrong classes are those that are not the label
     ]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
