@@ -14,7 +14,6 @@ GROUP, SEQUENCE, VOCABULARY = 8, 6, 61
 SETTINGS = {"group": GROUP, "calibration": 12, "replicates": 60}
 NAMES = [
     "block_index",
-    "state_index",
     "measure",
     "statistic",
     "gradient",
@@ -26,6 +25,7 @@ NAMES = [
     "null",
     "null_seed",
     "unit",
+    "state_index",
 ]
 """The columns that name a row."""
 
