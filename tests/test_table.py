@@ -7,6 +7,7 @@ import pytest
 
 import itinf
 from itinf.results.row import Row
+from reports.rows import about_blocks
 from tiny import GROUP, NAMES, opened, probed, study, with_partners
 
 KINDS = pytest.mark.parametrize("kind", ["image", "token"])
@@ -19,11 +20,17 @@ def test_every_row_is_filled(kind):
     assert not table.duplicated(NAMES).any()
     given = table[table["mean"].notna()]
     assert ((table.reason == "") == (table["mean"].notna() & table.lo.notna())).all()
-    assert table.n_missing.isna().equals((table.null == "pairing") | (table.subset != "all"))
+    assert table.n_missing.isna().equals(
+        (table.null == "pairing") | (table.subset != "all") | table.state_index.notna()
+    )
     assert set(table.null) >= {"observed", "pairing", "same-target", "isotropic", "untrained"}
     assert ((table.null == "untrained") == (table.null_seed == 0).fillna(False)).all()
-    assert (table.block_index == [run.stages["observed"].structure["blocks"].index(b) + 1 for b in table.block]).all()
-    assert table.depth.between(0, 1, inclusive="right").all() and table.depth.max() == 1
+    names = run.stages["observed"].structure["blocks"]
+    blocks, states = (table[table[place].notna()] for place in ("block_index", "state_index"))
+    assert (blocks.block_index == [names.index(b) + 1 for b in blocks.block]).all() and (blocks.state == "").all()
+    assert (states.state == states.state_index.map(dict(enumerate([f"before {names[0]}", *names])))).all()
+    assert len(blocks) + len(states) == len(table) and (states.depth == states.state_index / len(names)).all()
+    assert blocks.depth.between(0, 1, inclusive="right").all() and table.depth.max() == 1
     missing = table[table["mean"].isna()]
     assert (missing.n_units == 0).all()
     assert len(missing) or kind == "token"
@@ -39,7 +46,8 @@ def test_every_row_is_filled(kind):
 @KINDS
 def test_units_and_missing_units_make_the_whole(kind):
     run = study(kind)
-    table = run.table[(run.table.subset == "all") & (run.table.null != "pairing")]
+    of_all = (run.table.subset == "all") & run.table.block_index.notna()
+    table = run.table[of_all & (run.table.null != "pairing")]
     total = np.where(table.unit == "sequence", run.clusters, run.units)
     assert (table.n_units + table.n_missing == total).all()
     pairs = run.table[
@@ -53,7 +61,7 @@ def test_units_and_missing_units_make_the_whole(kind):
 def test_effects_are_differences(kind):
     """Over the same units, so exactly: where a target occurs once, observed is of the others alone."""
     network, data = opened(kind)
-    table = probed(network, with_partners(data, ignored=False)).table
+    table = about_blocks(probed(network, with_partners(data, ignored=False)).table)
     names = [name for name in NAMES if name != "null"]
     rows = {null: table[table.null == null].set_index(names)["mean"] for null in ("observed", "pairing")}
     effects = table[table.measure.str.endswith("_effect") & (table.null == "pairing")]
@@ -89,7 +97,7 @@ def test_paired_intervals_are_of_the_difference(kind):
     # what a pair of clusters has of its own counts once, see itinf.statistics.twice; 24 clusters
     spread = math.sqrt(max(variance - entries[row].twice(stage.sums), 0.2 * variance) * 24 / 21)
     effect = run.table[(run.table.measure == "alignment_effect") & (run.table.block_index == row.block)]
-    names = [name for name in NAMES[2:] if name != "null_seed"]
+    names = [name for name in NAMES[2:] if name not in ("null_seed", "state_index")]
     same = effect[names].eq([getattr(row, name) for name in names]).all(axis=1)
     (found,) = effect[same].to_dict("records")
     t = (found["hi"] - found["mean"]) / spread
@@ -109,7 +117,7 @@ def test_what_cannot_be_has_a_reason():
 
 def test_bottlenecks_have_reasons():
     """Every block has a row, with or without a value, for each update, gradient and step."""
-    table = study("image").table
+    table = about_blocks(study("image").table)
     table = table[(table.null == "observed") & (table.subset == "all") & (table.statistic.isin(["mean", "ratio"]))]
     raw = table[table.form.isin(["raw", ""])].set_index(["block_index", "measure", "update", "gradient"])
     assert len(raw) == len(raw.index.unique())
@@ -138,8 +146,8 @@ def test_labels_of_the_table_are_those_of_measures():
         "statistic": {"mean", "median", "weighted", "flattened", "ratio"},
         "gradient": {"input", "output", "readout", ""},
         "update": {"update", "branch", "part", ""},
-        "form": {"raw", "centred", "gauge-fixed", "gauge-free", ""},
-        "target": {"label", "answer", "model", ""},
+        "form": {"raw", "centred", "gauge-fixed", "gauge-free", "finite", ""},
+        "target": {"label", "answer", "model", "wrong", "random", ""},
         "null": {"observed", "pairing", "same-target", "order-shuffled", "untrained", "isotropic"},
         "unit": {"image", "token", "sequence"},
         "modality": {"image", "language"},

@@ -25,6 +25,7 @@ NAMES = [
     "null",
     "null_seed",
     "unit",
+    "state_index",
 ]
 """The columns that name a row."""
 

@@ -181,9 +181,12 @@ def _before_and_after(aims: Aims, places: Tensor, units: Tensor, steps: Tensor) 
 
 
 def believed(batch: ProbeBatch, through: Mapping[int, Translator | None], units: Tensor, number: int) -> Tensor:
-    """(S, M): the most probable wrong class of units (rows of the batch) at every state; ``NONE`` for the row −1."""
+    """(S, M): the most probable wrong class at every state of units, which are rows of the batch.
+
+    ``NONE`` for the row −1, and for a unit without a target.
+    """
     trace = batch.trace
-    known = units >= 0
+    known = (units >= 0) & batch.trace.known.flatten()[units]
     found = torch.full((len(through), len(units)), NONE, device=units.device)
     labels = trace.targets.flatten()[units[known]]
     with evaluating(batch.network):

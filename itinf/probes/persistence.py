@@ -130,7 +130,8 @@ class _Rows:
         self.effects = {name: self._spread(values[place]) for name, values in vars(effects).items()}  # (K, N, P)
         self.known = self.effects["square"] > 0
         self.again = self._spread(aims.sample.again.double().unsqueeze(0))[0] > 0
-        self.tag = f"{probe.lens_name}|persistence|{state}" if probe.lens_name else f"persistence|{state}"
+        shares = f"{probe.one_in}, {probe.finite_one_in}"  # two probes of other shares do not measure in one way
+        self.tag = "|".join(("persistence", probe.lens_name, shares, str(state)))
 
     def _spread(self, values: Tensor) -> Tensor:
         """(K, N, P): values (K, M) of the sample in the places of its units; 0 for all others."""

@@ -111,10 +111,11 @@ def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: 
         UpdateNorm(),
         Gain(targets=targets),
         Prediction(targets=predicted),
-        Persistence(),
         *(Prediction(targets=predicted, nulls=_nulls_of(lens), lens=lens) for lens in through),
-        *(Persistence(lens=lens) for lens in through if lens.kind == SHARED.name and not _own_readout_fits(lens)),
     ]
+    if "label" in targets:  # wrong classes are those that are not the label
+        needed = [lens for lens in through if lens.kind == SHARED.name and not _own_readout_fits(lens)]
+        probes += [Persistence(), *(Persistence(lens=lens) for lens in needed)]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
     return probes
