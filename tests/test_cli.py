@@ -45,6 +45,7 @@ def small(photographs: Path, tmp_path: Path) -> list[object]:
     return [*words, "--replicates", 20, "--group", 8, "--out", tmp_path / "out"]
 
 
+@pytest.mark.pixels
 def test_probe_writes_a_results_folder(command: Command, small: list[object], tmp_path: Path) -> None:
     code, printed = command(*small, "--untrained", 1)
     assert code == 0, printed
