@@ -102,7 +102,7 @@ def run(monkeypatch, *words):
 @pytest.fixture
 def small(monkeypatch):
     """The default study on a few units."""
-    default = specimens_study().changed(untrained=1, replicates=20, group=8)
+    default = specimens_study().changed(untrained=0, replicates=20, group=8, calibration=16)
     # too few for the widest state of Inception
     networks = [replace(network, units=40, fit_units=160) for network in default.networks[:-1]]
     few = replace(default, networks=[*networks, replace(default.networks[-1], units=512, fit_units=512, length=32)])
@@ -135,7 +135,7 @@ def test_compare_without_arguments(small, tmp_path: Path, monkeypatch, capsys):
 def test_an_interrupted_comparison_goes_on(small, tmp_path: Path, monkeypatch, capsys):
     """Ctrl-C in the third network, then again: what one run without it would have found."""
     networks = [network for network in small.networks if network.name in ("resnet", "plain-isotropic", "gpt2")]
-    three = replace(small, networks=networks, lens="none").changed(untrained=0)
+    three = replace(small, networks=networks, lens="none")
     monkeypatch.setattr(demo, "specimens_study", lambda: three)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     monkeypatch.setattr(study, "draw_report", lambda *_: None)
