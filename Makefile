@@ -20,10 +20,10 @@ demo: $(INSTALLED) ## compare the specimens: ResNets, a plain network, Inception
 	$(PY) -m itinf demo
 
 test: $(INSTALLED) ## run every test, simulations in small
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 -m "not simulation"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not simulation"
 
 test-slow: $(INSTALLED) ## run every test and every whole simulation
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(PY) -m ruff check .

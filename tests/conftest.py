@@ -1,4 +1,4 @@
-"""A fixture of several files."""
+"""Fixtures of several files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from matplotlib.figure import Figure
 
 from itinf.cli import app
+from pictures import blank
 
 
 @pytest.fixture
@@ -23,3 +25,10 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(end.value.code or 0), " ".join((printed.out + printed.err).split())
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not rendered, which takes longest of all; the mark ``pixels`` has them rendered."""
+    if not request.node.get_closest_marker("pixels"):
+        monkeypatch.setattr(Figure, "savefig", blank)

@@ -45,6 +45,7 @@ def small(photographs: Path, tmp_path: Path) -> list[object]:
     return [*words, "--replicates", 20, "--group", 8, "--out", tmp_path / "out"]
 
 
+@pytest.mark.pixels
 def test_probe_writes_a_results_folder(command: Command, small: list[object], tmp_path: Path) -> None:
     code, printed = command(*small, "--untrained", 1)
     assert code == 0, printed
@@ -85,7 +86,7 @@ def test_shards_merge(command: Command, small: list[object], tmp_path: Path) -> 
 def test_compare_lays_networks_side_by_side(command: Command, photographs: Path, tmp_path: Path) -> None:
     toml = tmp_path / "study.toml"
     toml.write_text(
-        "units = 48\nreplicates = 20\ngroup = 8\n"
+        "units = 48\nreplicates = 20\ngroup = 8\ncalibration = 8\n"
         f'[[network]]\nname = "cifar-resnet8"\ndata = "images:{photographs}"\n'
         f'[[network]]\nname = "cifar-plain8"\nlabel = "a$plain$"\ndata = "images:{photographs}"\nunits = 32\n'
     )

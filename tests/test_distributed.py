@@ -14,6 +14,8 @@ from itinf.statistics.processes import ProcessGroup, process_group
 from itinf.studies.distributed import all_reduce
 from tiny import GROUP, gpt2, images, probed, resnet, study, tokens
 
+CASES = {"even": ("image", 32), "odd": ("token", 24), "one": ("token", 7)}
+"""Slabs in even number, in odd number, and a single one, of which the second process has none."""
 SCRIPT = """
 import os, sys, torch
 sys.path.insert(0, {tests!r})
@@ -23,49 +25,46 @@ from itinf import files
 from itinf.results import folder as folders
 from tiny import gpt2, images, resnet, tokens
 
-written = []
+written, rank = [], os.environ["RANK"]
 write = files.write_bytes
-folders.write_bytes = lambda path, content: (written.append(path.name), write(path, content))
-network, data = (resnet(), images({count})) if {kind!r} == "image" else (gpt2(), tokens({count}))
-network.to("cpu", torch.float64)  # float32 kernels may differ in the last bit from process to process
-run = itinf.probe(network, data, group={group}, calibration=12, replicates=60, untrained=1, batch={group}, out={out!r})
-rank = os.environ["RANK"]
-assert written == ["sums.safetensors", "measures.parquet"] * (rank == "0"), (rank, written)
-folders.write_bytes, os.environ["RANK"] = write, "0"
-run.save({out!r} + "-" + rank)
+for name, (kind, count) in {cases!r}.items():
+    out = {folder!r} + "/" + name
+    folders.write_bytes = lambda path, content: (written.append(path.name), write(path, content))
+    network, data = (resnet(), images(count)) if kind == "image" else (gpt2(), tokens(count))
+    network.to("cpu", torch.float64)  # float32 kernels may differ in the last bit from process to process
+    run = itinf.probe(network, data, group={group}, calibration=12, replicates=60, untrained=1, batch={group}, out=out)
+    assert written == ["sums.safetensors", "measures.parquet"] * (rank == "0"), (rank, written)
+    written.clear()
+    folders.write_bytes, os.environ["RANK"] = write, "0"
+    run.save(out + "-" + rank)
+    os.environ["RANK"] = rank
 """
 
 
-def torchrun(kind, count, out, processes=2):
-    script = out.parent / "script.py"
-    tests = str(Path(__file__).parent)
-    script.write_text(SCRIPT.format(tests=tests, kind=kind, count=count, group=GROUP, out=str(out)))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-        str(script),
-    ]
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The folder in which two processes, started once, have measured every case."""
+    folder = tmp_path_factory.mktemp("measured")
+    script = folder / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), cases=CASES, group=GROUP, folder=str(folder)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("image", 32), ("token", 24), ("token", 7)])
-def test_two_processes_give_the_sums_of_one(kind, count, tmp_path):
-    """Slabs in even number, in odd number, and a single one, of which the second process has none."""
-    done = torchrun(kind, count, tmp_path / "run")
-    assert done.returncode == 0, done.stderr[-3000:]
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_give_the_sums_of_one(case, measured):
+    kind, count = CASES[case]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the processes
     network, data = (resnet(), images(count)) if kind == "image" else (gpt2(), tokens(count))
     one = probed(network.to("cpu", torch.float64), data, untrained=1, batch=GROUP)
     torch.set_num_threads(threads)
-    for folder in ("run", "run-0", "run-1"):
-        stages = accumulator.load_sums(tmp_path / folder / "sums.safetensors")
+    for folder in (case, f"{case}-0", f"{case}-1"):
+        stages = accumulator.load_sums(measured / folder / "sums.safetensors")
         assert stages.keys() == one.stages.keys()
         for name, stage in stages.items():
             wanted = one.stages[name]

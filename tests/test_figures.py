@@ -19,6 +19,7 @@ from reports.figures.gain import gain
 from reports.figures.update_norm import update_norm
 from tables import BLANK
 
+pytestmark = pytest.mark.pixels
 NAN = float("nan")
 
 

@@ -261,7 +261,7 @@ def test_a_measurement_is_in_eval_mode_and_leaves_every_mode_as_it_was(what):
     elif what == "check":
         assert itinf.check(network, part_of(data, 4)).ok
     elif what == "probe":
-        itinf.probe(network, data, units=64, replicates=4, untrained=1)
+        itinf.probe(network, data, units=64, replicates=4, calibration=8, untrained=1)
     elif what == "fit":
         again = itinf.fit(network, data, "affine", units=200)
         assert torch.equal(again.translators[0].weight, lens.translators[0].weight)

@@ -59,7 +59,7 @@ def test_the_finished_networks_of_a_comparison_are_shown(tmp_path, monkeypatch, 
     path, out = tmp_path / "text.txt", tmp_path / "out"
     path.write_text("".join(f"{n} times {n} is {n * n}. " for n in range(300)))
     networks = [StudyNetwork("gpt2", f"text:{path}", weights="random:1", label=name, options=OPTIONS) for name in "ab"]
-    plan = Study(networks, lens="none").changed(units=320, replicates=20, group=8, device="cpu")
+    plan = Study(networks, lens="none").changed(units=320, replicates=20, group=8, calibration=8, device="cpu")
     monkeypatch.setattr(sys, "argv", ["itinf", "compare", "study.toml"])
     with pytest.raises(KeyboardInterrupt), saved_is_shown(out):
         itinf.run_study(plan, out, progress=stops("b"))

@@ -99,7 +99,7 @@ def study(tmp_path, text):
     lines = [f'[[network]]\nname = "gpt2"\nlabel = "{name}"\nweights = "{name}"' for name in ("random:1", "random:2")]
     options = "options = {n_layer = 2, n_embd = 8, n_head = 2, vocab_size = 256, n_positions = 16}"
     entrants = "\n".join(f'{line}\ndata = "{text[-1]}"\nfit_units = 1024\n{options}' for line in lines)
-    path.write_text(f"units = 512\nreplicates = 20\ngroup = 8\nuntrained = 1\n{entrants}")
+    path.write_text(f"units = 512\nreplicates = 20\ngroup = 8\ncalibration = 8\nuntrained = 1\n{entrants}")
     return path
 
 
@@ -123,7 +123,7 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
         "prediction",
     }
     alone = tmp_path / "alone"
-    assert command("compare", study, "--jobs", 1, "--out", alone)[0] == 0
+    itinf.run_study(study, alone)
     pd.testing.assert_frame_equal(pd.read_parquet(alone / "measures.parquet"), table, rtol=1e-4, atol=1e-5)
     none = tmp_path / "none"
     assert command("compare", study, "--lens", "none", "--out", none)[0] == 0
@@ -138,7 +138,8 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
 
 
 def test_too_few_data_for_a_lens_are_said(command, study, tmp_path):
-    study.write_text(study.read_text().replace("units = 512", "units = 9000"))
+    (tmp_path / "text.txt").write_text("".join(f"{n} times {n} is {n * n}. " for n in range(60)))
+    study.write_text(study.read_text().replace("units = 512", "units = 1000").replace("untrained = 1", "untrained = 0"))
     code, printed = command("compare", study, "--out", tmp_path / "out")
     assert code == 0 and "random:1 has no lenses" in printed and "left to fit a lens on" in printed, printed
     code, printed = command("compare", study, "--lens", "affine", "--out", tmp_path / "asked")

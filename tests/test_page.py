@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lens_tables import moved
+from pictures import blank
 from reports.html.page import page
 from test_overview import made
 from test_prediction_figure import walked
@@ -70,6 +72,7 @@ FIRST, SECOND = made(NAME), made(QUOTED, depth=3, changes=(), readout_from=1, se
 
 @pytest.fixture(scope="module")
 def text() -> str:
+    """With pictures as they are: it is made before a test's own fixtures, which replace them."""
     manifests = [manifest(NAME, data=QUOTED), manifest(QUOTED, weights="dir/<b>&\"'.safetensors")]
     return page(pd.concat([FIRST, SECOND]), manifests, [[], ["7 clusters: <i>rough</i> & few"]])
 
@@ -181,7 +184,9 @@ def lensed(**changed: Any) -> Read:
 
 @pytest.fixture(scope="module")
 def lensing() -> Read:
-    return lensed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", blank)
+        return lensed()
 
 
 def test_lenses_have_a_section_after_side_by_side(lensing: Read) -> None:

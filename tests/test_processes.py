@@ -160,7 +160,7 @@ def study(tmp_path):
         f'[[network]]\nname = "gpt2"\nlabel = "net{n}"\nweights = "random:{n}"\ndata = "text:text.txt"\noptions = {options}'
         for n in (1, 2)
     ]
-    head = 'units = 640\nreplicates = 20\nuntrained = 0\ngroup = 8\ndtype = "float64"\nfit_units = 512\nprecision = 0.0'
+    head = 'units = 640\nreplicates = 20\nuntrained = 0\ngroup = 8\ncalibration = 12\ndtype = "float64"\nfit_units = 512\nprecision = 0.0'
     (tmp_path / "study.toml").write_text("\n".join([head, *networks]))
     (tmp_path / "run.py").write_text(RUN)
     return tmp_path
@@ -180,13 +180,12 @@ def same(one: Path, other: Path) -> None:
         pd.testing.assert_frame_equal(pd.read_parquet(one / path), pd.read_parquet(other / path), rtol=1e-6, atol=1e-8)
 
 
-def run_alone(study: Path, *words: object) -> None:
-    env = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
-    command = [sys.executable, "run.py", *map(str, words)]
-    done = subprocess.run(
-        command, cwd=study, env=env | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
+def run_alone(study: Path, out: str, **changes: object) -> None:
+    """The study in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(study)
+        patch.setattr("itinf.studies.study.draw_report", lambda *_: None)
+        itinf.run_study("study.toml", out, **changes)
 
 
 @pytest.mark.slow
@@ -197,10 +196,11 @@ def test_a_comparison_under_torchrun_is_that_of_one_process(study):
     done = subprocess.run(command, cwd=study, env=env, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Run of net1") == 1 and done.stdout.count("Results in two") == 1
-    run_alone(study, "compare", "study.toml", "--out", "one")
+    run_alone(study, "one")
     same(study / "one", study / "two")
-    refused = subprocess.run([*command, "--jobs", "2"], cwd=study, env=env, capture_output=True, text=True, timeout=400)
-    assert refused.stderr.count("--jobs 2 was given under torchrun") == 1 and refused.returncode != 0
+    refused = ended(started(2, *words[-3:], "--jobs", 2, "--out", "jobs", folders=[study] * 2))
+    assert [code for code, *_ in refused] == [2, 2] and not (study / "jobs").exists()
+    assert "".join(errors for *_, errors in refused).count("--jobs 2 was given under torchrun") == 1
 
 
 @pytest.mark.slow
@@ -217,8 +217,8 @@ def test_two_of_three_processes_are_killed(study):
     code, _, printed = ended(jobs, 60)[2]
     assert time.monotonic() - start < 60 and code == 2
     assert "of this job has ended" in printed and "to resume at the last save" in printed and "Traceback" not in printed
-    run_alone(study, "compare", "study.toml", "--lens", "none", "--out", "out")
-    run_alone(study, "compare", "study.toml", "--lens", "none", "--out", "whole")
+    run_alone(study, "out", lens="none")
+    run_alone(study, "whole", lens="none")
     same(study / "whole", study / "out")
 
 

@@ -194,7 +194,8 @@ def test_an_output_that_is_closed():
 
 @pytest.mark.slow
 def test_without_a_home_and_without_caches(tmp_path):
-    run = itinf.probe(gpt2(), tokens(24), out=tmp_path / "out", replicates=20, group=8)
+    probes = [itinf.Performance(), itinf.UpdateNorm()]  # one figure is enough
+    run = itinf.probe(gpt2(), tokens(24), probes, out=tmp_path / "out", replicates=20, group=8)
     none = {"HOME": "/nonexistent", "MPLCONFIGDIR": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
     done = itinf_("report", str(tmp_path / "out"), env=none, capture_output=True)
     assert done.returncode == 0 and (tmp_path / "out/report.html").is_file() and run.name == "gpt2", done.stderr
