@@ -131,6 +131,7 @@ def plain_persistence(
     (g,) = torch.autograd.grad(above(seen[-1][unit]), seen[state], retain_graph=True)
     leaves = [seen[at][unit].detach().clone().requires_grad_() for at in (state, -1)]
     d, end = (torch.autograd.grad(above(leaf), leaf)[0] for leaf in leaves)
+    d = d * (leaves[0] != 0)  # where a ReLU is closed there is no nudge
     square = float((d * d).sum())
     alone = float((end * d).sum()) / square if end.shape == d.shape else float("nan")
     return float((g[unit] * d).sum()) / square, alone

@@ -64,6 +64,15 @@ def test_what_is_only_carried_persists_as_carried_alone(target, norm):
         assert list(map(float, values)) == pytest.approx([1] * len(values), rel=1e-9)
 
 
+def test_where_a_relu_is_closed_there_is_no_nudge():
+    """Every block adds nothing and ends in a ReLU: what is open stays open, and a nudge of it arrives as it is."""
+    found = measured(chain([torch.relu, torch.relu, torch.relu]))
+    states = units(found, "persistence")
+    for state in (1, 2, 3):  # every nudge of the closed half of the entries would be lost
+        torch.testing.assert_close(states[state], torch.ones_like(states[state]))
+    assert not torch.allclose(states[0], torch.ones_like(states[0]))  # before the first ReLU no entry is exactly zero
+
+
 def test_carried_alone_by_hand():
     """A final norm that divides by the size of the state: what is carried fades with its growth."""
 

@@ -60,6 +60,9 @@ def nudges(
 ) -> list[Nudges]:
     """The nudges of some units, for several classes each.
 
+    Entries of the state that are exactly zero are not nudged. After a ReLU these are the closed ones: no later block would see
+    the nudge, and persistence would only tell how many entries are open.
+
     Args:
         network: the network; its ``evaluating`` is on.
         rows: (R, …) rows of ``Network.per_prediction`` of a state, few enough for their logits to be held.
@@ -73,7 +76,7 @@ def nudges(
     found = []
     for chosen in classes:
         d = gradient_through(network, z, x, seeds(chosen, z.shape[1], z.dtype), retain_graph=True)
-        direction = fixed(network, d, scale)
+        direction = torch.where(x.detach() == 0, 0.0, fixed(network, d, scale))  # a ReLU is closed there
         found.append(Nudges(direction, dots(d, direction)))
     return found
 

@@ -53,7 +53,8 @@ class Persistence(Probe):
     nudged by 1 nat and the network runs on, and ``finite_same_sign`` is the share of units in which both agree in sign.
     In texts one random position of each sequence is nudged, and read at the end.
 
-    Under the gauge "channel-scale" the direction is d·σ², with the variance σ² of each channel over the segment; then no
+    Entries of a state that are exactly zero, such as those at which a ReLU is closed, are not nudged. Under the gauge
+    "channel-scale" the direction is d·σ², with the variance σ² of each channel over the segment; then no
     number depends on the basis of the states. Of a network without a gauge they do: there the direction is d itself.
 
     Attributes:
