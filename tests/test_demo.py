@@ -105,7 +105,7 @@ def small(monkeypatch):
     default = specimens_study().changed(untrained=0, replicates=20, group=8, calibration=16)
     # too few for the widest state of Inception
     networks = [replace(network, units=40, fit_units=160) for network in default.networks[:-1]]
-    few = replace(default, networks=[*networks, replace(default.networks[-1], units=256, fit_units=512, length=32)])
+    few = replace(default, networks=[*networks, replace(default.networks[-1], units=512, fit_units=512, length=32)])
     monkeypatch.setattr(demo, "specimens_study", lambda: few)
     monkeypatch.setattr("itinf.cli.studies.show_preview", lambda *_: None)  # its trial takes longer than so few units
     return few
