@@ -161,3 +161,27 @@ def test_two_shares_are_two_ways_of_measuring():
     network, data = opened("token", 16)
     with pytest.raises(itinf.ItinfError, match="not in one way"):
         probed(network, data, probes=[itinf.Persistence(one_in=1), itinf.Persistence(one_in=2)])
+
+
+def test_through_a_lens_states_of_other_widths_persist_and_cannot_be_carried():
+    network, data = opened("image", 16)
+    lens = lens_of(network, trace(network, oracles.batch(data.inputs[:2], data.targets[:2])))
+    table = probed(network, data, probes=[itinf.Persistence(one_in=1, lens=lens)]).table
+    rows = table[(table.target == "label") & (table.statistic == "ratio") & (table.form == "")]
+    persists, carried = (
+        rows[rows.measure == m].set_index("state_index").sort_index() for m in ("persistence", "carried_alone")
+    )
+    assert persists["mean"].notna().all() and set(persists.index) == set(range(7))
+    assert (carried.reason_code[:5] == "other_shape").all() and carried["mean"][5:].notna().all()
+    assert (rows[rows.measure == "kept"].set_index("state_index").sort_index().reason_code[:5] == "other_shape").all()
+
+
+def test_a_whole_nat_does_what_a_small_nudge_does_in_a_trained_network():
+    network = itinf.network("resnet-isotropic", weights="specimen")
+    probe = itinf.Persistence(one_in=1, finite_one_in=2)
+    table = itinf.probe(network, itinf.dataset("glyphs", network), [probe], units=32, replicates=4).table
+    rows = table[(table.target == "label") & (table.null == "observed") & (table.state_index > 3)]
+    assert (rows[rows.measure == "finite_same_sign"]["mean"] > 0.8).all()
+    ratios = rows[(rows.measure == "persistence") & (rows.statistic == "ratio")]
+    small, whole = (ratios[ratios.form == form].set_index("state_index")["mean"] for form in ("", "finite"))
+    assert len(small) == 7 and (small - whole).abs().max() < 0.3

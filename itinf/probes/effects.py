@@ -142,7 +142,7 @@ def finite(aims: Aims, kinds: slice) -> Tensor:
             copies = list(product(range(len(at)), range(change.shape[1]), range(len(piece))))
             for some in _split(copies, max(1, aims.batch.at_once)):
                 places, of_kind, unit = (torch.tensor(x, device=piece.device) for x in zip(*some, strict=True))
-                steps = torch.stack([_step(at[p][k], u) for p, k, u in some])
+                steps = [_step(at[p][k], u) for p, k, u in some]  # states may differ in shape
                 here = piece[unit]
                 before, after = _before_and_after(aims, places, here, steps)
                 chosen = aims.classes[:, kinds][places, of_kind, here]
@@ -159,7 +159,7 @@ def _step(nudge: Nudges, unit: int) -> Tensor:
     return nudge.direction[unit] / square if square > 0 else torch.zeros_like(nudge.direction[unit])
 
 
-def _before_and_after(aims: Aims, places: Tensor, units: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+def _before_and_after(aims: Aims, places: Tensor, units: Tensor, steps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The last logits (R, classes) of copies of units, and those with a step at the state in the copy's place."""
     network, trace, sample = aims.batch.network, aims.batch.trace, aims.sample
     assert trace.inputs is not None
@@ -167,13 +167,16 @@ def _before_and_after(aims: Aims, places: Tensor, units: Tensor, steps: Tensor) 
     rows = torch.arange(len(units), device=units.device) * trace.targets.shape[1] + sample.positions[units]
 
     def nudge(number: int, state: Tensor) -> Tensor:
-        mine = sites == number
-        return state + spread(network, state, rows[mine], steps[mine]) if bool(mine.any()) else state
+        mine = (sites == number).nonzero().flatten()
+        if not len(mine):
+            return state
+        return state + spread(network, state, rows[mine], torch.stack([steps[i] for i in mine.tolist()]))
 
     before = trace.per_prediction(aims.last)[sample.units[units]]
     after = before.clone()
     at_end = sites == aims.last  # nothing follows there but the readout
-    after[at_end] = (before[at_end] + steps[at_end]).to(before.dtype)
+    for copy in at_end.nonzero().flatten().tolist():
+        after[copy] += steps[copy].to(after.dtype)
     if not bool(at_end.all()):
         states = states_of(network, trace.inputs[sample.clusters[units]], nudge)
         after[~at_end] = network.per_prediction(network.batch_first(states[-1]))[rows][~at_end]

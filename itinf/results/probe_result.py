@@ -283,19 +283,25 @@ def undefined(missing: Mapping[Row, Reason], blocks: int) -> list[str]:
     Args:
         missing: rows without a value; ``blocks``: of the network.
     """
-    of: dict[tuple[str, bool], tuple[set[int], dict[str, None], dict[str, None]]] = {}
+    of: dict[str, tuple[set[tuple[int, int | None]], dict[str, None], dict[str, None]]] = {}
     for row, why in missing.items():
-        at, kinds, measures = of.setdefault((why.sentence, row.state is None), (set(), {}, {}))
-        at.add(row.block if row.state is None else row.state)
+        at, kinds, measures = of.setdefault(why.sentence, (set(), {}, {}))
+        at.add((row.block, row.state))
         kinds[row.part or row.update or "prediction"] = None
         measures[
             " ".join(filter(None, (row.form if why in (NO_GAUGE, NO_SKIPS) else "", row.measure))).replace("_", " ")
         ] = None
     return [
-        f"{len(at)} {f'of {blocks} blocks' if block else 'states'}, {', '.join(kinds)}: {sentence} "
-        f"({', '.join(sorted(measures))})"
-        for (sentence, block), (at, kinds, measures) in of.items()
+        f"{_places(at, blocks)}, {', '.join(kinds)}: {sentence} ({', '.join(sorted(measures))})"
+        for sentence, (at, kinds, measures) in of.items()
     ]
+
+
+def _places(at: set[tuple[int, int | None]], blocks: int) -> str:
+    """How many blocks and states there are: "3 of 6 blocks and 5 states"."""
+    states = sum(state is not None for _, state in at)
+    counts = [(len(at) - states, f" of {blocks} blocks"), (states, " states")]
+    return " and ".join(f"{count}{words}" for count, words in counts if count)
 
 
 def runs_of(numbers: Sequence[int]) -> str:
