@@ -2,11 +2,11 @@
 
 A state is *in the code* if one lens, fitted without it, retains at least a threshold of what the state's own lens tells; it
 is *used* if a nudge of what is read there persists to the end at least by the threshold; and the step from it *improves*
-if it gains more than the steps of other units do (pairing). The onset is the first state from which on all three hold to the
-end. Whether they hold is decided by the estimates, and anew in every replicate: so the onset is a property of the network, not
-of the number of units, and where a step gains next to nothing its interval is wide.
+unless it gains less than the steps of other units do (pairing), by more than a simultaneous band: a network that has
+converged gains nothing more, and loses nothing. The onset is the first state from which on all three hold to the end, if
+the steps from there on together gain more than those of other units. All this is decided anew in every replicate.
 
-What passes: one prediction in one code, carried and improved at every step, whether by gradient descent or by adding up
+What passes: one prediction in one code, carried and improved step by step, whether by gradient descent or by adding up
 evidence. What fails: a code that changes (plain networks), an answer that is carried along unchanged, a network that converges
 so fast that it forgets what it believed early on.
 """
@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..statistics.bootstrap import Array
-from ..statistics.intervals import MIN_CLUSTERS, interval
+from ..statistics.intervals import MIN_CLUSTERS, half_width, interval, replicate_band
 from .estimators import Estimator, PartnerMean
 from .reasons import NEVER, NOT_FINITE, TOO_FEW_CLUSTERS
 from .row import Row
@@ -57,26 +57,26 @@ class Curves:
 
     def holding(self, threshold: float) -> dict[str, NDArray[np.bool_]]:
         """Condition -> (L + 1, 1 + B) whether it holds; what has no value does not hold, and no step leaves h_L."""
+        noise = replicate_band(self.improves, self.clusters)[:, None]
         with np.errstate(invalid="ignore"):
-            steps = self.improves > 0
+            steps = self.improves > -np.nan_to_num(noise)
             conditions = self.in_code >= threshold, self.used >= threshold, np.vstack([steps, steps[:1] | True])
         return dict(zip(CONDITIONS, conditions, strict=True))
 
     def onset(self, threshold: float = THRESHOLDS[THRESHOLD]) -> Array:
-        """(1 + B,) the first state from which on all conditions hold to the end; L + 1 where they fail at the end."""
+        """(1 + B,) the first state from which on all conditions hold to the end; NaN if nothing is gained from there on."""
         every = np.logical_and.reduce(list(self.holding(threshold).values()))
         to_the_end = np.logical_and.accumulate(every[::-1])[::-1]
-        return np.asarray(len(every) - to_the_end.sum(0), dtype=np.float64)
-
-    def before(self, threshold: float = THRESHOLDS[THRESHOLD]) -> list[str]:
-        """The conditions that fail at the state before the onset; none if it is the first state."""
-        last = int(self.onset(threshold)[0]) - 1
-        return [] if last < 0 else [name for name, holds in self.holding(threshold).items() if not holds[last, 0]]
+        first = len(every) - to_the_end.sum(0)
+        gains = np.vstack([np.cumsum(self.improves[::-1], 0)[::-1], np.zeros((2, every.shape[1]))])  # from a state on
+        noise = np.array([half_width(gain, self.clusters) for gain in gains])
+        replicates = np.arange(every.shape[1])
+        return np.where(gains[first, replicates] > np.nan_to_num(noise[first]), first, np.nan)
 
 
 def iterative_depth(onset: Array, blocks: int) -> Array:
-    """1 − onset / L; 0 where the conditions fail at the end."""
-    return np.maximum(1 - onset / blocks, 0.0)
+    """1 − onset / L; 0 without an onset."""
+    return np.nan_to_num(1 - onset / blocks)
 
 
 def curves_of(stage: StudySums, replicates: pd.DataFrame) -> Curves | None:
@@ -122,12 +122,12 @@ def onset_rows(
         onset = curves.onset(threshold)
         named = common | {"form": name, "share": threshold, "cells": blocks + 1}
         yield named | {"measure": "iterative_depth"} | _numbers(iterative_depth(onset, blocks), curves.clusters)
-        there = int(onset[0])
-        if there > blocks:
+        if np.isnan(onset[0]):
             why = {"mean": np.nan, "lo": np.nan, "hi": np.nan, "reason": NEVER.sentence, "reason_code": NEVER.code}
             yield from (named | {"measure": measure} | why for measure in ("onset", *BITS))
             continue
-        yield named | {"measure": "onset"} | _numbers(onset, curves.clusters)
+        there = int(onset[0])
+        yield named | {"measure": "onset"} | _numbers(np.nan_to_num(onset, nan=blocks), curves.clusters)
         for measure, values in zip(BITS, (tells[there], tells[blocks] - tells[there]), strict=True):
             lo, hi = interval(values, curves.clusters)
             why = {} if np.isfinite(values[0]) else {"reason": NOT_FINITE.sentence, "reason_code": NOT_FINITE.code}

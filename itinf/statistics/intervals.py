@@ -167,6 +167,30 @@ def simultaneous_band(estimates: Array, errors: Array, clusters: int, level: flo
     return np.where(moving, estimates[:, 0] - half, nothing), np.where(moving, estimates[:, 0] + half, nothing)
 
 
+def replicate_band(estimates: Array, clusters: int, level: float = 0.95) -> Array:
+    """Half-widths (K,) of a simultaneous band over K curves' points, from the spread of their replicates: max-t.
+
+    Args:
+        estimates: (K, 1 + B); points without a finite value have no band.
+        clusters: G.
+        level: joint coverage.
+
+    Returns:
+        (K,); NaN under ``MIN_CLUSTERS`` clusters, and for points without a value.
+    """
+    with np.errstate(all="ignore"):
+        spread = np.array([_finite(one[1:]).std(ddof=1) if np.isfinite(one).sum() > 2 else np.nan for one in estimates])
+        spread[~(spread > 0) | ~np.isfinite(estimates[:, 0])] = np.nan
+        moved = np.abs(estimates[:, 1:] - estimates[:, :1]) / spread[:, None]
+    worst = np.where(np.isfinite(moved), moved, -1.0).max(0, initial=-1.0)
+    worst = worst[worst >= 0]
+    if clusters < MIN_CLUSTERS or not len(worst):
+        return np.full(len(estimates), math.nan)
+    # Student's quantile in place of the normal one, as in ``interval``: spreads are estimated from few clusters
+    wider = stats.t.ppf((1 + level) / 2, clusters - 1) / stats.norm.ppf((1 + level) / 2)
+    return np.asarray(np.quantile(worst, level) * wider * spread)
+
+
 def mean_error(sums: Mapping[str, Array], clusters: int) -> Array:
     """Linearised standard error (1 + B,) of a ratio of sums Σs/Σn over clusters, plain and within each replicate.
 
