@@ -206,7 +206,9 @@ def _half(model: nn.Module) -> dict[str, Tensor]:
 
 RESNET = ImageSpecimen("resnet", resnet, Recipe(images=240_000))
 RESNET_ISOTROPIC = ImageSpecimen("resnet-isotropic", resnet_isotropic, Recipe(images=320_000))
-ITERATIVE = ImageSpecimen("iterative", iterative, Recipe(images=320_000, deep_supervision=True))
+ITERATIVE = ImageSpecimen(
+    "iterative", iterative, Recipe(images=320_000, deep_supervision=True), gates=(("train", 0.90),)
+)
 PLAIN_ISOTROPIC = ImageSpecimen("plain-isotropic", plain_isotropic, Recipe(images=320_000), gates=())
 # Without skips, the first gradients of early layers are many times larger: too large for one learning rate of SGD.
 INCEPTION = ImageSpecimen(
