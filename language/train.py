@@ -50,6 +50,8 @@ class Recipe:
             place of the loss at h_L alone. h_0 is left out: its embedding is the head's own, so it can only name the
             token that it embeds. As heads cost as much as blocks, each state is read at every fourth position, from one
             that is drawn anew for every state and step: the expectation is the loss at all positions.
+        depth_power: with deep supervision, the weight of state l is in proportion to l to this power. With equal weights a
+            shared block does in its first step what it can do in one, and nothing later.
     """
 
     tokens: int
@@ -59,6 +61,7 @@ class Recipe:
     weight_decay: float = 0.1
     precision: str = "bfloat16"
     deep_supervision: bool = False
+    depth_power: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class LanguageSpecimen:
             windows = torch.stack([ids[s : s + length + 1] for s in starts])  # (N, T + 1)
             with torch.autocast("cpu", getattr(torch, recipe.precision)):
                 if recipe.deep_supervision:
-                    return _loss_at_every_state(model, windows)
+                    return _loss_at_every_state(model, windows, recipe.depth_power)
                 logits = model(windows[:, :-1]).logits
             return _loss(logits, windows[:, 1:])
 
@@ -141,15 +144,16 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
-def _loss_at_every_state(model: Any, windows: Tensor) -> Tensor:
-    """An estimate of the mean loss over h_1 … h_L, see ``Recipe``; torch's random numbers choose the positions."""
+def _loss_at_every_state(model: Any, windows: Tensor, power: float = 0.0) -> Tensor:
+    """An estimate of the weighted mean loss over h_1 … h_L, see ``Recipe``; torch's random numbers choose the positions."""
     with states(model, [f"transformer.h.{i}" for i in range(model.config.n_layer)]) as found:
         model.transformer(windows[:, :-1], use_cache=False)
     losses = []
     for state in found[1:]:
         read = slice(int(torch.randint(READ, ())), None, READ)
         losses.append(_loss(model.lm_head(model.transformer.ln_f(state[:, read])), windows[:, 1:][:, read]))
-    return torch.stack(losses).mean()
+    weights = torch.arange(1.0, len(losses) + 1) ** power
+    return (torch.stack(losses) * weights).sum() / weights.sum()
 
 
 def _config(sizes: tuple[tuple[str, int], ...], share: bool = False) -> GPT2Config:
@@ -189,5 +193,5 @@ def _save(model: Any, tokenizer: Tokenizer, out: Path) -> None:
 
 GPT2 = LanguageSpecimen("gpt2", tuple(SIZES.items()), Recipe(tokens=6_144_000))
 ITERATIVE_GPT2 = LanguageSpecimen(
-    "iterative-gpt2", tuple(SIZES.items()), Recipe(tokens=3_072_000, deep_supervision=True), share=True
+    "iterative-gpt2", tuple(SIZES.items()), Recipe(tokens=3_072_000, deep_supervision=True, depth_power=3.0), share=True
 )

@@ -78,7 +78,8 @@ def test_images_the_mean_over_all_states_by_hand(tmp_path, monkeypatch):
     assert abs(seen[1].item() - by_hand[-1]) > 0.1, "the loss at the end is another"
 
 
-def test_text_every_state_but_the_first_at_positions_that_cover_all(monkeypatch):
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_text_every_state_but_the_first_at_positions_that_cover_all(power, monkeypatch):
     """The mean over the four ways to choose the positions is the mean loss at all positions."""
     torch.manual_seed(0)
     model = SharedGPT2(language._config(WORDS.sizes, share=True)).double()
@@ -89,12 +90,14 @@ def test_text_every_state_but_the_first_at_positions_that_cover_all(monkeypatch)
     four = []
     for start in range(READ):
         monkeypatch.setattr(torch, "randint", lambda high, size, start=start: torch.tensor(start))
-        four.append(language._loss_at_every_state(model, windows))
+        four.append(language._loss_at_every_state(model, windows, power))
     hidden = model(windows[:, :-1], output_hidden_states=True).hidden_states
     read = [*map(model.transformer.ln_f, hidden[1:-1]), hidden[-1]]  # the last one comes behind ln_f
     by_hand = [F.cross_entropy(model.lm_head(h).float().flatten(0, 1), windows[:, 1:].flatten()) for h in read]
     assert len(by_hand) == 3 and len({round(loss.item(), 3) for loss in four}) == READ
-    torch.testing.assert_close(torch.stack(four).mean(), torch.stack(by_hand).mean())
+    weights = [(depth**power) / sum(k**power for k in (1, 2, 3)) for depth in (1, 2, 3)]
+    wanted = sum(weight * loss for weight, loss in zip(weights, by_hand, strict=True))
+    torch.testing.assert_close(torch.stack(four).mean(), wanted)
 
 
 def test_text_every_state_is_read_somewhere_else_at_every_step(monkeypatch):
