@@ -3,6 +3,7 @@
 import copy
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -12,11 +13,14 @@ import itinf
 from itinf import ItinfError, Network
 from itinf.networks.gauge import random_change
 from itinf.networks.untrained import untrained
+from itinf.training.specimen import finished, read_card
 from language.gpt2 import gpt2, iterative_gpt2
+from language.train import ITERATIVE_GPT2
 from oracles import batch as batch_of
 from oracles import normal
 from vision.cifar_resnet import cifar_isotropic, cifar_plain, cifar_resnet
-from vision.train import _half
+from vision.specimens import iterative
+from vision.train import ITERATIVE, _half
 
 TINY = {"n_layer": 3, "n_embd": 16, "n_head": 2, "vocab_size": 40, "n_positions": 12, "share": True}
 MAKES = {
@@ -184,3 +188,20 @@ def test_the_specimens_network_at_random():
         256,
     )
     assert owners(network) == [8] * 12
+
+
+@pytest.mark.parametrize(
+    ("specimen", "count"), [(ITERATIVE, [10] * 2), (ITERATIVE_GPT2, [8] * 12)], ids=["iterative", "iterative-gpt2"]
+)
+def test_the_shipped_weights_are_one_block(specimen, count):
+    network = (iterative if specimen is ITERATIVE else iterative_gpt2)("specimen")
+    assert (network.name, network.weights, owners(network)) == (specimen.name, "specimen", count)
+    card, file = read_card(specimen.folder), specimen.folder / "model.safetensors"
+    assert finished(specimen.folder, specimen.name, "train", 0), "and every file has the hash in the card"
+    assert card["recipe"]["deep_supervision"] is True
+    assert card["recipe"] | asdict(specimen.recipe) == card["recipe"], "the recipe is the one that trained it"
+    held = load_file(file)
+    assert sum(v.numel() for n, v in held.items() if "running" not in n) == sum(
+        p.numel() for p in network.model.parameters()
+    )
+    assert all(v.dtype == torch.float16 for v in held.values() if v.ndim > 1)
