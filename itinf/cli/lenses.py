@@ -172,19 +172,8 @@ def transfer(
     from ..lenses.lens import Lens
     from ..studies.preview import preview_transfer
 
-    settings = Settings(
-        units=units,
-        seed=seed,
-        group=group,
-        replicates=replicates,
-        untrained=untrained,
-        fit_units=fit_units,
-        precision=precision,
-        pairs=pairs,
-        batch=batch,
-        device=device,
-        dtype=dtype,
-    )
+    sizes = {"units": units, "group": group, "replicates": replicates, "untrained": untrained, "fit_units": fit_units}
+    settings = Settings(**sizes, seed=seed, precision=precision, pairs=pairs, batch=batch, device=device, dtype=dtype)  # type: ignore[arg-type]
     require_transfers(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)

@@ -135,10 +135,7 @@ def prediction_steps(
     orders = {
         name: _orders(trace, len(path), seed) for name, path in tested.items() if shuffled and follow_each_other(path)
     }
-    with_partners = {
-        name: {null: rows for null, rows in (partners or {}).items() if name in tested or null == "pairing"}
-        for name in paths
-    }
+    with_partners = {name: _partners_of(partners or {}, name in tested) for name in paths}
     steps: dict[StepKey, Step] = {}
     for name, path in paths.items():
         nulls = ["observed", *with_partners[name], *(["order-shuffled"] if name in orders else [])]
@@ -167,6 +164,11 @@ def prediction_steps(
         has_partner = (partners[null] >= 0).reshape(known.shape) if partners and null in partners else None
         step.shape(known if has_partner is None else known & has_partner)
     return steps
+
+
+def _partners_of(partners: Mapping[str, Tensor], tested: bool) -> dict[str, Tensor]:
+    """The partners of a path: of all nulls, or of the pairing null alone."""
+    return {null: rows for null, rows in partners.items() if tested or null == "pairing"}
 
 
 def _parts(trace: Trace, rows: Mapping[int, Tensor]) -> Iterator[slice]:
