@@ -81,7 +81,7 @@ class LanguageSpecimen:
     recipe: Recipe
     share: bool = False
     data: str = "stdlib"
-    units: int = 20_000
+    units: int = 8192
 
     @property
     def folder(self) -> Path:

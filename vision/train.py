@@ -79,7 +79,7 @@ class ImageSpecimen:
     recipe: Recipe
     size: int = 32
     gates: tuple[tuple[str, float], ...] = (("train", 0.90), ("train-without-cm", 0.85))
-    units: int = 2000
+    units: int = 800
 
     @property
     def data(self) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from ..registry import specimen
+from ..results.power import NO, YES
 from .study_file import Study, StudyNetwork
 
-SPECIMENS = ("resnet", "resnet-isotropic", "plain-isotropic", "inception", "gpt2")
-"""What is compared where no network is named: three residual networks, two without skips; images and language."""
-SPECIMENS_UNTRAINED = 3
+ROLES = {"iterative": YES, "plain-isotropic": NO, "iterative-gpt2": YES}
+"""The controls among the specimens: built and trained for iterative inference, or without skips."""
+SPECIMENS = ("iterative", "resnet-isotropic", "plain-isotropic", "resnet", "inception", "iterative-gpt2", "gpt2")
+"""What is compared where no network is named: images and language, each beside a network that should pass."""
+SPECIMENS_UNTRAINED = 1
 
 
 def specimens_study() -> Study:
-    """The embedded default: every specimen on its own data."""
+    """The embedded default: every specimen on its own data, the controls with their roles."""
     chosen = [specimen(name) for name in SPECIMENS]
-    networks = [StudyNetwork(s.name, s.data, weights="specimen", units=s.units) for s in chosen]
+    networks = [
+        StudyNetwork(s.name, s.data, weights="specimen", units=s.units, role=ROLES.get(s.name, "")) for s in chosen
+    ]
     return Study(networks).changed(untrained=SPECIMENS_UNTRAINED)
