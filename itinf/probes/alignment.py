@@ -43,8 +43,9 @@ class Alignment(Probe):
         targets: any of "label", "answer" (the network's top-1), "model" (the network's final distribution).
         forms: any of "raw", "centred", "gauge-fixed", "gauge-free".
         nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group), "same-target"
-            (the mean over all units of the group with the same target, in other clusters), or a null of your own that
-            has partners.
+            (the mean over all units of the group with the same target, in other clusters; it asks whether a step is the
+            unit's own or its class's, and judges nothing: networks trained for iterative inference do not pass it), or a
+            null of your own that has partners.
         lens: a lens; the ``readout`` gradient is taken through it at every state that it reads, in the layout and
             width of that state. None for the network's own readout.
         name: name of the lens in the table; by default its kind.

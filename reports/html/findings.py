@@ -219,8 +219,8 @@ GUESSES: tuple[tuple[str, str, Callable[[LensNumbers], list[Line]]], ...] = (
     (
         "Through one lens, each step of depth adds evidence about the unit itself.",
         f"Least … greatest efficiency of a step, blocks merged to at most {STEPS}. Then, for each null, the steps whose "
-        "difference from it has an interval above or below zero. Only what goes beyond same-target speaks of the unit "
-        "itself.",
+        "difference from it has an interval above or below zero. Both are questions and no verdicts: whether a "
+        "step is the unit's own or its class's, and whether the order of steps matters.",
         _evidence,
     ),
 )
