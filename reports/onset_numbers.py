@@ -23,6 +23,7 @@ class OnsetCurves:
         in_code, used: rows of the table about states: retention of one lens, persistence of the label.
         improves: rows about blocks: gain beyond pairing; none of an untrained copy, which has no nulls in the table.
         states: number of states, L + 1.
+        limit: what fails before the onset, or anywhere if there is none.
     """
 
     model: str
@@ -33,6 +34,7 @@ class OnsetCurves:
     used: pd.DataFrame
     improves: pd.DataFrame
     states: int
+    limit: str
 
     def number(self, measure: str, form: str = THRESHOLD) -> pd.Series:
         """One row of the summaries."""
@@ -41,26 +43,9 @@ class OnsetCurves:
 
     @property
     def onset(self) -> int | None:
-        """The state from which on all conditions hold; None if they fail at the end."""
+        """How many blocks come before the onset; None without an onset."""
         found = self.number("onset")["mean"]
         return None if pd.isna(found) else int(found)
-
-    def failing(self) -> list[str]:
-        """What fails at the state before the onset, or at the last state if there is no onset."""
-        place = self.states - 1 if self.onset is None else self.onset - 1
-        if place < 0:
-            return []
-        limit = float(self.number("onset")["share"])
-        there = {name: _at(rows, "state_index", place) for name, rows in (("code", self.in_code), ("used", self.used))}
-        words = []
-        if not there["code"] >= limit:
-            words.append(f"one lens retains {_short(there['code'])}")
-        if not there["used"] >= limit:
-            words.append(f"persistence {_short(there['used'])}")
-        step = self.improves[self.improves["block_index"] == place + 1]
-        if len(step) and not words:
-            words.append("the step from it does not gain beyond pairing")
-        return words
 
 
 def onset_curves(table: pd.DataFrame, summaries: pd.DataFrame | None) -> Iterator[OnsetCurves]:
@@ -87,13 +72,5 @@ def onset_curves(table: pd.DataFrame, summaries: pd.DataFrame | None) -> Iterato
             .iloc[: 0 if untrained else None]
             .sort_values("block_index"),
             int(rows["cells"].max()),
+            str(rows.loc[rows["form"] == THRESHOLD, "limit"].iloc[0]),
         )
-
-
-def _at(rows: pd.DataFrame, column: str, place: int) -> float:
-    found = rows.loc[rows[column] == place, "mean"]
-    return float(found.iloc[0]) if len(found) else float("nan")
-
-
-def _short(value: float) -> str:
-    return "nothing" if pd.isna(value) else f"{value:.2f}".replace("-", "−")

@@ -29,8 +29,9 @@ def test_rows(both):
     assert rows["gathering"].depth.startswith("1.00 (") and rows["gathering"].onset == "0 of 3"
     assert rows["gathering"].before == "–" and " then +" in rows["gathering"].bits
     assert rows["descending"].depth.startswith("0.80 (") and rows["descending"].onset == "1 of 5"
-    assert rows["descending"].before.startswith("one lens retains ")
+    assert rows["descending"].before.startswith("state 0: one lens retains ")
     assert rows["turning"].depth.startswith("0.00 (") and (rows["turning"].onset, rows["turning"].bits) == ("none", "–")
+    assert rows["turning"].before.startswith("state ")
     assert {row.read_by for row in rows.values()} == {"own readout"}
 
 
@@ -46,9 +47,7 @@ def test_the_first_answer(both):
     first = answers(*both)[0]
     assert first.startswith("Iterative depth, ")
     assert (
-        "gathering 1.00 (" in first
-        and "from state 0 of 3 on" in first
-        and "turning 0.00 (0.00 … 0.00), at none" in first
+        "gathering 1.00 (" in first and "after block 0 of 3" in first and "turning 0.00 (0.00 … 0.00), at none" in first
     )
 
 

@@ -68,7 +68,7 @@ def _in_order(trace: Trace, parts: bool = False) -> list[tuple[float, SiteId, st
 
 
 def structure(trace: Trace) -> dict[str, Any]:
-    """What the table needs to know of a network: blocks, segments, bridges, sizes."""
+    """What the table needs to know of a network: blocks, segments, bridges, sizes; the path is h_0 … h_L among its states."""
     network, numbers, states = trace.network, segments(trace), _in_order(trace)
     joined = [0, *trace.after[:-1]]  # what each block would read if it followed the last one directly
     units = trace.targets.shape[1] if network.unit == "token" else 1
@@ -82,6 +82,7 @@ def structure(trace: Trace) -> dict[str, Any]:
         "blocks": [block.name for block in network.blocks],
         "segments": [numbers[state] for state in trace.after],
         "states": [[name, segment, depth] for (depth, _, name), segment in zip(states, numbers, strict=True)],
+        "path": [trace.before[0], *trace.after],
         "bridges": [block.name for block in bridged],
         "sizes": [trace.states[state][0].numel() // units for state in trace.after],
     }

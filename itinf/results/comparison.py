@@ -21,7 +21,7 @@ from .estimators import Estimator
 from .group_words import group_lines, group_notes, shown_groups
 from .groups import GROUPS, checked_groups, group_table
 from .manifest import MANIFEST, folder_of, read_finished
-from .onset import onset_rows
+from .onset import curves_of, onset_rows
 from .power import POWER, POWER_WORDS, checked_roles, power_table
 from .power_words import power_markdown
 from .probe_result import ProbeResult, shown_row
@@ -73,8 +73,11 @@ class Comparison:
             _, seed = moved.as_observed()
             null = "observed" if seed is None else "untrained"
             stage = stages.get(moved.name, {}).get(null if seed is None else f"{null}:{seed}")
-            if stage is not None and not moved.table.empty:
-                yield from onset_rows(moved.name, stage, moved.replicates, null, seed)
+            if stage is None or moved.table.empty:
+                continue
+            curves = curves_of(stage, moved.table, moved.replicates, int(moved.manifest["clusters"]))
+            if curves is not None:
+                yield from onset_rows(moved.name, curves, moved.replicates, stage.structure["path"], null, seed)
 
     @cached_property
     def group_table(self) -> pd.DataFrame:

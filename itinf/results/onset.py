@@ -1,20 +1,20 @@
-"""Onset and iterative depth: the state from which on the network refines one prediction, in one code, at every step.
+"""Onset and iterative depth: the state from which on the network refines one prediction, in one code, step by step.
 
 A state is *in the code* if one lens, fitted without it, retains at least a threshold of what the state's own lens tells; it
-is *used* if a nudge of what is read there persists to the end at least by the threshold; and the step from it *improves*
-unless it gains less than the steps of other units do (pairing), by more than a simultaneous band: a network that has
-converged gains nothing more, and loses nothing. The onset is the first state from which on all three hold to the end, if
-the steps from there on together gain more than those of other units. All this is decided anew in every replicate.
+is *used* if a nudge of what is read there persists to the end at least by the threshold. A step *harms* if it gains less than
+the steps of other units do (pairing), and *gains* if it gains more, both beyond a simultaneous band over all steps. The onset is
+the first state whose step gains and from which on, to the end, every state is in the code and used and no step harms. So a
+network may have converged before its end, and it may not carry its first answer along. All this is decided anew in every
+replicate.
 
-What passes: one prediction in one code, carried and improved step by step, whether by gradient descent or by adding up
-evidence. What fails: a code that changes (plain networks), an answer that is carried along unchanged, a network that converges
-so fast that it forgets what it believed early on.
+What passes: one prediction in one code, carried and improved, whether by gradient descent or by adding up evidence. What
+fails: a code that changes (plain networks), an answer that is only carried along, a network that forgets what it believed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,17 @@ from numpy.typing import NDArray
 
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import MIN_CLUSTERS, half_width, interval, replicate_band
-from .estimators import Estimator, PartnerMean
+from .difference import effect_of
+from .estimators import Estimator
 from .reasons import NEVER, NOT_FINITE, TOO_FEW_CLUSTERS
 from .row import Row
 from .sums import StudySums
 
 THRESHOLDS = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
-"""Name -> what is retained and what persists at least; ..."""
+"""Name -> what is retained and what persists at least. The middle one decides, the others show how much hangs on it."""
 THRESHOLD = "1/2"
-"""... the middle between nothing and all decides, and the others show how much hangs on it."""
-SHARED, PAIRING = "shared", "pairing"
+SHARED, LEFT_OUT, PAIRING = "shared", "shared, left out", "pairing"
 BITS = ("bits_at_onset", "bits_after_onset")
-CONDITIONS = ("in the code", "used", "improves")
 
 
 @dataclass(frozen=True)
@@ -44,34 +43,51 @@ class Curves:
     Attributes:
         in_code: (L + 1, 1 + B) retention of one lens, the state left out.
         used: (L + 1, 1 + B) persistence of the label.
-        improves: (L, 1 + B) gain of the step from state l, beyond that of other units' steps, in bits.
+        gains: (L, 1 + B) gain of the step from state l, beyond that of other units' steps, in bits.
         through: how states are read: "" by the network's own readout, or the name of a lens.
-        clusters: how many there are.
+        clusters: how many there are, of the curve that has the fewest.
     """
 
     in_code: Array
     used: Array
-    improves: Array
+    gains: Array
     through: str
     clusters: int
 
+    @property
+    def noise(self) -> Array:
+        """(L, 1): half-width of the simultaneous band over the gains of all steps; 0 where they do not vary."""
+        return np.nan_to_num(replicate_band(self.gains, self.clusters))[:, None]
+
     def holding(self, threshold: float) -> dict[str, NDArray[np.bool_]]:
-        """Condition -> (L + 1, 1 + B) whether it holds; what has no value does not hold, and no step leaves h_L."""
-        noise = replicate_band(self.improves, self.clusters)[:, None]
+        """What has to hold to the end -> (L + 1, 1 + B); what has no value does not hold, and no step leaves h_L."""
         with np.errstate(invalid="ignore"):
-            steps = self.improves > -np.nan_to_num(noise)
-            conditions = self.in_code >= threshold, self.used >= threshold, np.vstack([steps, steps[:1] | True])
-        return dict(zip(CONDITIONS, conditions, strict=True))
+            unharmed = self.gains >= -self.noise
+            return {
+                "one lens retains": self.in_code >= threshold,
+                "persistence": self.used >= threshold,
+                "gain of the step": np.vstack([unharmed, unharmed[:1] | True]),
+            }
 
     def onset(self, threshold: float = THRESHOLDS[THRESHOLD]) -> Array:
-        """(1 + B,) the first state from which on all conditions hold to the end; NaN if nothing is gained from there on."""
+        """(1 + B,) number of blocks before the onset, 0 … L − 1; NaN without an onset."""
         every = np.logical_and.reduce(list(self.holding(threshold).values()))
-        to_the_end = np.logical_and.accumulate(every[::-1])[::-1]
-        first = len(every) - to_the_end.sum(0)
-        gains = np.vstack([np.cumsum(self.improves[::-1], 0)[::-1], np.zeros((2, every.shape[1]))])  # from a state on
-        noise = np.array([half_width(gain, self.clusters) for gain in gains])
-        replicates = np.arange(every.shape[1])
-        return np.where(gains[first, replicates] > np.nan_to_num(noise[first]), first, np.nan)
+        to_the_end = np.logical_and.accumulate(every[::-1])[::-1][:-1]
+        with np.errstate(invalid="ignore"):
+            begins = to_the_end & (self.gains > self.noise)
+        return np.where(begins.any(0), begins.argmax(0), np.nan)
+
+    def limit(self, threshold: float = THRESHOLDS[THRESHOLD]) -> str:
+        """What fails before the onset, or anywhere if there is none, in words: at the last state at which it does."""
+        onset, holding = self.onset(threshold)[0], self.holding(threshold)
+        before = len(self.used) if np.isnan(onset) else int(onset)
+        failing = [k for k in range(before) if not all(holds[k, 0] for holds in holding.values())]
+        if not failing:
+            return "" if before == 0 else "no step before it gains" if not np.isnan(onset) else "no step gains"
+        last = failing[-1]
+        values = dict(zip(holding, (self.in_code, self.used, self.gains), strict=True))
+        words = [f"{name} {_short(values[name][last, 0])}" for name, holds in holding.items() if not holds[last, 0]]
+        return f"state {last}: {', '.join(words)}"
 
 
 def iterative_depth(onset: Array, blocks: int) -> Array:
@@ -79,48 +95,48 @@ def iterative_depth(onset: Array, blocks: int) -> Array:
     return np.nan_to_num(1 - onset / blocks)
 
 
-def curves_of(stage: StudySums, replicates: pd.DataFrame) -> Curves | None:
-    """The curves of one network; None if its states are not read, or nothing was nudged.
+def curves_of(stage: StudySums, transfer: pd.DataFrame, replicates: pd.DataFrame, clusters: int) -> Curves | None:
+    """The curves of one network; None if one of the three was not measured.
 
     Args:
         stage: the sums of its probes.
-        replicates: of the transfer of its lenses, see ``itinf.lenses.transfer.replicates``.
+        transfer, replicates: the table of the transfer of its lenses, and what it keeps by replicate.
+        clusters: of the transfer.
     """
-    blocks = len(stage.structure["blocks"])
+    path = stage.structure.get("path")
+    if path is None or not (transfer["lens"] == LEFT_OUT).any():  # of an older itinf, or of a lens without its moments
+        return None
+    code = {state: values for state, values in _by_state(replicates, "retention").items() if state in path}
     for through in ("", SHARED):
-        used = _used(stage, through)
+        used, fewest = _used(stage, through)
         steps = _steps(stage, through)
-        if (len(used) == blocks + 1 and steps) or (through == SHARED and used):
-            count = 1 + stage.sums.count
-            of_code = _by_state(replicates, "retention")
+        if steps and (all(state in used for state in path) or (through == SHARED and used)):
+            count = min([1 + stage.sums.count, *map(len, code.values())])
             return Curves(
-                _stacked(of_code, blocks + 1, count),
-                _stacked(used, blocks + 1, count),
-                _stacked(steps, blocks, count),
+                _stacked(code, path, count),
+                _stacked(used, path, count),
+                _stacked(steps, range(len(path) - 1), count),
                 through,
-                stage.clusters,
+                min(stage.clusters, fewest, clusters),
             )
     return None
 
 
 def onset_rows(
-    model: str, stage: StudySums, replicates: pd.DataFrame, null: str, seed: int | None
+    model: str, curves: Curves, replicates: pd.DataFrame, path: list[int], null: str, seed: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the summaries: onset, iterative depth and bits before and after it, at each threshold.
+    """Rows of the summaries: iterative depth, onset, and bits before and after it, at each threshold.
 
     Args:
         model: name of the network; ``null``, ``seed``: "observed" and None, or "untrained" and its seed.
-        stage, replicates: see ``curves_of``.
+        curves: of the network; ``replicates``: of its transfer; ``path``: its states h_0 … h_L.
     """
-    curves = curves_of(stage, replicates)
-    if curves is None:
-        return
-    blocks = len(curves.improves)
-    tells = _stacked(_by_state(replicates, "readable"), blocks + 1, curves.used.shape[1])
+    blocks = len(curves.gains)
+    tells = _stacked(_by_state(replicates, "readable"), path, curves.used.shape[1])
     common = {"model": model, "lens": curves.through, "target": "label", "null": null, "null_seed": seed, "distance": 0}
     for name, threshold in THRESHOLDS.items():
         onset = curves.onset(threshold)
-        named = common | {"form": name, "share": threshold, "cells": blocks + 1}
+        named = common | {"form": name, "share": threshold, "cells": blocks + 1, "limit": curves.limit(threshold)}
         yield named | {"measure": "iterative_depth"} | _numbers(iterative_depth(onset, blocks), curves.clusters)
         if np.isnan(onset[0]):
             why = {"mean": np.nan, "lo": np.nan, "hi": np.nan, "reason": NEVER.sentence, "reason_code": NEVER.code}
@@ -143,25 +159,29 @@ def _numbers(values: Array, clusters: int) -> dict[str, Any]:
     return {"mean": values[0], "lo": min(float(lo), values[0]), "hi": max(float(hi), values[0])}
 
 
-def _used(stage: StudySums, through: str) -> dict[int, Array]:
-    """State -> persistence of the label."""
+def _used(stage: StudySums, through: str) -> tuple[dict[int, Array], int]:
+    """State -> persistence of the label; and the number of clusters."""
     wanted = {"measure": "persistence", "statistic": "ratio", "target": "label", "form": "", "null": "observed"}
-    return {
-        row.state: estimator.estimate(stage.sums)
-        for row, estimator in _chosen(stage, wanted | {"lens": through})
-        if row.state is not None
-    }
+    found, fewest = {}, stage.clusters
+    for row, estimator in _chosen(stage, wanted | {"lens": through}):
+        assert row.state is not None
+        found[row.state] = estimator.estimate(stage.sums)
+        fewest = min(fewest, estimator.counts(stage.sums)[1])
+    return found, fewest
 
 
 def _steps(stage: StudySums, through: str) -> dict[int, Array]:
-    """State -> gain of the step from it beyond pairing."""
+    """Number of blocks before a step -> its gain beyond pairing, with replicates as far apart as its interval says."""
     wanted = {"measure": "prediction_gain", "target": "label", "form": "", "null": PAIRING, "lens": through}
     found = {}
-    for row, estimator in _chosen(stage, wanted):
-        assert isinstance(estimator, PartnerMean)
-        own = estimator.own_estimate(stage.sums)
-        assert own is not None
-        found[row.block - 1] = own - estimator.estimate(stage.sums)
+    for row, null in _chosen(stage, wanted):
+        observed = stage.entries[replace(row, null="observed")]
+        own, clusters = null.own_estimate(stage.sums), null.counts(stage.sums)[1]
+        gain = (observed.estimate(stage.sums) if own is None else own) - null.estimate(stage.sums)
+        _, low, high = effect_of(observed, null, stage.sums, clusters)
+        half = half_width(gain, clusters)  # counts twice what belongs to one pair of clusters
+        narrower = (high - low) / 2 / half if half > 0 else 1.0
+        found[row.block - 1] = gain[0] + (gain - gain[0]) * narrower
     return found
 
 
@@ -176,10 +196,11 @@ def _by_state(replicates: pd.DataFrame, measure: str) -> dict[int, Array]:
     return {int(str(state)): rows.to_numpy(float) for state, rows in chosen.groupby("state_index")["value"]}
 
 
-def _stacked(by_place: Mapping[int, Array], places: int, count: int) -> Array:
+def _stacked(by_place: Mapping[int, Array], places: Any, count: int) -> Array:
     """(places, 1 + B): the curve, NaN where it has no value."""
-    curve = np.full((places, count), np.nan)
-    for place, values in by_place.items():
-        if place < places:
-            curve[place, : len(values)] = values[:count]
-    return curve
+    nothing = np.full(count, np.nan)
+    return np.stack([by_place.get(place, nothing)[:count] for place in places])
+
+
+def _short(value: float) -> str:
+    return "no value" if np.isnan(value) else f"{value:z.2f}".replace("-", "−")

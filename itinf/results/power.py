@@ -73,7 +73,7 @@ class Headline:
 
 def _descent(gradient: str, beyond: str) -> Headline:
     words = f"descent share, {gradient} gradient{beyond and f', beyond {beyond}'}"
-    return Headline(words, {"measure": "descent_share", "gradient": gradient, "update": "update"}, beyond)
+    return Headline(words, {"measure": "descent_share", "gradient": gradient, "update": "update", "lens": ""}, beyond)
 
 
 def _efficiency(beyond: str, lens: str = "") -> Headline:
@@ -82,7 +82,9 @@ def _efficiency(beyond: str, lens: str = "") -> Headline:
 
 
 def _retention(words: str, **columns: Any) -> Headline:
-    return Headline(f"retention {words}", {"measure": "retention", "target": "label"} | columns, summary=True)
+    return Headline(
+        f"retention {words}", {"measure": "retention", "target": "label", "null": "observed"} | columns, summary=True
+    )
 
 
 def _nudged(words: str, measure: str) -> Headline:
@@ -92,8 +94,8 @@ def _nudged(words: str, measure: str) -> Headline:
 
 MEASURES: tuple[Headline, ...] = (
     Headline("iterative depth", {"measure": "iterative_depth", "form": THRESHOLD}, summary=True),
-    _retention("of one lens, the state left out", direction="one lens", null="observed"),
-    _retention("of one lens, beyond rotated depths", direction="one lens − rotated"),
+    _retention("of one lens, the state left out", direction="one lens"),
+    _retention("of one lens, beyond rotated depths", direction="one lens − rotated", null="rotated"),
     _retention("one state away, as lenses are", direction="both", distance=1, form=""),
     _retention("over all pairs, as lenses are", direction="both", distance=0, form=""),
     _retention("over all pairs, channels matched", direction="both", distance=0, form="gauge-matched"),
@@ -106,9 +108,9 @@ MEASURES: tuple[Headline, ...] = (
     *(_descent(gradient, beyond) for gradient in ("output", "readout") for beyond in ("", "pairing", "same-target")),
     Headline(
         "first-order gain, output gradient, nats",
-        {"measure": "first_order_gain", "statistic": "mean", "gradient": "output", "update": "update"},
+        {"measure": "first_order_gain", "statistic": "mean", "gradient": "output", "update": "update", "lens": ""},
     ),
-    Headline("realised gain of the readout, nats", {"measure": "realised_gain", "statistic": "mean"}),
+    Headline("realised gain of the readout, nats", {"measure": "realised_gain", "statistic": "mean", "lens": ""}),
 )
 """The numbers that have been taken for evidence of iterative inference."""
 
@@ -123,7 +125,7 @@ def power_table(comparison: Comparison, roles: Mapping[str, str]) -> pd.DataFram
     Returns:
         one row per measure and network, with the columns ``POWER_DTYPES``. ``verdict`` is of the measure in that modality:
         "tells" if in every pair of a yes and a no the interval of the yes lies above that of the no; "points the other way"
-        if all lie below; else "cannot tell". It is "" where no yes or no no has a value.
+        if all lie below; else "cannot tell". Controls without a value are left out; it is "" if no yes, or no no, is left.
     """
     rows = []
     for measure in MEASURES:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 ORDER = (TELLS, CANNOT, OTHER_WAY, "")
 MEANING = """A measure **tells** if, in every pair of a yes and a no, the interval of the yes lies above that of the no; it
-**points the other way** if all lie below; otherwise it **cannot tell**. A dash is undefined or not measured. ± is half a 95 %
+**points the other way** if all lie below; otherwise it **cannot tell**. Controls without a value are left out: an untrained network, which
+tells nothing of a label, has no retention. A dash is undefined or not measured. ± is half a 95 %
 interval over images or sequences, of one trained network each. Networks without a role stand beside the controls and decide nothing.
 What cannot tell is a question that a study may ask, and no evidence."""
 
@@ -31,6 +32,8 @@ def power_markdown(power: pd.DataFrame, runs: Sequence[ProbeResult]) -> str:
     parts = ["# What each measure can tell", "", MEANING, ""]
     for modality in dict.fromkeys(power["modality"]):
         within = power[power["modality"] == modality]
+        if not within["verdict"].any():  # without controls of both kinds
+            continue
         columns = within.drop_duplicates("model").sort_values(
             "role", key=lambda r: r.map({YES: 0, "": 1, NO: 2}), kind="stable"
         )
@@ -64,7 +67,9 @@ def _cell(row: pd.Series) -> str:
     if not np.isfinite(mean):
         return "–"
     if not np.isfinite(lo):
-        return f"{mean:.2f}".replace("-", "−")
-    uneven = abs((hi - mean) - (mean - lo)) > 0.01
-    text = f"{mean:.2f} ({lo:.2f} … {hi:.2f})" if uneven else f"{mean:.2f} ± {(hi - lo) / 2:.2f}"
+        text = f"{mean:z.2f}"
+    elif abs(hi + lo - 2 * mean) > 0.01:
+        text = f"{mean:z.2f} ({lo:z.2f} … {hi:z.2f})"
+    else:
+        text = f"{mean:z.2f} ± {(hi - lo) / 2:.2f}"
     return text.replace("-", "−")

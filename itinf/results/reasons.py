@@ -52,9 +52,7 @@ ONE_HALF_EMPTY = Reason("one_half_empty", "too few clusters: lenses' temperature
 ONE_NETWORK = Reason("one_network", "no interval: one network says nothing about other trainings")
 NETWORKS_AGREE = Reason("networks_agree", "no interval: the networks do not differ")
 NOT_IN_ALL = Reason("not_in_all", "not every network of the group has this number")
-NEVER = Reason(
-    "never", "no onset: one lens does not read the last state, or nothing is gained where all conditions hold"
-)
+NEVER = Reason("never", "no onset: no step gains from which on all states are in the code and used, and no step harms")
 BEYOND_WINDOW = Reason("beyond_window", "the best temperature is not among those at which the lens was read")
 
 REASONS: dict[str, Reason] = {

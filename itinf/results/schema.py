@@ -79,10 +79,15 @@ SUMMARY_DTYPES = {
     "median": NUMBER,
     "least": NUMBER,
     "most": NUMBER,
+    "limit": TEXT,
     "reason": TEXT,
     "reason_code": TEXT,
 }
-"""Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``."""
+"""Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``.
+
+In rows of the onset (``itinf.results.onset``), ``form`` and ``share`` are the threshold, ``cells`` counts the states, ``lens``
+is "" where they are read by the network's own readout, and ``limit`` says what fails before it.
+"""
 
 REPLICATE_DTYPES = {
     "measure": TEXT,
@@ -181,7 +186,8 @@ def upgrade(table: pd.DataFrame) -> pd.DataFrame:
     if "null_seed" in table.columns:
         table = table.assign(null_seed=table["null_seed"].astype("Int64").replace(-1, pd.NA))
     if "direction" in table.columns:  # older summaries have no columns for the spread of cells and for reasons
-        added = {"median": float("nan"), "least": float("nan"), "most": float("nan"), "reason": "", "reason_code": ""}
+        added: dict[str, object] = {"median": float("nan"), "least": float("nan"), "most": float("nan")}
+        added |= {"limit": "", "reason": "", "reason_code": ""}
         return table.assign(**{name: value for name, value in added.items() if name not in table.columns})
     if "skips" not in table.columns:  # tables of older versions do not say
         table = table.assign(skips=pd.NA)

@@ -25,8 +25,8 @@ def onset(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None) -> Figu
         summaries: of the same comparison; they hold the onset.
 
     Returns:
-        A Figure; the onset begins the shaded part. Untrained copies have no panel: their conditions fail at the end, or the
-        page's table says otherwise.
+        A Figure; the onset begins the shaded part. Steps are marked by their own 95 % intervals. Untrained copies are in
+        the page's table only.
 
     Raises:
         NothingToDrawError: no network has an iterative depth.
@@ -53,11 +53,13 @@ def _panel(axes: Axes, curves: OnsetCurves) -> None:
     state_line(axes, _inside(curves.in_code), PALETTE[0], "one lens retains", "o")
     state_line(axes, _inside(curves.used), PALETTE[1], "persistence", "s")
     blocks = curves.states - 1
-    for up, marker, colour, label in (
-        (True, "^", PALETTE[2], "step gains beyond pairing"),
-        (False, "x", "#8a8a8a", "step does not"),
+    gains, harms = curves.improves["lo"] > 0, curves.improves["hi"] < 0
+    for chosen, marker, colour, label in (
+        (gains, "^", PALETTE[2], "step gains beyond pairing"),
+        (~gains & ~harms, "_", "#8a8a8a", "neither"),
+        (harms, "v", PALETTE[3], "step harms"),
     ):
-        steps = curves.improves[(curves.improves["lo"] > 0) == up]
+        steps = curves.improves[chosen]
         if len(steps):
             x = (steps["block_index"].astype(float) - 0.5) / blocks
             axes.plot(x, [ABOVE] * len(x), ls="", marker=marker, ms=3.5, color=colour, label=label, clip_on=False)

@@ -44,7 +44,7 @@ def _iterative(r: LensNumbers, model: str) -> str:
     if not found:
         return ""
     trained, *untrained = found
-    where = "at none" if trained.onset is None else f"from state {trained.onset} of {trained.states - 1} on"
+    where = "at none" if trained.onset is None else f"after block {trained.onset} of {trained.states - 1}"
     beside = "".join(f"; untrained {depth_text(curves)}" for curves in untrained)
     return f"{depth_text(trained)}, {where}{beside}"
 
@@ -107,7 +107,7 @@ def _efficiency(r: LensNumbers, model: str) -> str:
 
 CLAIMS: Sequence[tuple[str, Callable[[LensNumbers, str], str]]] = (
     (
-        "Iterative depth, the last share of depth over which one lens reads, what it reads is used, and every step improves",
+        "Iterative depth, the last share of depth over which one lens reads, what it reads is used, and steps gain and none harms",
         _iterative,
     ),
     ("Steps go down the loss", _descent),

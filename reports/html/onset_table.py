@@ -57,7 +57,7 @@ def _row(curves: OnsetCurves, role: str) -> OnsetRow:
         depth_text(curves),
         ", ".join(depth_text(curves, form) for form in OTHERS),
         onset,
-        ", ".join(curves.failing()) or "–",
+        curves.limit or "–",
         bits,
         "one lens per segment" if curves.lens else "own readout",
     )

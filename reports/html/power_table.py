@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..lens_numbers import estimate
+from ..numbers import number
 
 ORDER = ("tells", "cannot tell", "points the other way", "")
 
@@ -20,11 +21,11 @@ class PowerTable(NamedTuple):
 
 
 def power_tables(power: pd.DataFrame | None) -> list[PowerTable]:
-    """One table for each modality that has controls."""
+    """One table for each modality with controls that should pass and others that should fail."""
     if power is None:
         return []
     return [
-        _table(str(modality), rows) for modality, rows in power.groupby("modality", sort=False) if rows["role"].any()
+        _table(str(modality), rows) for modality, rows in power.groupby("modality", sort=False) if rows["verdict"].any()
     ]
 
 
@@ -39,9 +40,15 @@ def _table(modality: str, rows: pd.DataFrame) -> PowerTable:
     for verdict in ORDER:
         for measure, of in rows[rows["verdict"] == verdict].groupby("measure", sort=False):
             by_name = of.set_index("model")
-            cells = [
-                "–" if pd.isna(by_name.loc[n, "mean"]) else estimate(by_name.loc[n]).text(most=2)
-                for n in networks["model"]
-            ]
+            cells = [_cell(by_name.loc[name]) for name in networks["model"]]
             made.append((str(measure), verdict or "not tested", cells))
     return PowerTable(modality, headings, made)
+
+
+def _cell(row: pd.Series) -> str:
+    """An estimate; with both ends of an interval that does not lie evenly about it."""
+    if pd.isna(row["mean"]):
+        return "–"
+    if abs(row["hi"] + row["lo"] - 2 * row["mean"]) > 0.01:
+        return f"{number(row['mean'], 2)} ({number(row['lo'], 2)} … {number(row['hi'], 2)})"
+    return estimate(row).text(most=2)

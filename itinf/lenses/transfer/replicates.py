@@ -20,10 +20,10 @@ def replicates(matrix: TransferMatrix) -> pd.DataFrame:
 
     Returns:
         one row per state and replicate, with the columns ``REPLICATE_DTYPES``; replicate 0 is the estimate itself. Losses
-        are in bits per unit. A state without a value has no rows.
+        are in bits per unit. A state without a value has no rows; ``state_index`` counts the states between blocks.
     """
     rows = [
-        pd.DataFrame({"measure": measure, "lens": cell.lens, "state_index": cell.at,
+        pd.DataFrame({"measure": measure, "lens": cell.lens, "state_index": matrix.sites[cell.at].id,
                       "replicate": np.arange(len(values)), "value": values})
         for measure, cell, values in _kept(matrix)
     ]  # fmt: skip
@@ -34,6 +34,8 @@ def replicates(matrix: TransferMatrix) -> pd.DataFrame:
 def _kept(matrix: TransferMatrix) -> Iterator[tuple[str, Cell, Array]]:
     retention = Retention(matrix, "label")
     for cell in matrix.cells:
+        if not isinstance(matrix.sites[cell.at].id, int):  # a state inside a block
+            continue
         if cell.lens == LEFT_OUT and cell.null == "observed":
             values, _ = retention.of(cell)
             if values is not None:
