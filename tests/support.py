@@ -61,7 +61,7 @@ class Support:
         """Code of every reason why something is undefined, with the number of blocks."""
         blocks: dict[str, set[int]] = {}
         for row, reason in self.run.stages["observed"].missing.items():
-            if reason.code not in SAMPLED:
+            if row.state is None and reason.code not in SAMPLED:
                 blocks.setdefault(reason.code, set()).add(row.block)
         total = len(self.network.blocks)
         return ", ".join(f"{code} {len(blocks[code])}/{total}" for code in REASONS if code in blocks) or "nothing"

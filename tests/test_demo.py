@@ -48,7 +48,7 @@ def test_cards(name):
     for what, bound in card["bounds"].items():
         assert card["scores"][what] < bound if name in TEXT else card["scores"][what] >= bound
     assert card["minutes"] > 0 and card["recipe"]["steps"] > 0
-    assert bool(card["bounds"]) == (name != "plain-isotropic")
+    assert bool(card["bounds"]) == (name not in ("plain-isotropic", "iterative-gpt2"))
 
 
 @pytest.mark.parametrize("name", ["resnet", "resnet-isotropic", "inception"])
@@ -82,7 +82,7 @@ def test_text_gate_on_fewer_modules(name, monkeypatch):
     monkeypatch.setattr(language.train, "SCORED", 8)
     found = specimen(name)
     (score,) = found.evaluate(found.folder, split="train", progress=silent)
-    assert score.reached and score.value < 2.5
+    assert score.reached and score.value < 2.8
 
 
 def test_the_default_study_is_a_study_file(tmp_path):

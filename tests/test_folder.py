@@ -299,7 +299,7 @@ LISTED = {
     "probe": ["sums.safetensors", "measures.parquet"],
     "transfer": ["measures.parquet", "summaries.parquet", "replicates.parquet"],
     "compare": ["measures.parquet", "summaries.parquet", "study.toml", REPORT]
-    + [f"figures/{kind}.png" for kind in ("update_norm", "lenses", "prediction")],
+    + [f"figures/{kind}.png" for kind in ("update_norm", "lenses", "prediction", "onset")],
 }
 
 

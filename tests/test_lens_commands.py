@@ -52,7 +52,7 @@ def test_without_a_file_lenses_are_fitted_beside_the_results(command, text, tmp_
     (tmp_path / "out/figures/lenses.png").unlink()
     itinf.report(tmp_path / "out")
     assert (tmp_path / "out/figures/lenses.png").is_file() and (tmp_path / "out/report.html").is_file()
-    assert len(before) == 4 and command(*words, "--out", tmp_path / "out")[0] == 0
+    assert len(before) == 6 and command(*words, "--out", tmp_path / "out")[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -121,6 +121,7 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
         *FIGURES,
         *LENS_FIGURES,
         "prediction",
+        "onset",
     }
     alone = tmp_path / "alone"
     itinf.run_study(study, alone)

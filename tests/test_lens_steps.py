@@ -283,7 +283,8 @@ def test_parts_of_the_gain_add_up_and_steps_are_merged_in_the_table():
             numbers(run, measure=m, null=n, form="merged to 2")["mean"].to_numpy()
             for m, n in ((measure, "observed"), (measure, "pairing"), (f"{measure}_effect", "pairing"))
         )
-        assert len(effect) == 2 and numbers(run, measure=measure, null="pairing", form="").empty
+        assert len(effect) == 2 and len(numbers(run, measure=measure, null="pairing", form="")) == 6
+        assert numbers(run, measure=measure, null="same-target", form="").empty
         np.testing.assert_allclose(effect, seen_ - null, rtol=1e-9, atol=1e-12)
 
 

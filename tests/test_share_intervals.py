@@ -46,7 +46,7 @@ def test_at_the_ends_a_cluster_counts_once(clusters):
 
 def test_which_rows_are_shares_is_known_from_the_estimator():
     entries = study("token").stages["observed"].entries
-    assert {row.measure for row, e in entries.items() if e.share} == {"descent_share", "accuracy"}
+    assert {row.measure for row, e in entries.items() if e.share} == {"descent_share", "accuracy", "finite_same_sign"}
     assert {row.null for row, e in entries.items() if e.share} == {"observed", "pairing", "same-target"}
     assert issubclass(Share, Mean) and isinstance(next(iter(entries)), Row)
     rows = study("token").table

@@ -43,9 +43,9 @@ def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "
     """
     rows = fitted_at_one_state(select_rows(table, (measure,)))
     moved = rows.loc[~is_own_lens(rows), "model"].unique()
-    rows = rows[rows["model"].isin(moved)]  # a transfer without pairs has no matrix
-    if rows.empty:
+    if len(rows) and not len(moved):
         raise NothingToDrawError(f"The table has {measure}, but of no lens at another state than its own.")
+    rows = rows[rows["model"].isin(moved)]  # a transfer without pairs has no matrix
     targets = dict.fromkeys(KINDS, "")  # "" where the measure has one target only
     if rows["target"].nunique() > 1:
         require(rows, "target", target)
