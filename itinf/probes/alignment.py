@@ -44,7 +44,7 @@ class Alignment(Probe):
         forms: any of "raw", "centred", "gauge-fixed", "gauge-free".
         nulls: "pairing" (another cluster's gradient at the same position, all pairs of a group), "same-target"
             (the mean over all units of the group with the same target, in other clusters; it asks whether a step is the
-            unit's own or its class's, and judges nothing: networks trained for iterative inference do not pass it), or a
+            unit's own or its class's, and judges nothing: the controls do not pass it reliably), or a
             null of your own that has partners.
         lens: a lens; the ``readout`` gradient is taken through it at every state that it reads, in the layout and
             width of that state. None for the network's own readout.

@@ -43,8 +43,8 @@ class Prediction(Probe):
         targets: "label", or "model" (the network's final distribution; the update is then part of its own target,
             and even a random walk gains).
         nulls: "pairing", "same-target" or a null of your own (steps of another unit), "order-shuffled" (steps of the
-            unit itself, in random depth order). The last two are questions, not judges: networks trained for iterative
-            inference do not pass them, see ``docs/power.md``.
+            unit itself, in random depth order). The last two are questions, not judges: the controls do not pass
+            them reliably, see ``docs/power.md``.
         lens: a lens that reads the states; None for the network's own readout, whose rows have the ``lens`` "". The
             shared lens has one map for all states of a segment; only mean and scale differ between depths.
         name: name of the lens in the table; by default its kind.
