@@ -21,7 +21,7 @@ class OnsetCurves:
         lens: through which its states are read, "" for its own readout.
         summaries: rows of the summaries: iterative depth, onset and bits, at each threshold.
         in_code, used: rows of the table about states: retention of one lens, persistence of the label.
-        improves: rows about blocks: gain beyond pairing; none of an untrained copy, which has no nulls in the table.
+        gains: rows about blocks: gain beyond pairing; none of an untrained copy, which has no nulls in the table.
         states: number of states, L + 1.
         limit: what fails before the onset, or anywhere if there is none.
     """
@@ -32,7 +32,7 @@ class OnsetCurves:
     summaries: pd.DataFrame
     in_code: pd.DataFrame
     used: pd.DataFrame
-    improves: pd.DataFrame
+    gains: pd.DataFrame
     states: int
     limit: str
 

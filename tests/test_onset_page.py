@@ -40,7 +40,7 @@ def test_numbers_are_those_of_the_summaries(both):
     for curves in onset_curves(table, summaries):
         found = summaries[(summaries["model"] == curves.model) & (summaries["form"] == "1/2")].set_index("measure")
         assert curves.number("iterative_depth")["mean"] == found.loc["iterative_depth", "mean"]
-        assert len(curves.used) == curves.states and len(curves.improves) == curves.states - 1
+        assert len(curves.used) == curves.states and len(curves.gains) == curves.states - 1
 
 
 def test_the_first_answer(both):

@@ -172,15 +172,24 @@ def transfer(
     from ..lenses.lens import Lens
     from ..studies.preview import preview_transfer
 
-    sizes = {"units": units, "group": group, "replicates": replicates, "untrained": untrained, "fit_units": fit_units}
-    settings = Settings(**sizes, seed=seed, precision=precision, pairs=pairs, batch=batch, device=device, dtype=dtype)  # type: ignore[arg-type]
+    settings = Settings(
+        units=units,
+        seed=seed,
+        group=group,
+        replicates=replicates,
+        untrained=untrained,
+        fit_units=fit_units,
+        precision=precision,
+        pairs=pairs,
+        batch=batch,
+        device=device,
+        dtype=dtype,
+    )
     require_transfers(kind)
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)
-    given: Lens | Data
-    if lens is not None:
-        given = Lens.load(lens, opened)
-    else:
+    given: Lens | Data | None = None if lens is None else Lens.load(lens, opened)
+    if given is None:
         settings, given = _data_to_fit(opened, fit_data or data, source, settings, length)
     with working(), saved_is_shown(out_):
         show_preview(lambda: [preview_transfer(opened, source, given, kind, settings)], out_)

@@ -76,7 +76,8 @@ class Effects:
 
 def first_order(aims: Aims) -> Effects:
     """The effects to first order: one backward pass for every distinct class of a unit gives those at all states."""
-    found = Effects(*(torch.zeros(aims.classes.shape, dtype=torch.float64, device=aims.classes.device) for _ in "123"))
+    later, alone, square = (torch.zeros_like(aims.classes, dtype=torch.float64) for _ in range(3))
+    found = Effects(later, alone, square)
     slots = [_slots(aims.classes[:, :, unit].tolist()) for unit in range(len(aims.sample))]
     # units with as many classes stand together, so that few backward passes are for a part of the units only
     order = torch.tensor(sorted(range(len(slots)), key=lambda unit: len(slots[unit])), dtype=torch.int64)

@@ -81,12 +81,17 @@ def paired(
     return _gap(each[0], each[1], clusters, twice, shares)
 
 
+def of_same_units(observed: Estimator, null: Estimator, sums: Sums) -> Array:
+    """The observed estimate (1 + B,) over the units that the null has."""
+    own = null.own_estimate(sums)
+    return observed.estimate(sums) if own is None else own
+
+
 def effect_of(observed: Estimator, null: Estimator, sums: Sums, clusters: int) -> tuple[float, float, float]:
     """Observed − null, both over the units that the null has, with its paired interval."""
 
     def own(of: Sums) -> Array:
-        same_units = null.own_estimate(of)
-        return observed.estimate(of) if same_units is None else same_units
+        return of_same_units(observed, null, of)
 
     columns = [*observed.columns.values(), *null.columns.values()]
     twice = counted_twice(lambda of: own(of) - null.estimate(of), columns, sums)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import MIN_CLUSTERS, half_width, interval, replicate_band
-from .difference import effect_of
+from .difference import effect_of, of_same_units
 from .estimators import Estimator
 from .reasons import NEVER, NOT_FINITE, TOO_FEW_CLUSTERS
 from .row import Row
@@ -176,8 +176,8 @@ def _steps(stage: StudySums, through: str) -> dict[int, Array]:
     found = {}
     for row, null in _chosen(stage, wanted):
         observed = stage.entries[replace(row, null="observed")]
-        own, clusters = null.own_estimate(stage.sums), null.counts(stage.sums)[1]
-        gain = (observed.estimate(stage.sums) if own is None else own) - null.estimate(stage.sums)
+        clusters = null.counts(stage.sums)[1]
+        gain = of_same_units(observed, null, stage.sums) - null.estimate(stage.sums)
         _, low, high = effect_of(observed, null, stage.sums, clusters)
         half = half_width(gain, clusters)  # counts twice what belongs to one pair of clusters
         narrower = (high - low) / 2 / half if half > 0 else 1.0

@@ -16,6 +16,7 @@ from ..errors import ItinfError, nearest, shown
 from ..settings import one_of
 from ..statistics.bootstrap import Array
 from ..statistics.intervals import interval
+from .difference import of_same_units
 from .onset import THRESHOLD
 from .row import Row
 from .schema import POWER_DTYPES
@@ -31,6 +32,7 @@ YES, NO = "yes", "no"
 ROLES = (YES, NO)
 """A control that should pass, and one that should fail."""
 TELLS, CANNOT, OTHER_WAY = "tells", "cannot tell", "points the other way"
+VERDICTS = (TELLS, CANNOT, OTHER_WAY, "")
 
 
 def checked_roles(roles: Any, names: Sequence[str]) -> dict[str, str]:
@@ -123,26 +125,28 @@ def power_table(comparison: Comparison, roles: Mapping[str, str]) -> pd.DataFram
         roles: name of a control -> "yes" or "no". Controls are compared within a modality.
 
     Returns:
-        one row per measure and network, with the columns ``POWER_DTYPES``. ``verdict`` is of the measure in that modality:
+        one row per measure and network, with the columns ``POWER_DTYPES``: those of one modality together, measures in order
+        of their verdicts, and networks that should pass before those that should fail. ``verdict`` is of the measure in that modality:
         "tells" if in every pair of a yes and a no the interval of the yes lies above that of the no; "points the other way"
         if all lie below; else "cannot tell". Controls without a value are left out; it is "" if no yes, or no no, is left.
     """
+    modalities: dict[str, list[ProbeResult]] = {}
+    for run in sorted(comparison.runs, key=lambda run: (YES, "", NO).index(roles.get(run.name, ""))):
+        modalities.setdefault(run.stages["observed"].structure["modality"], []).append(run)
     rows = []
-    for measure in MEASURES:
-        found = [_row(measure, comparison, run, roles.get(run.name, "")) for run in comparison.runs]
-        for modality in dict.fromkeys(row["modality"] for row in found):
-            within = [row for row in found if row["modality"] == modality]
-            verdict = _verdict(within)
-            rows += [row | {"verdict": verdict} for row in within]
+    for modality, runs in modalities.items():
+        judged = []
+        for measure in MEASURES:
+            found = [_row(measure, comparison, run, roles.get(run.name, "")) for run in runs]
+            judged.append([row | {"modality": modality, "verdict": _verdict(found)} for row in found])
+        rows += [row for of in sorted(judged, key=lambda of: VERDICTS.index(of[0]["verdict"])) for row in of]
     return pd.DataFrame(rows, columns=list(POWER_DTYPES)).astype(POWER_DTYPES)
 
 
 def _row(measure: Headline, comparison: Comparison, run: ProbeResult, role: str) -> dict[str, Any]:
-    structure = run.stages["observed"].structure
     value = _summary(measure, comparison, run.name) if measure.summary else _mean(measure, run)
     mean, lo, hi = (np.nan, np.nan, np.nan) if value is None else value
-    about = {"measure": measure.words, "model": run.name, "modality": structure["modality"], "role": role}
-    return about | {"mean": mean, "lo": lo, "hi": hi}
+    return {"measure": measure.words, "model": run.name, "role": role, "mean": mean, "lo": lo, "hi": hi}
 
 
 def _summary(measure: Headline, comparison: Comparison, name: str) -> tuple[float, float, float] | None:
@@ -180,8 +184,7 @@ def _values(row: Row, estimator: Estimator, stage: StudySums) -> Array:
         values = estimator.estimate(stage.sums)
         if row.null == "observed":
             return values
-        own = estimator.own_estimate(stage.sums)
-        return (stage.entries[replace(row, null="observed")].estimate(stage.sums) if own is None else own) - values
+        return of_same_units(stage.entries[replace(row, null="observed")], estimator, stage.sums) - values
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:

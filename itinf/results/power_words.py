@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .power import CANNOT, NO, OTHER_WAY, TELLS, YES
+from .notebook import ranged
+from .power import NO, YES
 
 if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
-ORDER = (TELLS, CANNOT, OTHER_WAY, "")
 MEANING = """A measure **tells** if, in every pair of a yes and a no, the interval of the yes lies above that of the no; it
 **points the other way** if all lie below; otherwise it **cannot tell**. Controls without a value are left out: an untrained network, which
 tells nothing of a label, has no retention. A dash is undefined or not measured. ± is half a 95 %
@@ -34,24 +34,15 @@ def power_markdown(power: pd.DataFrame, runs: Sequence[ProbeResult]) -> str:
         within = power[power["modality"] == modality]
         if not within["verdict"].any():  # without controls of both kinds
             continue
-        columns = within.drop_duplicates("model").sort_values(
-            "role", key=lambda r: r.map({YES: 0, "": 1, NO: 2}), kind="stable"
-        )
+        networks = within.drop_duplicates("model")
+        named = list(zip(networks["model"], networks["role"], strict=True))
+        headings = [f"{name}{role and f' ({role})'}".replace("|", "\\|") for name, role in named]
         parts += [f"## {str(modality).capitalize()} networks", ""]
-        parts += [
-            f"* {_about(by_name[name], str(role))}"
-            for name, role in zip(columns["model"], columns["role"], strict=True)
-        ]
-        headings = [
-            f"{name}{role and f' ({role})'}" for name, role in zip(columns["model"], columns["role"], strict=True)
-        ]
+        parts += [f"* {_about(by_name[name], role)}" for name, role in named]
         parts += ["", f"| measure | verdict | {' | '.join(headings)} |", f"|---|---|{'---|' * len(headings)}"]
-        measures = within.drop_duplicates("measure")
-        for verdict in ORDER:
-            for measure in measures.loc[measures["verdict"] == verdict, "measure"]:
-                of = within[within["measure"] == measure].set_index("model")
-                cells = [_cell(of.loc[name]) for name in columns["model"]]
-                parts.append(f"| {measure} | {verdict or 'not tested'} | {' | '.join(cells)} |")
+        for measure, of in within.groupby("measure", sort=False):
+            cells = [_cell(row) for _, row in of.iterrows()]
+            parts.append(f"| {measure} | {of['verdict'].iloc[0] or 'not tested'} | {' | '.join(cells)} |")
         parts.append("")
     return "\n".join(parts)
 
@@ -63,13 +54,10 @@ def _about(run: ProbeResult, role: str) -> str:
 
 
 def _cell(row: pd.Series) -> str:
+    """An estimate; with both ends of an interval that does not lie evenly about it."""
     mean, lo, hi = (float(row[column]) for column in ("mean", "lo", "hi"))
     if not np.isfinite(mean):
         return "–"
-    if not np.isfinite(lo):
-        text = f"{mean:z.2f}"
-    elif abs(hi + lo - 2 * mean) > 0.01:
-        text = f"{mean:z.2f} ({lo:z.2f} … {hi:z.2f})"
-    else:
-        text = f"{mean:z.2f} ± {(hi - lo) / 2:.2f}"
-    return text.replace("-", "−")
+    if abs(hi + lo - 2 * mean) > 0.01:
+        return f"{mean:z.2f} ({lo:z.2f} … {hi:z.2f})".replace("-", "−")
+    return ranged(mean, lo, hi)

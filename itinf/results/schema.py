@@ -86,7 +86,8 @@ SUMMARY_DTYPES = {
 """Columns of the summaries of a transfer, see ``itinf.lenses.transfer.summaries``.
 
 In rows of the onset (``itinf.results.onset``), ``form`` and ``share`` are the threshold, ``cells`` counts the states, ``lens``
-is "" where they are read by the network's own readout, and ``limit`` says what fails before it.
+is "" where they are read by the network's own readout, and ``limit`` says what fails before it; its
+state k is h_k, the state after k blocks. Bits are per unit.
 """
 
 REPLICATE_DTYPES = {

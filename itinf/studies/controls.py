@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..registry import specimen
 from ..results.power import NO
-from .demo import ROLES
-from .study_file import Study, StudyNetwork
+from .demo import trained
+from .study_file import Study
 
 TRAINED = ("iterative", "resnet-isotropic", "plain-isotropic", "iterative-gpt2", "gpt2")
 """The controls, and beside them ordinary networks of their size: with blocks of their own, trained at the end."""
@@ -19,9 +18,7 @@ def controls_study() -> Study:
     """The trained controls, the ordinary networks of their size, and untrained copies."""
     networks = []
     for name in TRAINED:
-        found = specimen(name)
-        trained = StudyNetwork(name, found.data, weights="specimen", units=found.units, role=ROLES.get(name, ""))
-        networks.append(trained)
+        networks.append(trained(name))
         if name in UNTRAINED:
-            networks.append(replace(trained, label=f"{name}, untrained", weights="random:0", role=NO))
+            networks.append(replace(trained(name), label=f"{name}, untrained", weights="random:0", role=NO))
     return Study(networks)

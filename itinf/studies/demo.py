@@ -6,7 +6,7 @@ from ..registry import specimen
 from ..results.power import NO, YES
 from .study_file import Study, StudyNetwork
 
-ROLES = {"iterative": YES, "plain-isotropic": NO, "iterative-gpt2": YES}
+CONTROLS = {"iterative": YES, "plain-isotropic": NO, "iterative-gpt2": YES}
 """The controls among the specimens: built and trained for iterative inference, or without skips."""
 SPECIMENS = ("iterative", "resnet-isotropic", "plain-isotropic", "resnet", "inception", "iterative-gpt2", "gpt2")
 """What is compared where no network is named: images and language, each beside a network that should pass."""
@@ -15,8 +15,10 @@ SPECIMENS_UNTRAINED = 1
 
 def specimens_study() -> Study:
     """The embedded default: every specimen on its own data, the controls with their roles."""
-    chosen = [specimen(name) for name in SPECIMENS]
-    networks = [
-        StudyNetwork(s.name, s.data, weights="specimen", units=s.units, role=ROLES.get(s.name, "")) for s in chosen
-    ]
-    return Study(networks).changed(untrained=SPECIMENS_UNTRAINED)
+    return Study([trained(name) for name in SPECIMENS]).changed(untrained=SPECIMENS_UNTRAINED)
+
+
+def trained(name: str) -> StudyNetwork:
+    """A specimen on its own data, with its role."""
+    found = specimen(name)
+    return StudyNetwork(name, found.data, weights="specimen", units=found.units, role=CONTROLS.get(name, ""))

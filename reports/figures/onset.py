@@ -53,13 +53,13 @@ def _panel(axes: Axes, curves: OnsetCurves) -> None:
     state_line(axes, _inside(curves.in_code), PALETTE[0], "one lens retains", "o")
     state_line(axes, _inside(curves.used), PALETTE[1], "persistence", "s")
     blocks = curves.states - 1
-    gains, harms = curves.improves["lo"] > 0, curves.improves["hi"] < 0
+    above, below = curves.gains["lo"] > 0, curves.gains["hi"] < 0
     for chosen, marker, colour, label in (
-        (gains, "^", PALETTE[2], "step gains beyond pairing"),
-        (~gains & ~harms, "_", "#8a8a8a", "neither"),
-        (harms, "v", PALETTE[3], "step harms"),
+        (above, "^", PALETTE[2], "step gains beyond pairing"),
+        (~above & ~below, "_", "#8a8a8a", "neither"),
+        (below, "v", PALETTE[3], "step harms"),
     ):
-        steps = curves.improves[chosen]
+        steps = curves.gains[chosen]
         if len(steps):
             x = (steps["block_index"].astype(float) - 0.5) / blocks
             axes.plot(x, [ABOVE] * len(x), ls="", marker=marker, ms=3.5, color=colour, label=label, clip_on=False)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..lens_numbers import estimate
 from ..numbers import number
-from ..onset_numbers import OTHERS, OnsetCurves, onset_curves
+from ..onset_numbers import OTHERS, THRESHOLD, OnsetCurves, onset_curves
 
 
 class OnsetRow(NamedTuple):
@@ -37,7 +37,7 @@ def onset_rows(
     return [_row(curves, (roles or {}).get(curves.model, "")) for curves in every]
 
 
-def depth_text(curves: OnsetCurves, form: str = "1/2") -> str:
+def depth_text(curves: OnsetCurves, form: str = THRESHOLD) -> str:
     """The iterative depth with its interval."""
     row = curves.number("iterative_depth", form)
     if pd.isna(row["lo"]):
@@ -46,7 +46,9 @@ def depth_text(curves: OnsetCurves, form: str = "1/2") -> str:
 
 
 def _row(curves: OnsetCurves, role: str) -> OnsetRow:
-    name = f"{curves.model}{'' if curves.seed is None else ', untrained'}{(role and curves.seed is None and f' (control: {role})') or ''}"
+    name = curves.model if curves.seed is None else f"{curves.model}, untrained"
+    if role and curves.seed is None:
+        name += f" (control: {role})"
     at, after = (curves.number(measure) for measure in ("bits_at_onset", "bits_after_onset"))
     bits = (
         "–" if pd.isna(at["mean"]) else f"{estimate(at).text(most=2)}, then {estimate(after).text(sign=True, most=2)}"

@@ -9,8 +9,6 @@ import pandas as pd
 from ..lens_numbers import estimate
 from ..numbers import number
 
-ORDER = ("tells", "cannot tell", "points the other way", "")
-
 
 class PowerTable(NamedTuple):
     """One modality: names of networks with their roles, and rows (measure, verdict, cells)."""
@@ -30,18 +28,13 @@ def power_tables(power: pd.DataFrame | None) -> list[PowerTable]:
 
 
 def _table(modality: str, rows: pd.DataFrame) -> PowerTable:
-    networks = rows.drop_duplicates("model").sort_values(
-        "role", key=lambda r: r.map({"yes": 0, "": 1, "no": 2}), kind="stable"
-    )
-    headings = [
-        f"{name}{role and f' ({role})'}" for name, role in zip(networks["model"], networks["role"], strict=True)
+    networks = rows.drop_duplicates("model")
+    named = zip(networks["model"], networks["role"], strict=True)
+    headings = [f"{name} ({role})" if role else str(name) for name, role in named]
+    made = [
+        (str(measure), of["verdict"].iloc[0] or "not tested", [_cell(row) for _, row in of.iterrows()])
+        for measure, of in rows.groupby("measure", sort=False)
     ]
-    made = []
-    for verdict in ORDER:
-        for measure, of in rows[rows["verdict"] == verdict].groupby("measure", sort=False):
-            by_name = of.set_index("model")
-            cells = [_cell(by_name.loc[name]) for name in networks["model"]]
-            made.append((str(measure), verdict or "not tested", cells))
     return PowerTable(modality, headings, made)
 
 
