@@ -115,6 +115,17 @@ def notebook(monkeypatch):
     return bars
 
 
+def test_a_transfer_that_is_precise_enough_says_that_it_has_ended(monkeypatch):
+    monkeypatch.setattr("itinf.lenses.transfer.transfer.CHECK", {"token": 8})
+    network, data = tiny.opened("token", 32)
+    lens, calls = itinf.fit(network, data, progress=silent), []
+    moved = itinf.transfer(network, lens, data, precision=1e9, replicates=20, progress=lambda *told: calls.append(told))
+    assert moved.manifest["stopped"] and moved.manifest["units"] < 32 * tiny.SEQUENCE
+    stage, done, total = calls[-1]
+    assert (stage, done) == ("transfer", total) and total < 32 * tiny.SEQUENCE
+    assert calls[-2] == ("transfer", done, 32 * tiny.SEQUENCE)
+
+
 def test_a_notebook_shows_bars_by_itself(notebook):
     network, data = tiny.opened("token", 16)
     itinf.probe(network, data, **tiny.SETTINGS)

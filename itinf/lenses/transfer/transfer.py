@@ -195,8 +195,11 @@ def _score(
     for piece in groups(len(rest), CHECK[network.unit]):  # of a fixed size: --batch must not decide where it stops
         told = _told(progress, "transfer", len(matrix.cells), (done + piece.start) * size, len(order) * size)
         _add(matrix, network, batches(data, _mine(rest.part(piece)), settings.batch), told)
-        progress("transfer", (done + piece.stop) * size, len(order) * size)
+        read, most = (done + piece.stop) * size, len(order) * size
+        progress("transfer", read, most)
         if agreed(lambda: precise_enough(matrix, settings.precision)):
+            if read < most:
+                progress("transfer", read, read)  # it ends here
             return True
         folder.save(SUMS, lambda: matrix_file(matrix), matrix.clusters)
     return False
