@@ -20,7 +20,8 @@ class OnsetCurves:
         model: its name; ``seed``: of an untrained copy, None for the network itself.
         lens: through which its states are read, "" for its own readout.
         summaries: rows of the summaries: iterative depth, onset and bits, at each threshold.
-        in_code, used: rows of the table about states: retention of one lens, persistence of the label.
+        in_code, used: rows of the table about states: retention of one lens, persistence of the label; through a lens the
+            latter is beside that of the last state.
         gains: rows about blocks: gain beyond pairing; none of an untrained copy, which has no nulls in the table.
         states: number of states, L + 1.
         limit: what fails before the onset, or anywhere if there is none.
@@ -65,12 +66,19 @@ def onset_curves(table: pd.DataFrame, summaries: pd.DataFrame | None) -> Iterato
             lens,
             rows,
             here[(here["measure"] == "retention") & (here["lens"] == LEFT_OUT)].sort_values("state_index"),
-            here[
-                (here["measure"] == "persistence") & (here["statistic"] == "ratio") & (here["lens"] == lens)
-            ].sort_values("state_index"),
+            _used(here, lens),
             of[(of["measure"] == "prediction_gain_effect") & (of["null"] == "pairing") & (of["lens"] == lens)]
             .iloc[: 0 if untrained else None]
             .sort_values("block_index"),
             int(rows["cells"].max()),
             str(rows.loc[rows["form"] == THRESHOLD, "limit"].iloc[0]),
         )
+
+
+def _used(rows: pd.DataFrame, lens: str) -> pd.DataFrame:
+    """Persistence of the label by state; through a lens as a share of that of the last state."""
+    chosen = (rows["measure"] == "persistence") & (rows["statistic"] == "ratio") & (rows["lens"] == lens)
+    used = rows[chosen].sort_values("state_index")
+    if lens and len(used):
+        used = used.assign(**{column: used[column] / used["mean"].iloc[-1] for column in ("mean", "lo", "hi")})
+    return used

@@ -1,9 +1,12 @@
 """Iterative depth end to end, on networks whose onset is known by construction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import itinf
+from itinf.lenses.translator import Translator
 from itinf.results.onset import curves_of
 from lens_oracles import CLASSES, carrying, descending, evidence, gathering, labelled, starts, turning
 from oracles import normal
@@ -96,6 +99,22 @@ def test_curves_of_other_lengths_are_cut_to_the_shortest():
     assert {curve.shape[1] for curve in (found.in_code, found.used, found.gains)} == {21}
     assert set(found.onset()) == {0}
     assert curves_of(stage, moved.table[moved.table["lens"] != "shared, left out"], few, 800) is None
+
+
+def test_through_a_lens_persistence_is_beside_that_of_the_last_state():
+    """A lens with twice the logits: every nudge of 1 nat of its reading is half a nat of the network's own."""
+    network, fitted, read = oracle("gathering")
+    lens = itinf.fit(network, fitted, "logit", batch=400)
+    steep = [Translator.of(2 * t.matrix.double(), t.bias.detach().double()) for t in lens.translators]
+    steep_lens = replace(lens, kind="shared", translators=steep)
+    probes = [itinf.Persistence(one_in=1, lens=steep_lens), itinf.Prediction(nulls=("pairing",), lens=steep_lens)]
+    run, moved = itinf.probe(network, read, probes, **SETTINGS), made(network, fitted, read).transfers[0]
+    rows = run.table[(run.table["measure"] == "persistence") & (run.table["statistic"] == "ratio")
+                     & (run.table["target"] == "label") & (run.table["form"] == "")]  # fmt: skip
+    assert rows.loc[rows["null"] == "observed", "mean"].to_numpy() == pytest.approx([0.5] * 4)
+    found = curves_of(run.stages["observed"], moved.table, moved.replicates, moved.manifest["clusters"])
+    assert found.through == "shared" and found.used == pytest.approx(np.ones_like(found.used))
+    assert set(found.onset()) == {0}
 
 
 def test_without_a_transfer_or_nudges_there_is_none():

@@ -42,7 +42,7 @@ class Curves:
 
     Attributes:
         in_code: (L + 1, 1 + B) retention of one lens, the state left out.
-        used: (L + 1, 1 + B) persistence of the label.
+        used: (L + 1, 1 + B) persistence of the label; through a lens, beside that of h_L through the same lens.
         gains: (L, 1 + B) gain of the step from state l, beyond that of other units' steps, in bits.
         through: how states are read: "" by the network's own readout, or the name of a lens.
         clusters: how many there are, of the curve that has the fewest.
@@ -112,9 +112,12 @@ def curves_of(stage: StudySums, transfer: pd.DataFrame, replicates: pd.DataFrame
         steps = _steps(stage, through)
         if steps and (all(state in used for state in path) or (through == SHARED and used)):
             count = min([1 + stage.sums.count, *map(len, code.values())])
+            persists = _stacked(used, path, count)
             return Curves(
                 _stacked(code, path, count),
-                _stacked(used, path, count),
+                persists / persists[-1]
+                if through
+                else persists,  # a lens may be steeper than the network's own readout
                 _stacked(steps, range(len(path) - 1), count),
                 through,
                 min(stage.clusters, fewest, clusters),
