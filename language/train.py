@@ -89,7 +89,7 @@ class LanguageSpecimen:
     def folder(self) -> Path:
         return FOLDER / self.name
 
-    def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+    def train(self, out: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress) -> list[Score]:
         """Trains into a standard Hugging Face folder, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
         recipe, config = self.recipe, _config(self.sizes, self.share)
@@ -104,7 +104,8 @@ class LanguageSpecimen:
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = (SharedGPT2 if self.share else GPT2LMHeadModel)(config)
+            model: nn.Module = (SharedGPT2 if self.share else GPT2LMHeadModel)(config)
+        model = model.to(device)
         length = config.n_positions
         steps = recipe.tokens // (recipe.batch * length)
 
@@ -112,8 +113,8 @@ class LanguageSpecimen:
             # the generator takes seeds of at most 32 bits
             places = torch.Generator().manual_seed(seed * steps + step)
             starts = torch.randint(len(ids) - length, (recipe.batch,), generator=places)
-            windows = torch.stack([ids[s : s + length + 1] for s in starts])  # (N, T + 1)
-            with torch.autocast("cpu", getattr(torch, recipe.precision)):
+            windows = torch.stack([ids[s : s + length + 1] for s in starts]).to(device)  # (N, T + 1)
+            with torch.autocast(torch.device(device).type, getattr(torch, recipe.precision)):
                 if recipe.deep_supervision:
                     return _loss_at_every_state(model, windows, recipe.depth_power)
                 logits = model(windows[:, :-1]).logits
@@ -124,7 +125,7 @@ class LanguageSpecimen:
         _save(model, tokenizer, out)
         scores = self.evaluate(out, split=split, progress=progress)
         how = {"command": f"itinf train {self.name} --seed {seed}", "steps": steps, **asdict(recipe)}
-        write_card(out, self.name, split, seed, seconds, scores, data=data, recipe=how)
+        write_card(out, self.name, split, seed, seconds, scores, device, data=data, recipe=how)
         finish(out)
         return scores
 
@@ -156,7 +157,7 @@ def _loss_at_every_state(model: Any, windows: Tensor, power: float = 0.0) -> Ten
     for state in found[1:]:
         read = slice(int(torch.randint(READ, ())), None, READ)
         losses.append(_loss(model.lm_head(model.transformer.ln_f(state[:, read])), windows[:, 1:][:, read]))
-    weights = torch.arange(1.0, len(losses) + 1) ** power
+    weights = torch.arange(1.0, len(losses) + 1, device=losses[0].device) ** power
     return (torch.stack(losses) * weights).sum() / weights.sum()
 
 

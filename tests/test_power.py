@@ -3,12 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import itinf
+from itinf.data.clusters import load_batch
 from itinf.results.power import MEASURES, power_table
 from itinf.results.power_words import power_markdown
 from itinf.results.schema import POWER_DTYPES
-from itinf.studies.study_file import StudyNetwork
+from itinf.studies.compare import opened_for
+from itinf.studies.study_file import Study, StudyNetwork
+from itinf.training.states import states
 from test_onset_oracles import made, oracle
 
 
@@ -106,3 +110,30 @@ def test_the_study_of_the_command():
     study = controls_study()
     assert set(study.roles.values()) == {"yes", "no"}
     assert study.roles["iterative"] == "yes" and study.roles["iterative, untrained"] == "no"
+
+
+def test_an_untrained_control_has_statistics_of_its_data():
+    """With initial BatchNorm statistics the states of the shared block grow from step to step."""
+    chosen = StudyNetwork("iterative", "glyphs", label="fresh", weights="untrained:1", role="no")
+    study = Study([chosen], settings=itinf.Settings(units=64, calibration=32))
+    network, data = opened_for(study, chosen)
+    assert (network.name, network.weights) == ("fresh", "random:1")
+    initial = itinf.network("iterative", "random:1")
+    assert all(torch.equal(p, q) for p, q in zip(network.model.parameters(), initial.model.parameters(), strict=True))
+    inputs = load_batch(data, [0, 1, 2, 3]).inputs
+    sizes = {}
+    for name, opened in (("fitted", network), ("initial", initial)):
+        with torch.no_grad(), states(opened.model, [block.name for block in opened.blocks]) as found:
+            opened.forward(inputs)
+        sizes[name] = float(found[-1].norm() / found[0].norm())
+    assert sizes["fitted"] < 10 < 100 < sizes["initial"]
+    again, _ = opened_for(study, chosen)
+    assert all(torch.equal(a, b) for a, b in zip(again.model.buffers(), network.model.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("weights", ["untrained:", "untrained:x", "untrained:-1"])
+def test_a_wrong_seed_of_an_untrained_control(weights):
+    with pytest.raises(
+        itinf.ItinfError, match=f"weights '{weights}': expected untrained or untrained:SEED with a whole number"
+    ):
+        StudyNetwork("iterative", "glyphs", weights=weights)

@@ -99,7 +99,7 @@ class Fake:
 
     name, times = "fake", 0
 
-    def train(self, out, *, seed, split, progress):
+    def train(self, out, *, seed, split, device, progress):
         self.times += 1
         (out / "model.safetensors").write_bytes(b"weights")
         (out / "model.safetensors").with_name("tokenizer.json").write_text("{}")

@@ -89,19 +89,19 @@ class ImageSpecimen:
     def folder(self) -> Path:
         return FOLDER / self.name
 
-    def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+    def train(self, out: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress) -> list[Score]:
         """Trains into ``model.safetensors``, see ``itinf.training.specimen.Specimen``."""
         self._held_out(split)
         recipe = self.recipe
         stream = _Stream(split, seed, self.size)
         data = stream.note()
         network = self.make(f"random:{seed}")
-        model = network.model.to(memory_format=torch.channels_last).train()
+        model = network.model.to(device).to(memory_format=torch.channels_last).train()
         steps = recipe.images // recipe.batch
 
         def loss_at(step: int) -> Tensor:
-            images, labels = stream.batch(step * recipe.batch, recipe.batch)
-            with torch.autocast("cpu", getattr(torch, recipe.precision)):
+            images, labels = (batch.to(device) for batch in stream.batch(step * recipe.batch, recipe.batch))
+            with torch.autocast(torch.device(device).type, getattr(torch, recipe.precision)):
                 logits = _at_every_state(network, images) if recipe.deep_supervision else [model(images)]
             return torch.stack([F.cross_entropy(read.float(), labels) for read in logits]).mean()
 
@@ -111,7 +111,7 @@ class ImageSpecimen:
         write_bytes(out / WEIGHTS, save(_half(model)))
         scores = self.evaluate(out, split=split, progress=progress)
         how = {"command": f"itinf train {self.name} --split {split} --seed {seed}", "steps": steps, **asdict(recipe)}
-        write_card(out, self.name, split, seed, seconds, scores, data=data, recipe=how)
+        write_card(out, self.name, split, seed, seconds, scores, device, data=data, recipe=how)
         finish(out)
         return scores
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import out, print_scores, progress_bars
+from .options import Device
 from .signals import working
 
 
@@ -20,15 +21,19 @@ def train(
         str, typer.Option(help="Split of the data to train on: train, or for glyphs also train-without-cm.")
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
+    device: Device = "auto",
 ) -> None:
     """Train a specimen by its recipe and score it on held-out data. An interrupted training is resumed."""
+    from ..networks.devices import device_named, require_float64
     from ..registry import specimen as find
     from ..training.specimen import trained
 
     chosen = find(specimen)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
+    place = device_named(device)
+    require_float64(place)
     with working(), progress_bars(specimen) as progress:
-        scores = trained(chosen, folder, seed=seed, split=split, progress=progress)
+        scores = trained(chosen, folder, seed=seed, split=split, device=place, progress=progress)
     print_scores(specimen, scores)
     out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
 

@@ -19,11 +19,18 @@ def to_device(network: Network, device: str, dtype: str) -> Network:
     import torch
 
     one_of("dtype", dtype, DTYPES)
+    return network.to(device_named(device), getattr(torch, dtype))
+
+
+def device_named(device: str) -> str:
+    """The device that the user names: "auto" is a CUDA GPU if there is one, and "cuda" the one of this process."""
+    import torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and "LOCAL_RANK" in os.environ and ":" not in device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    return network.to(device, getattr(torch, dtype))
+    return device
 
 
 def require_float64(device: str | torch.device) -> None:

@@ -21,23 +21,23 @@ from .weight_file import content, label
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def random_seed(weights: Any) -> int | None:
-    """The seed of ``random[:SEED]`` (None means ``random:0``), or None for any other source.
+def random_seed(weights: Any, word: str = "random") -> int | None:
+    """The seed of ``random[:SEED]``, or of another ``word`` in its place (None means seed 0), or None for any other source.
 
     Raises:
         ItinfError: the seed is no whole number below 2**64, or the source is no text.
     """
-    if weights is None or weights == "random":
+    if weights is None or weights == word:
         return 0
     if not isinstance(weights, str):
         raise ItinfError(
             f"weights is a {type(weights).__name__}; expected text: random[:SEED], pretrained, or the path of a file."
         )
-    if not weights.startswith("random:"):
+    if not weights.startswith(f"{word}:"):
         return None
-    seed = weights.removeprefix("random:")
+    seed = weights.removeprefix(f"{word}:")
     if not (seed.isascii() and seed.isdigit() and len(seed) < 21 and int(seed) < 2**64):
-        raise ItinfError(f"weights {weights!r}: expected random or random:SEED with a whole number below 2**64.")
+        raise ItinfError(f"weights {weights!r}: expected {word} or {word}:SEED with a whole number below 2**64.")
     return int(seed)
 
 

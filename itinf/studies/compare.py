@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.clusters import Progress, clusters_of
+from ..data.clusters import Progress, clusters_of, keyed_order
 from ..data.dataset import Data
 from ..data.progress import StudyProgress
 from ..errors import ItinfError, TooFewError
@@ -18,6 +18,7 @@ from ..lenses.lens import Lens
 from ..networks.devices import to_device
 from ..networks.network import Network
 from ..networks.trace import TARGETS
+from ..networks.untrained import fresh
 from ..probes import Alignment, Gain, Performance, Persistence, Prediction, Probe, UpdateNorm
 from ..registry import dataset
 from ..registry import network as open_network
@@ -25,7 +26,7 @@ from ..results.comparison import NETWORKS, Comparison, compare
 from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult
 from ..results.transfer_result import TransferResult
-from ..settings import Settings
+from ..settings import CALIBRATION, Settings
 from .fitting_data import fitting_data
 from .lens_study import LensStudy
 from .probe import probe
@@ -132,10 +133,16 @@ def _own_readout_fits(lens: Lens) -> bool:
 
 def opened_for(study: Study, chosen: StudyNetwork) -> tuple[Network, Data]:
     """A network of a study, and its data."""
-    settings = study.settings_of(chosen)
-    opened = open_network(chosen.name, chosen.weights or None, **chosen.options).named(chosen.title)
+    settings, seed = study.settings_of(chosen), chosen.untrained_seed
+    weights = chosen.weights if seed is None else f"random:{seed}"
+    opened = open_network(chosen.name, weights or None, **chosen.options).named(chosen.title)
     opened = to_device(opened, settings.device, settings.dtype)
-    return opened, dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
+    data = dataset(chosen.data, opened, seed=settings.seed, length=chosen.length)
+    if seed is None:
+        return opened, data
+    clusters = clusters_of(data, settings.units, at_most=True)
+    order = keyed_order(data, clusters, settings.seed, settings.calibration or CALIBRATION[opened.unit])
+    return fresh(opened, seed, data, order, settings.group), data
 
 
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:

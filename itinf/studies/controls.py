@@ -20,5 +20,5 @@ def controls_study() -> Study:
     for name in TRAINED:
         networks.append(trained(name))
         if name in UNTRAINED:
-            networks.append(replace(trained(name), label=f"{name}, untrained", weights="random:0", role=NO))
+            networks.append(replace(trained(name), label=f"{name}, untrained", weights="untrained", role=NO))
     return Study(networks)

@@ -14,9 +14,11 @@ import tomli_w
 from ..errors import ItinfError, nearest, shown, system_error
 from ..lenses.kinds import require_transfers
 from ..networks.trace import TARGETS
+from ..networks.weights import random_seed
 from ..results.power import ROLES
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
+UNTRAINED = "untrained"
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
 """Settings that can be set for a single network."""
 NOT_IN_FILES = ("shard", "device")
@@ -29,7 +31,9 @@ class StudyNetwork:
 
     Attributes:
         name: registered name; ``label``: its name in tables, by default ``name``.
-        weights: as for ``itinf.network``, "" for its default; ``data``: ``NAME[:ARGUMENT]``.
+        weights: as for ``itinf.network``, "" for its default; or ``untrained[:SEED]``: random weights with BatchNorm
+            statistics of the data, without which the states of a BatchNorm network grow exponentially with depth.
+        data: ``NAME[:ARGUMENT]``.
         units, fit_units, batch: settings for this network only; None for those of the study.
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
@@ -59,11 +63,17 @@ class StudyNetwork:
             words(name, getattr(self, name), empty=name not in ("name", "data"))
         if self.role:
             one_of("role", self.role, ROLES)
+        _ = self.untrained_seed  # refuses a wrong seed
         self.weights = self.weights or ("" if ":" in self.name else "random")  # a library has its own default
         for name in (*OF_ONE_NETWORK, "length"):
             setattr(self, name, whole(name, getattr(self, name), 1, optional=True))
         if not isinstance(self.options, dict) or not all(isinstance(key, str) for key in self.options):
             raise ItinfError(f"options is {shown(self.options)}; expected names with values, such as depth = 20.")
+
+    @property
+    def untrained_seed(self) -> int | None:
+        """The seed of ``untrained[:SEED]``; None for other weights."""
+        return random_seed(self.weights, UNTRAINED)
 
     @property
     def title(self) -> str:

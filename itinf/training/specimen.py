@@ -72,13 +72,14 @@ class Specimen(Protocol):
     @property
     def folder(self) -> Path: ...
 
-    def train(self, out: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+    def train(self, out: Path, *, seed: int, split: str, device: str, progress: Progress) -> list[Score]:
         """Trains into a folder, or resumes the training there, and scores the weights.
 
         Args:
             out: folder for the weights and the card.
             seed: seed of initialisation and data.
             split: split of the data set to train on.
+            device: where to train, for example "cpu" or "cuda".
             progress: called with (stage, steps done, all steps).
         """
 
@@ -93,6 +94,7 @@ def write_card(
     seed: int,
     seconds: float,
     scores: Sequence[Score],
+    device: str = "cpu",
     **entries: dict[str, Any],
 ) -> None:
     """Writes ``card.toml``: how the weights were trained, their scores, and a hash of every file.
@@ -104,6 +106,7 @@ def write_card(
         seed: seed of initialisation and data.
         seconds: training time.
         scores: scores on held-out data.
+        device: where it was trained.
         **entries: further tables: ``data``, ``recipe``.
     """
     packages = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow", "matplotlib")
@@ -118,6 +121,7 @@ def write_card(
         "scores": {s.what: round(s.value, 4) for s in scores},
         "bounds": {s.what: round(s.bound, 4) for s in scores if s.bound is not None},
         "circumstances": {
+            "device": device if device == "cpu" else torch.cuda.get_device_name(device),
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count() or 0,
             "platform": f"{platform.system()} {platform.machine()}",
@@ -152,7 +156,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise system_error(error, str(folder / CARD), "be read") from error
 
 
-def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress: Progress) -> list[Score]:
+def trained(
+    specimen: Specimen, folder: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress
+) -> list[Score]:
     """Trains a specimen into a folder, which is locked meanwhile. A finished training there is only scored again.
 
     Raises:
@@ -171,7 +177,7 @@ def trained(specimen: Specimen, folder: Path, *, seed: int, split: str, progress
         sweep(folder)
         if finished(folder, specimen.name, split, seed):
             return specimen.evaluate(folder, split=split, progress=progress)
-        return specimen.train(folder, seed=seed, split=split, progress=progress)
+        return specimen.train(folder, seed=seed, split=split, device=device, progress=progress)
 
 
 def finished(folder: Path, specimen: str, split: str, seed: int) -> bool:
