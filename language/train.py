@@ -200,7 +200,7 @@ GPT2 = LanguageSpecimen("gpt2", tuple(SIZES.items()), Recipe(tokens=6_144_000))
 ITERATIVE_GPT2 = LanguageSpecimen(
     "iterative-gpt2",
     tuple(SIZES.items()),
-    Recipe(tokens=3_072_000, deep_supervision=True, depth_power=3.0),
+    Recipe(tokens=5_632_000, deep_supervision=True, depth_power=6.0),
     share=True,
     gate=False,
 )
