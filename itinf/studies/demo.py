@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from ..registry import specimen
 from ..results.power import NO, YES
 from .study_file import Study, StudyNetwork
@@ -11,11 +14,18 @@ CONTROLS = {"iterative": YES, "plain-isotropic": NO, "iterative-gpt2": YES}
 SPECIMENS = ("iterative", "resnet-isotropic", "plain-isotropic", "resnet", "inception", "iterative-gpt2", "gpt2")
 """What is compared where no network is named: images and language, each beside a network that should pass."""
 SPECIMENS_UNTRAINED = 1
+SMALLER: dict[str, dict[str, Any]] = {
+    "inception": {"units": 400, "fit_units": 2048},
+    "iterative-gpt2": {"units": 4096, "length": 128},
+    "gpt2": {"units": 4096, "length": 128},
+}
+"""What is measured of the largest specimens, so that all of them take minutes; ``itinf controls`` measures more."""
 
 
 def specimens_study() -> Study:
     """The embedded default: every specimen on its own data, the controls with their roles."""
-    return Study([trained(name) for name in SPECIMENS]).changed(untrained=SPECIMENS_UNTRAINED)
+    networks = [replace(trained(name), **SMALLER.get(name, {})) for name in SPECIMENS]
+    return Study(networks).changed(untrained=SPECIMENS_UNTRAINED)
 
 
 def trained(name: str) -> StudyNetwork:
