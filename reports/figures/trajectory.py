@@ -67,10 +67,20 @@ def trajectory(
         axes.set_xlabel("token that is read; each cell: the likeliest next token")
     else:
         axes.set_xlabel("rank")
+    for cell, hit in zip(axes.texts, _hits(rows, states, across), strict=True):
+        cell.set_fontweight("bold" if hit else "normal")
     axes.set_title(f"read by: {READERS[name]}", loc="left", fontsize=9, color=INK)
     figure = axes.figure
     assert isinstance(figure, Figure)
     return figure
+
+
+def _hits(rows: pd.DataFrame, states: pd.DataFrame, across: str) -> list[bool]:
+    """For each cell that holds a class, in the order in which they are drawn, whether it is the truth."""
+    classes, truth = (
+        rows.pivot(index="state", columns=across, values=v).reindex(states["state"]) for v in ("class", "truth")
+    )
+    return (classes == truth).fillna(False).to_numpy(bool)[classes.notna().to_numpy()].tolist()
 
 
 def _panels(shape: tuple[int, int], picture: bytes | None) -> Axes:

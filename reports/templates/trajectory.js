@@ -20,7 +20,7 @@ for (const box of document.querySelectorAll(".trajectory")) {
     const text = !cell.closest(".beside");
     const above = text ? cell.closest("table").tHead.rows[0].cells[cell.cellIndex].textContent : "";
     panel.replaceChildren();
-    part("p", (above ? "after " + above + ", " : "") + "state: " + row, panel);
+    part("p", (above ? "after “" + above + "”, " : "") + "state: " + row, panel);
     const list = document.createElement("ol");
     words.forEach((word, k) => part("li", data.texts[word] + " " + percent(numbers[k]), list));
     panel.append(list);
