@@ -212,8 +212,9 @@ COMMANDS = [
     (f"{TRANSFER} --out probed", "probed holds a study of one network (itinf probe), and not lenses and their transfer"),
     (f"{TRANSFER} --out thesis", "thesis exists and holds no itinf results"),
     # trajectory
-    ("trajectory cifar-resnet8", "Neither --text nor --image was given; expected one of them"),
-    ("trajectory cifar-resnet8 --text x --image photos/0/0.png", "Both --text and --image was given"),
+    ("trajectory cifar-resnet8", "None of --text, --image and --data was given; expected one of them"),
+    ("trajectory cifar-resnet8 --text x --image photos/0/0.png", "--text and --image of --text, --image and --data was given; expected one"),
+    ("trajectory cifar-resnet8 --data text:text.txt", "holds tokens, but cifar-resnet8 reads images"),
     ("trajectory cifar-resnet8 --text x", "cifar-resnet8 reads pictures. Give --image FILE"),
     (f"trajectory gpt2 {TINY} --image photos/0/0.png", "gpt2 reads texts. Give --text"),
     (f"trajectory gpt2 {TINY} --text ''", "has no token. Give a text of one token or more"),
@@ -451,6 +452,7 @@ CALLS = [
     (lambda w: itinf.trajectory(w.token, torch.zeros(1, 3, dtype=torch.int64)).plot(item=1), "There is no item 1; expected 0 … 0"),
     (lambda w: itinf.trajectory(w.token, torch.zeros(1, 3, dtype=torch.int64)).plot(reader="own"), "Nothing was read by 'own'; expected logit"),
     (lambda w: w.run.plot("trajectory"), "The figure trajectory shows itinf.trajectory(…).table"),
+    (lambda w: itinf.examples(w.image, w.data), "has tokens, but cifar-resnet8 reads images"),
     # results
     (lambda w: itinf.merge([]), "No run was given"),
     (lambda w: itinf.merge(["half1", "half2"]), "is no list of runs"),

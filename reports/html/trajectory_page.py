@@ -50,6 +50,7 @@ def trajectory_page(
             names=names,
             text=all(picture is None for picture in pictures),
             readers=[(READERS[reader], said) for reader, said in lenses.items()],
+            rules="rule" in table,
             grids=grids,
             style=style,
             script=script,

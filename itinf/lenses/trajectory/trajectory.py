@@ -114,7 +114,7 @@ def trajectory(network: Network, inputs: Any, lens: Lens | Sequence[Lens] | None
         ItinfError: an input that the network cannot read, or a lens that does not fit it.
     """
     require_network(network)
-    readers = _readers(network, lens)
+    readers = readers_of(network, lens)
     items = given(network, inputs)
     traced = trace(network, items.batch, gradients=False)
     table = _table(traced, readings(traced, readers), readers)
@@ -124,7 +124,12 @@ def trajectory(network: Network, inputs: Any, lens: Lens | Sequence[Lens] | None
     return Trajectory(network.name, network.weights, table, tuple(items.names), tuple(items.pictures), in_words)
 
 
-def _readers(network: Network, lens: Any) -> dict[str, Lens | None]:
+def readers_of(network: Network, lens: Any) -> dict[str, Lens | None]:
+    """Reader -> its lens, in the order own, shared, logit; see ``trajectory``.
+
+    Raises:
+        ItinfError: what is no lens, a lens of another network, or two lenses for one reader.
+    """
     lenses = [] if lens is None else list(lens) if isinstance(lens, Sequence) and not isinstance(lens, str) else [lens]
     readers: dict[str, Lens | None] = {}
     for one in lenses:
