@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .lenses.fit import fit as fit
     from .lenses.kinds import LensKind as LensKind
     from .lenses.lens import Lens as Lens
+    from .lenses.trajectory.examples import examples as examples
+    from .lenses.trajectory.trajectory import Trajectory as Trajectory
+    from .lenses.trajectory.trajectory import trajectory as trajectory
     from .lenses.transfer.transfer import transfer as transfer
     from .networks.check import check as check
     from .networks.network import Block as Block
@@ -60,6 +63,8 @@ _HOMES = {
     "lenses.fit": ("fit",),
     "lenses.kinds": ("LensKind",),
     "lenses.lens": ("Lens",),
+    "lenses.trajectory.examples": ("examples",),
+    "lenses.trajectory.trajectory": ("Trajectory", "trajectory"),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
     "networks.network": ("Block", "Network", "image", "modules", "text", "token"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,26 @@ class Encoder:
                 "Give the model the tokenizer it was trained with, or a vocabulary of at least 256 for bytes."
             )
         return torch.tensor(ids, dtype=torch.int64)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each id by itself; "" for an id that has none. A byte that is no character is written \\x…"""
+        if self.absent:
+            return [""] * len(ids)
+        return [_byte(one) if self.tokenizer is None else _piece(self.tokenizer, one) for one in ids]
+
+
+def _byte(number: int) -> str:
+    return chr(number) if number < 128 else f"\\x{number:02x}" if number < 256 else ""
+
+
+def _piece(tokenizer: Tokenizer, number: int) -> str:
+    token = tokenizer.id_to_token(number)
+    if token is None:
+        return ""
+    if "▁" in token:  # SentencePiece writes a space so, and its decoder drops the first one
+        return token.replace("▁", " ")
+    text = tokenizer.decode([number], skip_special_tokens=False)
+    return token if not text or "\ufffd" in text else text  # a part of a character is shown as the tokenizer writes it
 
 
 def encoder(folder: Path, vocabulary: int, option: str | None = None) -> Encoder:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import itinf
 from tiny import gpt2, tokens
@@ -47,6 +48,7 @@ def world(root: Path) -> World:
     (root / "text.txt").write_text("".join(f"{n} times {n} is {n * n}. " for n in range(200)))
     (root / "latin.txt").write_bytes("naïve ".encode("latin-1") * 40)
     (root / "file").write_text("a file")
+    (root / "page.html").write_text("mine")
     (root / "empty").mkdir()
     (root / "thesis").mkdir()
     (root / "thesis/thesis.tex").write_text("mine")
@@ -54,6 +56,7 @@ def world(root: Path) -> World:
     (root / "cut.safetensors").write_bytes((root / "other.safetensors").read_bytes()[:20])
     (root / "pickle.pt").write_bytes(b"\x80\x04K\x01.")
     image, token, data = itinf.network("cifar-resnet8"), gpt2(), tokens(48)
+    GPT2LMHeadModel(GPT2Config(**GPT2)).save_pretrained(root / "mute")  # without a tokenizer
     lens = itinf.fit(token, tokens(120, seed=1))
     lens.save(root / "lens.safetensors")
     quick = {"probes": [itinf.Performance()], "replicates": 20, "group": 8}

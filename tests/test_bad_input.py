@@ -7,6 +7,7 @@ import math
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,26 @@ COMMANDS = [
     (f"{TRANSFER} --fit-data imags:x", "no data set 'imags'"),
     (f"{TRANSFER} --out probed", "probed holds a study of one network (itinf probe), and not lenses and their transfer"),
     (f"{TRANSFER} --out thesis", "thesis exists and holds no itinf results"),
+    # trajectory
+    ("trajectory cifar-resnet8", "None of --text, --image and --data was given; expected one of them"),
+    ("trajectory cifar-resnet8 --text x --image photos/0/0.png", "--text and --image of --text, --image and --data was given; expected one"),
+    ("trajectory cifar-resnet8 --data text:text.txt", "holds tokens, but cifar-resnet8 reads images"),
+    ("trajectory cifar-resnet8 --text x", "cifar-resnet8 reads pictures. Give --image FILE"),
+    (f"trajectory gpt2 {TINY} --image photos/0/0.png", "gpt2 reads texts. Give --text"),
+    (f"trajectory gpt2 {TINY} --text ''", "has no token. Give a text of one token or more"),
+    (f"trajectory gpt2 {TINY} --text '{'x' * 17}'", "sequences of 17 tokens, and its context has 16"),
+    ("trajectory gpt2 --weights mute --text x", "mute has no tokenizer.json, so text cannot become ids"),
+    ("trajectory cifar-resnet8 --image photos/0/00.png", "There is no picture 'photos/0/00.png'. Did you mean 0.png"),
+    ("trajectory cifar-resnet8 --image photos", "There is no picture 'photos'"),
+    ("trajectory cifar-resnet8 --image text.txt", "text.txt cannot be read as an image"),
+    (f"trajectory cifar-resnet8 --image {'x' * 300}", "File name too long"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --lens none.safetensors", "There is no lens file 'none.safetensors'"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --lens lens.safetensors", "A lens needs the readout it was fitted with"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --out out", "--out 'out': expected a name that ends in .html"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --out file/out.html", "cannot be written (Not a directory)"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --out page.html", "page.html exists, and itinf trajectory does not overwrite it"),
+    ("trajectory cifar-rsnet8 --image photos/0/0.png", "no network 'cifar-rsnet8'"),
+    ("trajectory cifar-resnet8 --image photos/0/0.png --device cuda:99", "The device 'cuda:99' cannot be used here"),
     # train, evaluate
     ("train resnet56 --out out", "There is no specimen 'resnet56'. Did you mean resnet"),
     ("train resnet --split middle --out out", "given 'middle'"),
@@ -413,6 +434,25 @@ CALLS = [
     (lambda w: w.lens.save("lens.pt"), "A lens is kept in a .safetensors file"),
     (lambda w: w.lens.save("file/new.safetensors"), "cannot be written"),
     (lambda w: w.lens["transformer.h.9"], "no translator for 'transformer.h.9'"),
+    # trajectories
+    (lambda w: itinf.trajectory("gpt2", "x"), "'gpt2' is no network"),
+    (lambda w: itinf.trajectory(w.token, None), "What was given is a NoneType; expected a text, a tensor"),
+    (lambda w: itinf.trajectory(w.token, 3), "What was given is a int; expected a text, a tensor"),
+    (lambda w: itinf.trajectory(w.token, Path("text.txt")), "gpt2 reads tokens, and PosixPath('text.txt') was given; expected a text"),
+    (lambda w: itinf.trajectory(w.token, torch.zeros(2, 3)), "Token ids of shape (2, 3) and torch.float32 were given; expected whole"),
+    (lambda w: itinf.trajectory(w.token, torch.zeros(2, 0, dtype=torch.int64)), "Token ids of shape (2, 0)"),
+    (lambda w: itinf.trajectory(w.token, torch.full((1, 3), 99)), "gpt2 cannot read inputs"),
+    (lambda w: itinf.trajectory(w.image, "none.png"), "There is no picture 'none.png'"),
+    (lambda w: itinf.trajectory(w.image, torch.zeros(1, 8, 8)), "cifar-resnet8 cannot read inputs of shape (1, 1, 8, 8)"),
+    (lambda w: itinf.trajectory(w.image, torch.zeros(0, 3, 8, 8)), "The batch is empty; expected at least one item"),
+    (lambda w: itinf.trajectory(replace(w.image, prepare=None), "photos/0/0.png"), "has no prepare, so a picture cannot become its input"),
+    (lambda w: itinf.trajectory(replace(w.token, prepare=None), "x"), "has no prepare, so a text cannot become its input"),
+    (lambda w: itinf.trajectory(w.image, torch.zeros(1, 3, 8, 8), "affine"), "'affine' is no lens; expected an itinf.Lens"),
+    (lambda w: itinf.trajectory(w.image, torch.zeros(1, 3, 8, 8), w.lens), "This lens was fitted on another readout"),
+    (lambda w: itinf.trajectory(w.token, torch.zeros(1, 3, dtype=torch.int64)).plot(item=1), "There is no item 1; expected 0 … 0"),
+    (lambda w: itinf.trajectory(w.token, torch.zeros(1, 3, dtype=torch.int64)).plot(reader="own"), "Nothing was read by 'own'; expected logit"),
+    (lambda w: w.run.plot("trajectory"), "The figure trajectory shows itinf.trajectory(…).table"),
+    (lambda w: itinf.examples(w.image, w.data), "has tokens, but cifar-resnet8 reads images"),
     # results
     (lambda w: itinf.merge([]), "No run was given"),
     (lambda w: itinf.merge(["half1", "half2"]), "is no list of runs"),

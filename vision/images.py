@@ -15,6 +15,7 @@ from torch import Tensor
 
 from itinf import Data, ItinfError, Network
 from itinf.data.classes import BY_NAME, BY_ORDER, class_outputs, plain
+from itinf.data.pictures import read_picture
 from itinf.files import user_path
 
 from .folders import ENDINGS, class_folders, files_in, split_folder
@@ -149,15 +150,7 @@ def picture(path: str | Path) -> Image.Image:
     Raises:
         ItinfError: the file is no image, is incomplete, is too large to be read safely, or holds several images.
     """
-    try:
-        with Image.open(path) as file:
-            frames = getattr(file, "n_frames", 1) if file.format != "MPO" else 1  # a photograph with its preview
-            if frames > 1:
-                raise ItinfError(f"it holds {frames} images, and one was expected")
-            return rgb(file)
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError …
-        why = str(error).rstrip(".")
-        raise ItinfError(f"{path} cannot be read as an image ({why}). Replace it or remove it.") from error
+    return read_picture(path, rgb)
 
 
 def input_note(prepare: Any, note: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .options import (
 )
 from .specimens import evaluate, train
 from .studies import compare, controls, demo, merge, probe, report
+from .trajectory import trajectory
 
 app = typer.Typer(
     help="Is depth iterative inference? The same probes for ResNets, Inception v1 and GPT-2.",
@@ -84,7 +85,7 @@ def check(
         raise typer.Exit(2)
 
 
-for command in (probe, compare, demo, controls, report, fit, transfer, train, evaluate, merge):
+for command in (probe, compare, demo, controls, report, fit, transfer, trajectory, train, evaluate, merge):
     app.command()(command)
 
 

@@ -199,6 +199,19 @@ def require_lens(given: Any) -> None:
         raise ItinfError(f"{shown(given)} is no lens; expected an itinf.Lens. {advice}")
 
 
+def require_readout(network: Network, lens: Lens) -> None:
+    """Refuses a lens that was fitted on another readout.
+
+    Raises:
+        ItinfError: it was; names both fingerprints.
+    """
+    if (fitted := lens.record.get("readout")) != (expected := readout_fingerprint(network)):
+        raise ItinfError(
+            f"This lens was fitted on another readout (fingerprint {fitted}) than that of {network.name} ({expected}). "
+            "Fit one on this network."
+        )
+
+
 def translators_at(trace: Trace, lens: Lens | None = None) -> dict[SiteId, Translator | None]:
     """The states that can be read, each with the translator to read it through.
 

@@ -99,6 +99,7 @@ class Network:
         trunk: ``(model, inputs) -> anything`` reaches the last block without applying the head;
             None calls the model.
         prepare: raw item -> model input: PIL image -> (C, H, W) float tensor, or text -> (T,) ids.
+            If it has ``pieces(ids) -> list of texts``, trajectories show these for ids.
         context: longest token sequence the model reads; None for images.
         classes: names of the head's outputs where they are known.
         untrained: ``seed -> Network``, the same architecture at random initialisation; None

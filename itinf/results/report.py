@@ -24,7 +24,7 @@ FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
 WITHOUT_TARGET = ("update_norm", "onset", *LENS_FIGURES)
 """Figures that have no target to choose."""
-BUILT_IN = (*FIGURES, *LENS_FIGURES, "onset", "overview", "prediction")
+BUILT_IN = (*FIGURES, *LENS_FIGURES, "onset", "overview", "prediction", "trajectory")
 """Figures that have a fixed place; every other registered figure is added at the end of the page."""
 
 

@@ -64,4 +64,4 @@ def inception(weights: str | None = None) -> Network:
 def _open(name: str, make: Callable[[str | None], Network], weights: str | None) -> Network:
     if weights != "specimen":
         return replace(make(weights), name=name)
-    return replace(make(str(FOLDER / name / WEIGHTS)), name=name, weights="specimen")
+    return replace(make(str(FOLDER / name / WEIGHTS)), name=name, weights="specimen", classes=CLASSES)

@@ -31,7 +31,7 @@ from ...errors import ItinfError, TooFewError, batch_in_memory
 from ...networks.check import require_proven
 from ...networks.measuring import evaluating
 from ...networks.network import Network, require_network
-from ...networks.weights import fingerprint, readout_fingerprint
+from ...networks.weights import fingerprint
 from ...results.circumstances import circumstances
 from ...results.folder import ResultsFolder
 from ...results.manifest import folder_of
@@ -51,7 +51,7 @@ from ...statistics.processes import (
     summed_sums,
 )
 from ..kinds import either, lens_kind, lens_kinds
-from ..lens import Lens, require_lens
+from ..lens import Lens, require_lens, require_readout
 from .cells import Cell, cells_of
 from .checkpoint import load_windows, matrix_file, resume
 from .matrix import TransferMatrix
@@ -296,8 +296,4 @@ def _require(network: Network, lens: Lens) -> None:
             f"A {lens.kind} lens has one map for many states; transfer needs one for each state. Fit a lens of kind "
             f"{either(kind for kind in lens_kinds() if kind.transfers)}."
         )
-    if (fitted := lens.record.get("readout")) != (expected := readout_fingerprint(network)):
-        raise ItinfError(
-            f"This lens was fitted on another readout (fingerprint {fitted}) than that of {network.name} ({expected}). "
-            "Fit one on this network."
-        )
+    require_readout(network, lens)
