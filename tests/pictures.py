@@ -8,7 +8,6 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 
 

@@ -35,7 +35,8 @@ def conditions(manifests: Sequence[Manifest], transfers: Sequence[Manifest]) -> 
                 exact = value(manifest)
                 key = json.dumps(exact, sort_keys=True, default=str)
                 networks.setdefault(key, []).append(str(manifest["network"]["name"]))
-                shown[key] = _words(exact, list(shown.values()))
+                if key not in shown:
+                    shown[key] = _words(exact, list(shown.values()))
             if len(networks) > 1:
                 found.append(Condition(name, [(shown[key], ", ".join(of)) for key, of in networks.items()], means))
     return found
