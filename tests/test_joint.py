@@ -98,9 +98,9 @@ def test_a_transfer_joins_the_probe_of_the_network_with_its_fingerprint(page):
 
 def test_what_differs_is_said_and_what_is_paired(page):
     rows = [cells for cells in Read(page.read_text(encoding="utf-8")).rows if cells[0] == "seed"]
-    assert rows == [["seed", "0: net (a/net), other; 7: net (b/net)", "other units: no difference is paired"]]
+    assert rows == [["seed", "0: net (a/net) · other; 7: net (b/net)", "other units: no difference is paired"]]
     assert Comparison.load(page.parent).paired == [["net (a/net)", "other"]]
-    assert "net (a/net), other: measured on the same units" in page.read_text(encoding="utf-8")
+    assert "net (a/net) · other: measured on the same units" in page.read_text(encoding="utf-8")
 
 
 def test_the_page_of_all_is_made_again_from_its_own_folder(page):

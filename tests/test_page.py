@@ -123,7 +123,7 @@ def test_every_picture_is_one_and_is_described(read: Read) -> None:
         _, _, data = (picture["src"] or "").partition(",")
         image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
         image.verify()
-        assert image.width == 1700
+        assert image.width == 1500
 
 
 def test_the_tables_numbers_are_in_the_cells(read: Read) -> None:

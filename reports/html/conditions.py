@@ -38,7 +38,7 @@ def conditions(manifests: Sequence[Manifest], transfers: Sequence[Manifest]) -> 
                 if key not in shown:
                     shown[key] = _words(exact, list(shown.values()))
             if len(networks) > 1:
-                found.append(Condition(name, [(shown[key], ", ".join(of)) for key, of in networks.items()], means))
+                found.append(Condition(name, [(shown[key], " · ".join(of)) for key, of in networks.items()], means))
     return found
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from itinf.errors import NothingToDrawError
 
-WIDTH, PRINT_DPI = 1700, 300
-"""Width of a picture in the page, in pixels, and dots per inch of the figure that it is made from."""
+PRINT_DPI, SMALLER = 300, 2
+"""Dots per inch of a figure, and how many of its pixels across become one pixel of the page."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ def _png(draw: Callable[[], Figure]) -> bytes | None:
 
 
 def _small(png: bytes) -> str:
-    """A picture of at most 1700 pixels across and 256 colours, as a data URL."""
+    """A picture of 150 dots per inch and 256 colours, as a data URL."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         plain = image.convert("RGB")
-    if plain.width > WIDTH:
-        plain = plain.resize((WIDTH, round(plain.height * WIDTH / plain.width)), Image.Resampling.LANCZOS)
-    plain.quantize(256).save(small, format="png", optimize=True)
+    few = plain.reduce(SMALLER).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(small, format="png")
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
