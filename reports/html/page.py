@@ -27,6 +27,8 @@ from .picture import Picture, Pictures
 from .power_table import power_tables
 from .retention_table import HEADINGS, RetentionRow, retention_rows
 
+TOGETHER = "descent share and efficiency of all networks against relative depth"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -95,17 +97,13 @@ def page(
     """
     environment = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     known = Pictures(pictures or {})
-    sections = [
-        _section(table[table["model"] == m["network"]["name"]], m, note, target, known)
-        for m, note in zip(manifests, notes, strict=True)
-    ]
+    sections = [_section(table, *about, target, known) for about in zip(manifests, notes, strict=True)]
     lines = headlines(table, target) if sections else []
     onsets = onset_rows(table, summaries, _roles(power))
-    title = "descent share and efficiency of all networks against relative depth"
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=lines,
-        together=known.of("comparison", title, _beyond(lines), lambda: comparison(table, target=target))
+        together=known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target))
         if sections
         else None,
         onsets=onsets,
@@ -113,9 +111,7 @@ def page(
         power_tables=power_tables(power),
         group_table=None if groups is None else group_table(groups),
         group_notes=group_notes,
-        lens_section=_lens_section(
-            table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target, known
-        ),
+        lens_section=_lens_section(table, summaries, transfers, remarks, target, known),
         sections=sections,
         added={name: picture for name in added if (picture := known.of(name, name))},
         failed=failed,
@@ -151,13 +147,14 @@ def _beyond(lines: Sequence[Headline]) -> str:
 
 def _lens_section(
     table: pd.DataFrame,
-    summaries: pd.DataFrame,
+    summaries: pd.DataFrame | None,
     transfers: Sequence[dict[str, Any]],
     remarks: Sequence[str],
     target: str,
     known: Pictures,
 ) -> LensSection | None:
     """None where no network was read through a lens, and there is no remark why."""
+    summaries = pd.DataFrame() if summaries is None else summaries
     lens_target = "model" if target == "model" else "label"
     means = retention_rows(table, summaries, transfers)
     kept = "; ".join(f"{row.network} {row.cells[3]}" for row in means)
@@ -180,9 +177,11 @@ def _lens_section(
 
 
 def _section(
-    rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str, known: Pictures
+    table: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str, known: Pictures
 ) -> Section:
-    name, lines = manifest["network"]["name"], headlines(rows, target)
+    name = manifest["network"]["name"]
+    rows = table[table["model"] == name]
+    lines = headlines(rows, target)
     headings, block_rows = blocks(rows, target)
     result = f"efficiency {lines[0].efficiency}; {_beyond(lines)}" if lines else ""
     title = f"{name}, descent share, efficiency, l2 ratio and gain against depth"
