@@ -94,10 +94,16 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
     code, printed = command("compare", toml, "--out", out)
     assert code == 0, printed
     assert set(pd.read_parquet(out / "measures.parquet").model) == {"cifar-resnet8", "a$plain$"}
-    assert {"manifest.json", "measures.parquet", "figures", "study.toml", "networks", "report.html"} == {
-        p.name for p in out.iterdir()
-    }
-    for name in ("report.html", "figures/gain.png"):
+    assert {
+        "manifest.json",
+        "measures.parquet",
+        "measures.csv",
+        "figures",
+        "study.toml",
+        "networks",
+        "report.html",
+    } == {p.name for p in out.iterdir()}
+    for name in ("report.html", "figures/gain.png", "figures/gain.svg"):
         (out / name).unlink()
         code, printed = command("compare", toml, "--out", out)
         assert code == 0 and (out / name).is_file() and f"Report: {out / 'report.html'}" in printed, printed

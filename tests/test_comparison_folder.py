@@ -78,10 +78,11 @@ def files(folder: Path) -> set[str]:
 def test_the_folder_holds_all_that_the_command_line_writes(both, folder):
     own = ("manifest.json", "measures.parquet", "sums.safetensors")
     moved = ("manifest.json", "measures.parquet", "summaries.parquet", "replicates.parquet")
-    figures = ("update_norm", "lenses")  # no gain was measured, and nothing was read through a lens
+    # no gain was measured, and nothing was read through a lens
+    figures = ("update_norm", "lenses", "lenses_one", "overview_one", "overview_two")
     assert files(folder) == {
-        "manifest.json", "measures.parquet", "summaries.parquet", "groups.parquet", "report.html",
-        *(f"figures/{figure}.png" for figure in figures),
+        "manifest.json", "measures.parquet", "summaries.parquet", "groups.parquet", "report.html", "measures.csv",
+        *(f"figures/{figure}.{ending}" for figure in figures for ending in ("png", "svg", "csv")),
         *(f"networks/{name}/{file}" for name in NAMES for file in own),
         *(f"transfer/one/{kind}/{file}" for kind in ("trained", "untrained-0") for file in moved),
     }  # fmt: skip
@@ -151,4 +152,6 @@ def test_what_was_measured_without_alignment_or_accuracy_has_a_page_too(tmp_path
     text = (folder / "report.html").read_text()
     assert "60 images in 60 clusters" in text and "as given" in text, "the page says that the network was live"
     assert any(row[:2] == ["mean over blocks or states", "alone, 1 network"] for row in Read(text).rows)
-    assert {path.name for path in (folder / "figures").iterdir()} == {"update_norm.png"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        f"{name}.{ending}" for name in ("update_norm", "overview_one") for ending in ("png", "svg", "csv")
+    }

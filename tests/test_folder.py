@@ -298,8 +298,12 @@ HOW = pytest.mark.parametrize("how", ["deleted", "truncated", "flipped"])
 LISTED = {
     "probe": ["sums.safetensors", "measures.parquet"],
     "transfer": ["measures.parquet", "summaries.parquet", "replicates.parquet"],
-    "compare": ["measures.parquet", "summaries.parquet", "study.toml", REPORT]
-    + [f"figures/{kind}.png" for kind in ("update_norm", "lenses", "prediction", "onset")],
+    "compare": ["measures.parquet", "measures.csv", "summaries.parquet", "study.toml", REPORT]
+    + [
+        f"figures/{kind}.{ending}"
+        for kind in ("update_norm", "lenses", "prediction", "onset", "overview_gpt2", "lenses_gpt2")
+        for ending in ("png", "svg", "csv")
+    ],
 }
 
 

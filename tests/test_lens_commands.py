@@ -122,6 +122,7 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
         *LENS_FIGURES,
         "prediction",
         "onset",
+        *(f"{kind}_random_{seed}" for kind in ("overview", "lenses") for seed in (1, 2)),
     }
     alone = tmp_path / "alone"
     itinf.run_study(study, alone)
@@ -131,6 +132,7 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     assert {path.name for path in none.iterdir()} == {
         "figures",
         "manifest.json",
+        "measures.csv",
         "measures.parquet",
         "networks",
         "report.html",

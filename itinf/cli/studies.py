@@ -202,13 +202,18 @@ def merge(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that itinf probe, transfer, compare or merge has written.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders that itinf probe, transfer, compare or merge has written.")
+    ],
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="Folder for one page of several folders, which are only read.")
+    ] = None,
 ) -> None:
-    """Make the figures and the page of a finished folder again, without weights or data."""
+    """Make figures and page of finished results again, or one page of several folders; without weights or data."""
     from ..results.report import report as make
 
     with working():
-        page = make(folder)
+        page = make(*folders, out=out_)
     out.print(f"Report: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -44,6 +44,7 @@ class Comparison:
         notes: sentences about what could not be measured, and why.
         groups: group -> names of its networks, such as copies of one network from several trainings.
         roles: name of a control -> "yes" or "no", see ``itinf.results.power``.
+        joined: sentences about results that come from several folders, see ``itinf.results.joint``.
     """
 
     runs: list[ProbeResult]
@@ -51,6 +52,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
+    joined: list[str] = field(default_factory=list)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -93,6 +95,15 @@ class Comparison:
     def power_words(self) -> str:
         """The same as Markdown."""
         return power_markdown(self.power, self.runs)
+
+    @property
+    def paired(self) -> list[list[str]]:
+        """Names of runs that measured the same clusters with one seed, for each such choice of clusters."""
+        sets: dict[tuple[int, bytes], list[str]] = {}
+        for run in self.runs:
+            sums = run.stages["observed"].sums
+            sets.setdefault((sums.seed, sums.keys.tobytes()), []).append(run.name)
+        return [names for names in sets.values() if len(names) > 1]
 
     @property
     def group_notes(self) -> list[str]:
@@ -138,8 +149,9 @@ class Comparison:
             where = folder / TRANSFER / folder_name(name) / (TRAINED if seed < 0 else f"untrained-{seed}")
             transfer = TransferResult.load(where)
             transfers.append(transfer if seed < 0 else transfer.as_null("untrained", seed))
-        kept = [dict(manifest.get(name) or {}) for name in ("groups", "roles")]
-        return cls(runs, transfers, list(manifest.get("notes", [])), *kept)
+        notes, said = (list(manifest.get(name) or []) for name in ("notes", "joined"))
+        groups, roles = (dict(manifest.get(name) or {}) for name in ("groups", "roles"))
+        return cls(runs, transfers, notes, groups, roles, said)
 
     def plot(self, kind: str = "alignment", **options: Any) -> Any:
         """A matplotlib Figure over relative depth."""

@@ -26,6 +26,7 @@ def entries(both: Comparison) -> dict[str, Any]:
         "notes": both.notes,
         "groups": both.groups or None,
         "roles": both.roles or None,
+        "joined": both.joined or None,
     }
 
 
@@ -51,8 +52,8 @@ def require_own_folders(names: Sequence[str], what: str) -> None:
         raise ItinfError(f"Two networks share a name ({', '.join(names)}); give each of them {what}.")
 
 
-def save(both: Comparison, path: Path) -> Path:
-    """Writes a comparison into a folder, see ``Comparison.save``."""
+def save(both: Comparison, path: Path, again: bool = False) -> Path:
+    """Writes a comparison into a folder, see ``Comparison.save``; ``again`` draws undamaged figures again, too."""
     require_own_folders([run.name for run in both.runs], "another name with network.named(...)")
     transfers = _places(both)
     identity = {
@@ -72,7 +73,7 @@ def save(both: Comparison, path: Path) -> Path:
             moved.save(path / TRANSFER / place)
         folder.made_of(entries(both))
         write_tables(both, folder)
-        draw_report(both, folder)
+        draw_report(both, folder, again=again)
         complete(both, folder)
     return path
 

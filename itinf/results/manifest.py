@@ -28,6 +28,7 @@ SHAPE: dict[str, Any] = {
     "notes?": [str],
     "groups?": dict | None,
     "roles?": dict | None,
+    "joined?": list | None,
     "files?": {str: {"size": int, "blake2b": str}},
     "circumstances?": dict,
 }

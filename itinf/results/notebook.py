@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ItinfError
-from .report import aim_of, png_of
+from .drawing import screen_png
+from .report import aim_of
 
 
 def picture(result: Any, kind: str) -> bytes | None:
     """A figure of a result as PNG; None where there is nothing to draw."""
     try:
-        return png_of(lambda: result.plot(kind, **aim_of(result, kind)), dpi=90)
+        return screen_png(result.plot(kind, **aim_of(result, kind)))
     except ItinfError:  # a notebook shows what there is
         return None
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ..errors import ItinfError, NothingToDrawError
+from ..errors import ItinfError
 from ..files import folder_name
+from ..registry import draw
+from .drawing import NUMBERS, PICTURES, Drawn, drawn
+from .manifest import folder_of
+from .schema import summaries_table
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -19,36 +22,64 @@ if TYPE_CHECKING:
 
 
 TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet", "power.parquet", "power.md")
-REPORT = "report.html"
+REPORT, TABLE_CSV = "report.html", "measures.csv"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
+OF_ONE = ("overview", "lenses")
+"""Figures of one network on the page."""
 WITHOUT_TARGET = ("update_norm", "onset", *LENS_FIGURES)
 """Figures that have no target to choose."""
 BUILT_IN = (*FIGURES, *LENS_FIGURES, "onset", "overview", "prediction", "trajectory")
 """Figures that have a fixed place; every other registered figure is added at the end of the page."""
 
 
-def report(folder: str | Path) -> Path:
-    """Makes the figures and the page of a finished folder again, without weights or data.
+def report(*folders: str | Path, out: str | Path | None = None) -> Path:
+    """Makes figures and page of finished folders, without weights or data.
 
-    Tables that are missing or damaged are written again, too.
+    One folder gets its own figures and page again; tables that are missing or damaged are written again, too. Several
+    folders are put together: ``out`` gets one page of all, and the given folders are only read.
 
     Args:
-        folder: a folder that ``itinf probe``, ``itinf transfer``, ``itinf compare`` or ``itinf merge`` has written.
+        *folders: folders that ``itinf probe``, ``transfer``, ``compare`` or ``merge`` has written. With ``out``, what is
+            unfinished or damaged is left out, and named on the page.
+        out: a new folder for the results of all folders together.
 
     Returns:
         the path of the page.
 
     Raises:
-        ItinfError: the folder is not finished, or in use, or a file that the page needs is damaged.
+        ItinfError: a folder is not finished, or in use, or a file that the page needs is damaged; several folders
+            were given without ``out``, or ``out`` is in one of them.
     """
+    paths = [folder_of(folder) for folder in folders]
+    if out is None and len(paths) == 1:
+        return _again(paths[0])
+    if out is None or not paths:
+        given = f"{len(paths)} folders were given, and no folder for the page" if paths else "No folder was given"
+        raise ItinfError(f"{given}. Write itinf report A B --out C, or from Python itinf.report(a, b, out=c).")
+    return _together(paths, folder_of(out))
+
+
+def _together(folders: Sequence[Path], out: Path) -> Path:
+    """The page of several folders in a folder of its own."""
+    from .comparison_folder import save
+    from .joint import joined
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise ItinfError(f"{folder} is no folder. Give folders that itinf has written.")
+        if folder.resolve() in (out.resolve(), *out.resolve().parents):
+            raise ItinfError(f"{out} is in {folder}, which is only read. Choose another --out.")
+    return save(joined(folders), out, again=True) / REPORT
+
+
+def _again(path: Path) -> Path:
+    """The page of one finished folder, in it."""
     from .comparison import Comparison
     from .folder import ResultsFolder
-    from .manifest import folder_of
     from .probe_result import ProbeResult
     from .transfer_result import TransferResult
 
-    path = folder_of(folder)
     with ResultsFolder.open(path, None) as opened:
         if "probes" in opened.manifest:
             run = ProbeResult.load(path)
@@ -86,25 +117,58 @@ def draw_report(
         result: the result in the folder.
         folder: the open folder.
         again: True makes undamaged figures and an undamaged page again, too.
-        page: False leaves the page out.
+        page: False leaves the page out, and the figures that are on the page alone.
 
     Returns:
         the names of the files that were made.
     """
     added, remarks = _added_figures(result)
-    draws: dict[str, Callable[[], Any]] = {name: partial(added.get, name) for name in added}
-    for kind in _kinds(result):
-        draws[kind] = partial(result.plot, kind, **aim_of(result, kind))
     made: list[str] = []
-    for kind, draw in draws.items():
-        name = f"figures/{folder_name(kind)}.png"  # an added figure may have any name
-        if (again or not folder.sound(name)) and (picture := png_of(draw)) is not None:
-            folder.add(name, picture)
-            made.append(name)
-    if page and (again or not folder.sound(REPORT)):
-        folder.add(REPORT, _page(result, added, remarks).encode())
-        made.append(REPORT)
+    pictures: dict[str, Drawn] = {}
+    page = page and (again or not folder.sound(REPORT))
+    for name, make in (_figures(result, page) | {name: partial(added.get, name) for name in added}).items():
+        stem = f"figures/{folder_name(name)}"  # an added figure may have any name
+        there = None if again else _there(folder, stem)
+        picture = there or drawn(make, stem)
+        if picture is not None:
+            made += _add(folder, picture.files)
+            pictures[name] = picture
+    if page:
+        made += _add(folder, {TABLE_CSV: result.table.to_csv(index=False).encode()})
+        made += _add(folder, {REPORT: _page(result, pictures, list(added), remarks).encode()})
     return made
+
+
+def _add(folder: ResultsFolder, files: Mapping[str, bytes | None]) -> list[str]:
+    """Writes the files that have a content; returns their names."""
+    new = {name: content for name, content in files.items() if content is not None}
+    for name, content in new.items():
+        folder.add(name, content)
+    return list(new)
+
+
+def _there(folder: ResultsFolder, stem: str) -> Drawn | None:
+    """A figure whose files are in the folder and undamaged; None where it must be drawn."""
+    pictures = [stem + ending for ending in PICTURES]
+    numbers = [stem + NUMBERS] if stem + NUMBERS in folder.manifest["files"] else []
+    if folder.path is None or not all(map(folder.sound, [*pictures, *numbers])):
+        return None
+    return Drawn((folder.path / pictures[0]).read_bytes(), dict.fromkeys([*pictures, *numbers]))
+
+
+def _figures(result: Any, page: bool) -> dict[str, Callable[[], Any]]:
+    """Name -> function that draws, of the figures that come with itinf; for a page also those of single networks."""
+    draws: dict[str, Callable[[], Any]] = {
+        kind: partial(result.plot, kind, **aim_of(result, kind)) for kind in _kinds(result)
+    }
+    runs = getattr(result, "runs", [result])
+    if page:
+        for run in runs:
+            rows = result.table[result.table["model"] == run.name]
+            for kind in OF_ONE:
+                options = aim_of(result, kind)
+                draws[f"{kind} {run.name}"] = partial(draw, kind, rows, summaries_table([]), options)
+    return draws
 
 
 def _kinds(result: Any) -> tuple[str, ...]:
@@ -136,18 +200,7 @@ def aim_of(result: Any, kind: str) -> dict[str, str]:
     return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
 
 
-def png_of(draw: Callable[[], Any], dpi: int = 120) -> bytes | None:
-    """The figure that a function draws, as PNG; None if the results lack what it shows."""
-    try:
-        figure = draw()
-    except NothingToDrawError:
-        return None
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=dpi)
-    return picture.getvalue()
-
-
-def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
+def _page(result: Any, pictures: dict[str, Drawn], added: list[str], remarks: list[str]) -> str:
     from .comparison import Comparison
 
     comparison = result if isinstance(result, Comparison) else Comparison([result])
@@ -162,8 +215,11 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         groups=comparison.group_table if comparison.groups else None,
         group_notes=comparison.group_notes,
         power=comparison.power if comparison.roles else None,
+        pictures={name: (picture.png, list(picture.files)) for name, picture in pictures.items()},
         added=added,
         failed=remarks,
+        joined=comparison.joined,
+        paired=comparison.paired,
     )
 
 

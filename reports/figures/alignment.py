@@ -9,7 +9,7 @@ from ..labels import GAUGE_FREE, convention, cosine
 from ..rows import kinds, require, select_rows
 from .facets import gradients_and_lenses, kind_colour, model_styles, models_and_kinds, rows_where, share_scale
 from .panel import LineStyle, finish_axes, lines, zero
-from .style import grid, legend, literal, title
+from .style import grid, legend, literal, shows, title
 
 
 def alignment(
@@ -69,7 +69,7 @@ def _cosines(rows: pd.DataFrame, several: bool, statistic: str, label: str) -> F
             finish_axes(axes, facet, shown, several, notes)
             title(axes, f"{model} · {kind}")
     legend(figure)
-    return figure
+    return shows(figure, rows)
 
 
 def _gauge_free(rows: pd.DataFrame, several: bool, label: str) -> Figure:
@@ -98,4 +98,4 @@ def _gauge_free(rows: pd.DataFrame, several: bool, label: str) -> Figure:
             finish_axes(axes, rows, shown, several, notes)
             title(axes, name if several else f"{rows['model'].iloc[0]} · {name}")
     legend(figure)
-    return figure
+    return shows(figure, rows)

@@ -21,7 +21,7 @@ from .facets import (
     share_scale,
 )
 from .panel import LineStyle, finish_axes, lines, stretch, zero
-from .style import INK, PALETTE, grid, legend, literal, title
+from .style import INK, PALETTE, grid, legend, literal, shows, title
 
 
 def gain(
@@ -67,7 +67,7 @@ def gain(
         _bits(across, rows_where(bits, lens=lens), model_styles(rows), statistic, label)
     _nats(below, nats, several, statistic, convention(target=target, subset=subset))
     legend(figure)
-    return figure
+    return shows(figure, bits, nats)
 
 
 def _bits(across: Iterable[Axes], rows: pd.DataFrame, styles: dict[str, LineStyle], statistic: str, label: str) -> None:

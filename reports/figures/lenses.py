@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..labels import LEFT_OUT, LOGIT, SHARED, UNTRAINED
 from ..rows import own_lens, select_rows
 from .lens_lines import depth_axis, state_line
-from .style import NULLS, PALETTE, grid, legend, title
+from .style import NULLS, PALETTE, grid, legend, shows, title
 
 COMMON_LENSES = {
     SHARED: (PALETTE[2], "one lens, fitted on all depths", "D"),
@@ -54,7 +54,7 @@ def lenses(table: pd.DataFrame) -> Figure:
     for model, across in zip(models, panels, strict=True):
         title(across[0], model)
     legend(figure)
-    return figure
+    return shows(figure, rows)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:

@@ -10,7 +10,7 @@ from itinf.errors import NothingToDrawError
 
 from ..onset_numbers import OnsetCurves, onset_curves
 from .lens_lines import RELATIVE_DEPTH, state_line
-from .style import INK, PALETTE, grid, legend, title
+from .style import INK, PALETTE, grid, legend, shows, title
 
 COLUMNS = 3
 ABOVE, BELOW = 1.72, -0.62
@@ -40,7 +40,7 @@ def onset(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None) -> Figu
     for axes in panels.flat[len(networks) :]:
         axes.set_visible(False)
     legend(figure, columns=4)
-    return figure
+    return shows(figure, *(rows for curves in networks for rows in (curves.in_code, curves.used, curves.gains)))
 
 
 def _panel(axes: Axes, curves: OnsetCurves) -> None:

@@ -12,7 +12,7 @@ from itinf.errors import ItinfError
 from ..labels import GRADIENTS, convention
 from ..rows import select_rows
 from .panel import LineStyle, finish_axes, lines, stretch
-from .style import INK, KINDS, MARKERS, PALETTE, grid, legend, literal, shorten, title
+from .style import INK, KINDS, MARKERS, PALETTE, grid, legend, literal, shorten, shows, title
 
 HEADLINES = (
     ("descent_share", "output", "descent share, output", "share with ⟨update, −g⟩ > 0"),
@@ -58,7 +58,7 @@ def overview(table: pd.DataFrame, *, target: str = "label") -> Figure:
     _gain(gain, rows, target)
     legend(figure)
     _fit(figure, panels)
-    return figure
+    return shows(figure, rows)
 
 
 def comparison(table: pd.DataFrame, *, target: str = "label") -> Figure:
@@ -96,7 +96,7 @@ def comparison(table: pd.DataFrame, *, target: str = "label") -> Figure:
             title(axes, f"{gradient or name}: {heading}")
     legend(figure)
     _fit(figure, panels)
-    return figure
+    return shows(figure, rows)
 
 
 def _own_readout(rows: pd.DataFrame) -> pd.DataFrame:

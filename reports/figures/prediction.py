@@ -14,7 +14,7 @@ from itinf.errors import ItinfError, NothingToDrawError
 
 from ..labels import OWN_LENSES, PREDICTION, SHARED, convention
 from ..rows import boundaries, most_steps, select_rows, through_lenses
-from .style import INK, KINDS, NULLS, PALETTE, grid, legend, literal, shorten, wrap
+from .style import INK, KINDS, NULLS, PALETTE, grid, legend, literal, shorten, shows, wrap
 
 SPLIT = {
     "block_gain": (PALETTE[2], "s", "block part: the gain with the lens of the step's end at both ends"),
@@ -94,7 +94,7 @@ def prediction(table: pd.DataFrame, *, steps: int | None = 6, target: str = "lab
     heading = f"predictions read through a lens, step by step of depth, {convention(target=target)}"
     figure.suptitle(literal(heading), x=0.01, ha="left", fontsize=9, color=INK)
     legend(figure, columns=2)
-    return figure
+    return shows(figure, rows)
 
 
 def _in_steps(rows: pd.DataFrame, steps: int | None) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..labels import LEFT_OUT, MATCHED, ROTATED, UNTRAINED, convention
 from ..rows import fitted_at_one_state, require, select_rows
 from .lens_lines import RELATIVE_DEPTH, state_line
-from .style import INK, MARKERS, PALETTE, grid, legend, literal, shorten, title, wrap
+from .style import INK, MARKERS, PALETTE, grid, legend, literal, shorten, shows, title, wrap
 
 
 def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, target: str = "label") -> Figure:
@@ -60,7 +60,7 @@ def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, tar
         _axis(axes, RELATIVE_DEPTH)
         title(axes, name)
     legend(figure, columns=5)
-    return figure
+    return shows(figure, means, rows[rows["lens"] == LEFT_OUT])
 
 
 def _means_of_cells(rows: pd.DataFrame) -> pd.DataFrame:

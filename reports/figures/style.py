@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+import pandas as pd
 import seaborn
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -54,6 +55,13 @@ def grid(rows: int, columns: int, height: float = 2.7) -> tuple[Figure, np.ndarr
     for axes in panels.flat:
         axes.tick_params(labelsize=8, width=0.7)
     return figure, panels
+
+
+def shows(figure: Figure, *tables: pd.DataFrame) -> Figure:
+    """Gives a figure ``numbers``: the rows that it shows, which are written beside it as CSV."""
+    rows = pd.concat(tables, ignore_index=True).drop(columns="kind", errors="ignore")
+    figure.numbers = rows.dropna(axis="columns", how="all")  # type: ignore[attr-defined]
+    return figure
 
 
 def title(axes: Axes, text: str) -> None:

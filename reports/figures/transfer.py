@@ -12,7 +12,7 @@ from itinf.errors import NothingToDrawError
 from ..labels import MATCHED, UNTRAINED, convention
 from ..rows import fitted_at_one_state, is_own_lens, require, select_rows
 from .matrix import Scale, colour_bar, explain, hatching, matrix, scale
-from .style import INK, grid, literal, shorten
+from .style import INK, grid, literal, shorten, shows
 
 ACROSS = 5
 """Networks side by side; more of them go on below."""
@@ -70,7 +70,7 @@ def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "
         axes.set_title(literal(f"{shorten(model, 26)}\n{subtitle}"), loc="left", fontsize=7, color=INK)
     explain(figure, hatches, some_empty)
     colour_bar(figure, colours)
-    return figure
+    return shows(figure, all_cells)
 
 
 def _matrices(rows: pd.DataFrame, kind: str, target: str) -> list[tuple[str, pd.DataFrame]]:

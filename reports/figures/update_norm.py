@@ -9,7 +9,7 @@ from ..labels import convention
 from ..rows import kinds, require, select_rows
 from .facets import kind_colour, remove, rows_where, share_scale
 from .panel import LineStyle, finish_axes, lines
-from .style import grid, legend, literal, title
+from .style import grid, legend, literal, shows, title
 
 
 def update_norm(
@@ -48,4 +48,4 @@ def update_norm(
         title(axes, model)
     remove(panels.ravel()[len(models) :])
     legend(figure)
-    return figure
+    return shows(figure, rows)

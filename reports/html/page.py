@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader
-from matplotlib.figure import Figure
-from PIL import Image
-
-from itinf.errors import NothingToDrawError
 
 from ..figures.lenses import lenses
 from ..figures.onset import onset
@@ -23,20 +18,16 @@ from ..figures.retention import retention
 from ..figures.transfer import transfer
 from ..rows import about_states, through_lenses
 from .answers import answers
-from .blocks_table import Cell, blocks, headlines, undefined
+from .blocks_table import Cell, Headline, blocks, headlines, undefined
+from .conditions import conditions, facts
 from .findings import Finding, findings
 from .groups_table import group_table
-from .onset_table import onset_rows
+from .onset_table import OnsetRow, onset_rows
+from .picture import Picture, Pictures
 from .power_table import power_tables
 from .retention_table import HEADINGS, RetentionRow, retention_rows
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure inside a page: its image as a data URL, and a text for those who cannot see it."""
-
-    source: str
-    alt: str
+TOGETHER = "descent share and efficiency of all networks against relative depth"
 
 
 @dataclass(frozen=True)
@@ -76,8 +67,11 @@ def page(
     groups: pd.DataFrame | None = None,
     group_notes: Sequence[str] = (),
     power: pd.DataFrame | None = None,
-    added: Mapping[str, Figure] | None = None,
+    pictures: Mapping[str, tuple[bytes, Sequence[str]]] | None = None,
+    added: Sequence[str] = (),
     failed: Sequence[str] = (),
+    joined: Sequence[str] = (),
+    paired: Sequence[Sequence[str]] = (),
 ) -> str:
     """The page of one or several results, or of transfers alone.
 
@@ -92,35 +86,39 @@ def page(
         groups: the table of groups of networks; None where there are none.
         group_notes: what a reader needs to know before the numbers of groups.
         power: the table of power; None where there are no controls.
-        added: figures that do not come with itinf, by name.
+        pictures: figures drawn before, by name: PNG at 300 dpi, and paths of their files beside the page.
+        added: names of those figures that do not come with itinf.
         failed: why such a figure could not be drawn.
+        joined: what became of results that come from several folders.
+        paired: names of networks that were measured on the same clusters, for each such set of clusters.
 
     Returns:
         HTML, complete in itself; every name in it is escaped.
     """
     environment = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    sections = [
-        _section(table[table["model"] == m["network"]["name"]], m, note, target)
-        for m, note in zip(manifests, notes, strict=True)
-    ]
-    alt = "descent share and efficiency of all networks against relative depth"
-    together = _picture(lambda: comparison(table, target=target), alt) if sections else None
+    known = Pictures(pictures or {})
+    sections = [_section(table, *about, target, known) for about in zip(manifests, notes, strict=True)]
+    lines = headlines(table, target) if sections else []
+    onsets = onset_rows(table, summaries, _roles(power))
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
-        headlines=headlines(table, target) if sections else [],
-        together=together,
-        onsets=onset_rows(table, summaries, _roles(power)),
-        onset_picture=_picture(lambda: onset(table, summaries=summaries), "iterative depth of every network"),
+        headlines=lines,
+        together=known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target))
+        if sections
+        else None,
+        onsets=onsets,
+        onset_picture=known.of("onset", "iterative depth", _depths(onsets), lambda: onset(table, summaries=summaries)),
         power_tables=power_tables(power),
         group_table=None if groups is None else group_table(groups),
         group_notes=group_notes,
-        lens_section=_lens_section(
-            table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
-        ),
+        lens_section=_lens_section(table, summaries, transfers, remarks, target, known),
         sections=sections,
-        added={name: _embedded(figure, name) for name, figure in (added or {}).items()},
+        added={name: picture for name in added if (picture := known.of(name, name))},
         failed=failed,
-        version=[*manifests, *transfers][0]["history"][-1]["circumstances"]["itinf"],
+        joined=joined,
+        paired=paired,
+        conditions=conditions(manifests, transfers),
+        version=_version([*manifests, *transfers]),
     )
 
 
@@ -132,70 +130,67 @@ def _roles(power: pd.DataFrame | None) -> dict[str, str]:
     return {} if power is None else dict(zip(power["model"], power["role"], strict=True))
 
 
+def _version(manifests: Sequence[dict[str, Any]]) -> str:
+    """The itinf that measured the first of the results."""
+    sittings = [sitting for manifest in manifests for sitting in manifest.get("history", [])]
+    return str(sittings[0]["circumstances"].get("itinf", "")) if sittings else ""
+
+
+def _depths(onsets: Sequence[OnsetRow]) -> str:
+    return ", ".join(f"{row.network} {row.depth}" for row in onsets)
+
+
+def _beyond(lines: Sequence[Headline]) -> str:
+    """How many blocks of each network descend more often than another unit's step would."""
+    return "; ".join(f"{line.network} {line.counts[0]} (null: pairing)" for line in lines)
+
+
 def _lens_section(
     table: pd.DataFrame,
-    summaries: pd.DataFrame,
+    summaries: pd.DataFrame | None,
     transfers: Sequence[dict[str, Any]],
     remarks: Sequence[str],
     target: str,
+    known: Pictures,
 ) -> LensSection | None:
     """None where no network was read through a lens, and there is no remark why."""
+    summaries = pd.DataFrame() if summaries is None else summaries
     lens_target = "model" if target == "model" else "label"
+    means = retention_rows(table, summaries, transfers)
+    kept = "; ".join(f"{row.network} {row.cells[3]}" for row in means)
     steps: list[Picture | None] = []
     transferred: list[Picture | None] = []
     if through_lenses(table)["form"].str.startswith("merged to ").any():
-        alt = "efficiency, gain and movement through one lens and through each depth's own, step by step"
-        steps.append(_picture(lambda: prediction(table, target=lens_target), alt))
+        title = "efficiency, gain and movement through one lens and through each depth's own, step by step"
+        steps.append(known.of("prediction", title, "", lambda: prediction(table, target=lens_target)))
     if (table["measure"] == "retention").any():
-        alt = "retention of each state's lens at every other state, one matrix per network"
-        transferred.append(_picture(lambda: transfer(table, target=lens_target), alt))
-        alt = "retention against distance, and of one lens by depth, all networks"
-        transferred.append(_picture(lambda: retention(table, summaries=summaries, target=lens_target), alt))
+        title = "retention of each state's lens at every other state, one matrix per network"
+        pairs = "; ".join(f"{row.network} {row.cells[1]} over all pairs" for row in means)
+        transferred.append(known.of("transfer", title, pairs, lambda: transfer(table, target=lens_target)))
+        title = "retention against distance, and of one lens by depth, all networks"
+        of_one = f"one lens, that depth left out, retains in {kept}" if kept else ""
+        draw = partial(retention, table, summaries=summaries, target=lens_target)
+        transferred.append(known.of("retention", title, of_one, draw))
     if not (steps or transferred or remarks):
         return None
-    means = retention_rows(table, summaries, transfers)
     return LensSection(remarks, _known(steps), findings(table, summaries), HEADINGS, means, _known(transferred))
 
 
-def _section(rows: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str) -> Section:
-    network, data, settings = manifest["network"], manifest["data"], manifest["settings"]
-    observed = rows[(rows["null"] == "observed") & (rows["subset"] == "all")]
-    units, clusters = (int(observed[column].max()) for column in ("n_units", "n_clusters"))
-    facts = [
-        ("weights", f"{network['weights']} ({network['dtype']}, fingerprint {network['fingerprint'][:12]})"),
-        (
-            "data",
-            f"{data['name']}: {units:,} {data['unit']}s in {clusters:,} clusters, seed {settings['seed']}",
-        ),
-        ("nulls", f"pairs inside groups of {settings['group']} clusters; {settings['untrained']} untrained networks"),
-        ("intervals", f"95 %, over clusters; {settings['replicates']} bootstrap replicates"),
-        ("measured in", f"{manifest['seconds']:.0f} s"),
-    ]
+def _section(
+    table: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str], target: str, known: Pictures
+) -> Section:
+    name = manifest["network"]["name"]
+    rows = table[table["model"] == name]
+    lines = headlines(rows, target)
     headings, block_rows = blocks(rows, target)
-    name = network["name"]
-    pictures = [
-        _picture(
-            lambda: overview(rows, target=target), f"{name}: descent share, efficiency, l2 ratio and gain against depth"
-        )
-    ]
+    result = f"efficiency {lines[0].efficiency}; {_beyond(lines)}" if lines else ""
+    title = f"{name}, descent share, efficiency, l2 ratio and gain against depth"
+    pictures = [known.of(f"overview {name}", title, result, lambda: overview(rows, target=target))]
     if len(about_states(rows)):
-        pictures.append(_picture(lambda: lenses(rows), f"{name}: how well lenses read each state"))
-    return Section(name, facts, _known(pictures), headings, block_rows, undefined(rows), notes)
-
-
-def _picture(draw: Callable[[], Figure], alt: str) -> Picture | None:
-    """None where the results lack what the figure shows."""
-    try:
-        return _embedded(draw(), alt)
-    except NothingToDrawError:
-        return None
-
-
-def _embedded(figure: Figure, alt: str) -> Picture:
-    full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=170)
-    Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    return Picture("data:image/png;base64," + base64.b64encode(small.getvalue()).decode(), alt)
+        pictures.append(
+            known.of(f"lenses {name}", f"{name}, how well lenses read each state", "", lambda: lenses(rows))
+        )
+    return Section(name, facts(rows, manifest), _known(pictures), headings, block_rows, undefined(rows), notes)
 
 
 def _known(pictures: Sequence[Picture | None]) -> list[Picture]:
