@@ -164,6 +164,7 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         power=comparison.power if comparison.roles else None,
         added=added,
         failed=remarks,
+        claims={name: partial(registry.opened, "claims", name) for name in registry.names("claims")},
     )
 
 

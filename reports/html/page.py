@@ -22,6 +22,8 @@ from ..figures.prediction import prediction
 from ..figures.retention import retention
 from ..figures.transfer import transfer
 from ..rows import about_states, through_lenses
+from ..verdict.claim import Claim
+from ..verdict.table import verdict_table
 from .answers import answers
 from .blocks_table import Cell, blocks, headlines, undefined
 from .findings import Finding, findings
@@ -78,6 +80,7 @@ def page(
     power: pd.DataFrame | None = None,
     added: Mapping[str, Figure] | None = None,
     failed: Sequence[str] = (),
+    claims: Mapping[str, Callable[[], Claim]] | None = None,
 ) -> str:
     """The page of one or several results, or of transfers alone.
 
@@ -94,6 +97,7 @@ def page(
         power: the table of power; None where there are no controls.
         added: figures that do not come with itinf, by name.
         failed: why such a figure could not be drawn.
+        claims: rows of the verdict table: name -> what opens the claim.
 
     Returns:
         HTML, complete in itself; every name in it is escaped.
@@ -105,18 +109,22 @@ def page(
     ]
     alt = "descent share and efficiency of all networks against relative depth"
     together = _picture(lambda: comparison(table, target=target), alt) if sections else None
+    onsets, lens_section = (
+        onset_rows(table, summaries, _roles(power)),
+        _lens_section(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
+    )
+    anchors = [name for name, there in (("onset", onsets), ("lenses", lens_section)) if there]
     return environment.get_template("report.html").render(
+        verdict=verdict_table(table, summaries, manifests, claims or {}, power, anchors),
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=headlines(table, target) if sections else [],
         together=together,
-        onsets=onset_rows(table, summaries, _roles(power)),
+        onsets=onsets,
         onset_picture=_picture(lambda: onset(table, summaries=summaries), "iterative depth of every network"),
         power_tables=power_tables(power),
         group_table=None if groups is None else group_table(groups),
         group_notes=group_notes,
-        lens_section=_lens_section(
-            table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
-        ),
+        lens_section=lens_section,
         sections=sections,
         added={name: _embedded(figure, name) for name, figure in (added or {}).items()},
         failed=failed,
