@@ -164,8 +164,13 @@ def _page(result: Any, added: dict[str, Any], remarks: list[str]) -> str:
         power=comparison.power if comparison.roles else None,
         added=added,
         failed=remarks,
-        claims={name: partial(registry.opened, "claims", name) for name in registry.names("claims")},
+        claims=_claims(),
     )
+
+
+def _claims() -> dict[str, Callable[[], Any]]:
+    """Rows of the verdict table: name -> what opens the claim."""
+    return {name: partial(registry.opened, "claims", name) for name in registry.names("claims")}
 
 
 def _target(result: Any) -> str:

@@ -82,7 +82,7 @@ def page(
     failed: Sequence[str] = (),
     claims: Mapping[str, Callable[[], Claim]] | None = None,
 ) -> str:
-    """The page of one or several results, or of transfers alone.
+    """The page of one or several results, or of transfers alone: HTML, complete in itself; every name in it is escaped.
 
     Args:
         table: their joint table, with the rows of transfers of their lenses where there are some.
@@ -98,9 +98,6 @@ def page(
         added: figures that do not come with itinf, by name.
         failed: why such a figure could not be drawn.
         claims: rows of the verdict table: name -> what opens the claim.
-
-    Returns:
-        HTML, complete in itself; every name in it is escaped.
     """
     environment = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     sections = [
@@ -109,22 +106,19 @@ def page(
     ]
     alt = "descent share and efficiency of all networks against relative depth"
     together = _picture(lambda: comparison(table, target=target), alt) if sections else None
-    onsets, lens_section = (
-        onset_rows(table, summaries, _roles(power)),
-        _lens_section(table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target),
-    )
-    anchors = [name for name, there in (("onset", onsets), ("lenses", lens_section)) if there]
     return environment.get_template("report.html").render(
-        verdict=verdict_table(table, summaries, manifests, claims or {}, power, anchors),
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
+        verdict=verdict_table(table, summaries, manifests, claims or {}, power, target),
         headlines=headlines(table, target) if sections else [],
         together=together,
-        onsets=onsets,
+        onsets=onset_rows(table, summaries, _roles(power)),
         onset_picture=_picture(lambda: onset(table, summaries=summaries), "iterative depth of every network"),
         power_tables=power_tables(power),
         group_table=None if groups is None else group_table(groups),
         group_notes=group_notes,
-        lens_section=lens_section,
+        lens_section=_lens_section(
+            table, pd.DataFrame() if summaries is None else summaries, transfers, remarks, target
+        ),
         sections=sections,
         added={name: _embedded(figure, name) for name, figure in (added or {}).items()},
         failed=failed,

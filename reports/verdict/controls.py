@@ -67,4 +67,5 @@ def untold(verdict: str) -> bool:
 def remark(told: Mapping[str, str]) -> str:
     """What a row's controls say of it, where it does not tell them apart; "" otherwise."""
     words = {CANNOT: "cannot be told apart", OTHER_WAY: "point the other way", NOT_TESTED: "cannot be compared"}
-    return "; ".join(f"{modality} controls {words[verdict]}" for modality, verdict in told.items() if verdict in words)
+    of = {what: [m for m, verdict in told.items() if verdict == what] for what in words}
+    return "; ".join(f"{' and '.join(of[what])} controls {words[what]}" for what in words if of[what])

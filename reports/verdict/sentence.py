@@ -33,8 +33,8 @@ def sentence(networks: Sequence[Network], judged: Mapping[str, Verdict], told: M
     return f"{whole[0].upper() if clauses[0].startswith(STARTS) else whole[0]}{whole[1:]}." if whole else ""
 
 
-INFERS = "infers iteratively"
-STARTS = ("by the", "of the", "the ")
+INFERS, CANNOT = "infers iteratively", "cannot be told"
+STARTS = ("by the numbers ", "of the ", "the ", "for ")
 """Beginnings of clauses that are no name, and may be written with a capital."""
 
 
@@ -82,7 +82,7 @@ def _share(verdict: Verdict) -> str:
     if verdict.word is Word.NO:
         return "not at all"
     if verdict.word is Word.OPEN:
-        return f"cannot be told ({100 * depth.lo:.0f} … {100 * depth.hi:.0f} % of its depth)"
+        return f"{CANNOT} ({100 * depth.lo:.0f} … {100 * depth.hi:.0f} % of its depth)"
     between = "" if depth.lo == depth.hi else f" ({100 * depth.lo:.0f} … {100 * depth.hi:.0f} %)"
     share = (
         "over all of its depth" if verdict.word is Word.YES else f"over the last {100 * depth.mean:.0f} % of its depth"
@@ -95,7 +95,10 @@ def _each(shares: Sequence[tuple[str, str]], verb: str = "") -> str:
     told = []
     for name, share in shares[:MOST]:
         over = verb and share.startswith("over ")
-        told.append(f"{_name(name)} {verb} {share}" if over else f"{_name(name)} {share}")
+        if share.startswith(CANNOT):
+            told.append(f"for {_name(name)} it {share}")
+        else:
+            told.append(f"{_name(name)} {verb} {share}" if over else f"{_name(name)} {share}")
         verb = "" if over else verb
     return ", ".join(told) + (f", and {len(shares) - MOST} more in the table" if len(shares) > MOST else "")
 

@@ -19,18 +19,27 @@ class Source:
     Attributes:
         table: its rows of the results table, with those of its transfers and untrained copies.
         summaries: its rows of the summaries; empty where nothing was transferred.
+        target: what losses are taken against.
     """
 
     table: pd.DataFrame
     summaries: pd.DataFrame
+    target: str = "label"
 
     def rows(self, measure: str, **values: str) -> pd.DataFrame:
-        """Rows of a measure in order of depth; of all units and the label unless said otherwise, of no lens or part.
+        """Rows of a measure in order of depth; of all units and its target unless said otherwise, of no lens or part.
 
         Args:
             measure: name of the measure; **values: column -> value.
         """
-        wanted = {"subset": "all", "target": "label", "null": "observed", "lens": "", "part": "", "form": ""} | values
+        wanted = {
+            "subset": "all",
+            "target": self.target,
+            "null": "observed",
+            "lens": "",
+            "part": "",
+            "form": "",
+        } | values
         of = self._by_measure.get(measure, self.table.iloc[:0])
         chosen = np.logical_and.reduce([(of[column] == value).to_numpy(bool) for column, value in wanted.items()])
         return of[chosen].sort_values(["block_index", "state_index"])

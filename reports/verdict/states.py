@@ -35,7 +35,7 @@ def _one_lens(source: Source) -> Evidence:
     return Evidence(
         places,
         noun="state",
-        null="half is needed" + (f"; rotated {number(level, 2)}" if level == level else ""),
+        null=f"rotated {number(level, 2)}" if level == level else "",
         over_untrained=_keeps_more(source, LEFT_OUT),
         reason=source.why_not("retention") if len(kept) else NO_TRANSFER,
     )
@@ -64,7 +64,6 @@ def _neighbour(source: Source) -> Evidence:
     return Evidence(
         places,
         noun="state",
-        null="half is needed",
         over_untrained=_keeps_more(source, lens),
         reason=source.why_not("retention") if len(cells) else NO_TRANSFER,
     )
@@ -89,7 +88,7 @@ def _used(source: Source) -> Evidence:
     return Evidence(
         places,
         noun="state",
-        null=f"half is needed; carried alone {number(carried, 2)}" + (", through one lens" if lens else ""),
+        null=f"carried alone {number(carried, 2)}" + (", through one lens" if lens else ""),
         over_untrained=source.over_untrained(
             found["persistence"],
             _inner(source.rows("persistence", statistic="ratio", lens=lens, null=UNTRAINED)),
@@ -109,7 +108,6 @@ def _corrected(source: Source) -> Evidence:
     return Evidence(
         _places(found, need=0.0),
         noun="state",
-        null="against other units' errors",
         reason=source.why_not("selectivity"),
     )
 
@@ -134,7 +132,7 @@ ONE_LENS = Claim(
     "one lens reads all depths",
     "Does one lens, fitted without a state, tell there at least half of what the state's own lens tells?",
     _one_lens,
-    nulls="rotated depths, untrained",
+    nulls="half, rotated depths, untrained",
     anchor="lenses",
     power=("retention of one lens, the state left out", "retention of one lens, beyond rotated depths"),
     order=30,
@@ -144,7 +142,7 @@ USED = Claim(
     "what is read is used later",
     "Does at least half of a nudge of what is read arrive at the end (persistence), and do later blocks respond to it?",
     _used,
-    nulls="carried alone, untrained",
+    nulls="half, carried alone, untrained",
     anchor="onset",
     power=("persistence of the label, mean over states", "persistence over carried alone"),
     order=40,
@@ -154,7 +152,7 @@ CORRECTED = Claim(
     "corrected where wrong",
     "Do later blocks take back a unit's own error more than they take back other units' errors (selectivity)?",
     _corrected,
-    nulls="pairing",
+    nulls="pairing: other units' errors",
     power=("selectivity: the own error taken back more than others' errors",),
     order=50,
     scale=(-0.3, 0.3),
@@ -163,7 +161,7 @@ NEIGHBOUR = Claim(
     "a neighbour's lens reads it",
     "Does the lens of the state before or after tell at least half of what the state's own lens tells?",
     _neighbour,
-    nulls="untrained",
+    nulls="half, untrained",
     anchor="lenses",
     power=("retention one state away, as lenses are",),
     order=60,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
+from ..labels import UNTRAINED
 from .claim import Claim
 from .controls import remark, told_apart, untold
 from .depth import ITERATIVE_DEPTH
@@ -21,11 +22,16 @@ from .words import MEANINGS, Verdict, Word
 
 @dataclass(frozen=True)
 class Cell:
-    """One verdict, with its sparkline, the id that it links to, and whether the row's controls can be told apart."""
+    """One verdict, with its sparkline.
+
+    Attributes:
+        section: id of the part about the network, where the page has no section with the claim's figure; "" for no link.
+        told: whether the row's controls can be told apart.
+    """
 
     verdict: Verdict
     line: Markup
-    link: str
+    section: str
     told: bool
 
 
@@ -40,13 +46,14 @@ class Row:
 
 @dataclass(frozen=True)
 class VerdictTable:
-    """What the template shows."""
+    """What the template shows; ``untrained`` says whether untrained copies were measured."""
 
     sentence: str
     networks: Sequence[Network]
     rows: Sequence[Row]
     remarks: Sequence[str]
     key: Sequence[tuple[str, str]]
+    untrained: bool
 
     @property
     def controls(self) -> bool:
@@ -60,7 +67,7 @@ def verdict_table(
     manifests: Sequence[Mapping[str, Any]],
     claims: Mapping[str, Callable[[], Claim]],
     power: pd.DataFrame | None = None,
-    anchors: Collection[str] = (),
+    target: str = "label",
 ) -> VerdictTable | None:
     """The verdicts on all networks; None without networks or claims.
 
@@ -69,12 +76,12 @@ def verdict_table(
         manifests: of each network, in the order of the page.
         claims: name in the registry -> what opens the claim. An error in one of them becomes a remark.
         power: the table of power; None without controls.
-        anchors: ids of sections that the page has; a cell without its own is linked to the section of its network.
+        target: what the losses shown are taken against.
     """
     if not manifests or not claims:
         return None
     networks = networks_of(table, manifests, power)
-    sources = {n.name: _source(table, summaries, n.name) for n in networks}
+    sources = {n.name: _source(table, summaries, n.name, target) for n in networks}
     sections = {manifest["network"]["name"]: f"network-{k}" for k, manifest in enumerate(manifests, 1)}
     rows, remarks, top = [], [], ""
     for name, opens in claims.items():
@@ -82,7 +89,7 @@ def verdict_table(
             claim = opens()
             judged = {model: claim.decide(claim.find(source)) for model, source in sources.items()}
             told = told_apart(claim, judged, networks, power)
-            cells = [_cell(claim, judged[n.name], told[n.modality], anchors, sections[n.name]) for n in networks]
+            cells = [_cell(claim, judged[n.name], told[n.modality], sections[n.name]) for n in networks]
             rows.append(Row(claim, cells, remark(told)))
         except Exception as error:  # an error in somebody else's claim must not prevent the page
             remarks.append(f"The claim {name!r} could not be decided ({type(error).__name__}: {error}).")
@@ -90,18 +97,18 @@ def verdict_table(
         if claim is ITERATIVE_DEPTH:
             top = sentence(networks, judged, told)
     rows.sort(key=lambda row: (row.claim.order, row.claim.name))
-    return VerdictTable(top, networks, rows, remarks, [(word.shape, meaning) for word, meaning in MEANINGS.items()])
+    key = [(word.shape, meaning) for word, meaning in MEANINGS.items()]
+    return VerdictTable(top, networks, rows, remarks, key, bool((table["null"] == UNTRAINED).any()))
 
 
-def _source(table: pd.DataFrame, summaries: pd.DataFrame | None, name: str) -> Source:
+def _source(table: pd.DataFrame, summaries: pd.DataFrame | None, name: str, target: str) -> Source:
     kept = pd.DataFrame() if summaries is None or summaries.empty else summaries[summaries["model"] == name]
-    return Source(table[table["model"] == name], kept)
+    return Source(table[table["model"] == name], kept, target)
 
 
-def _cell(claim: Claim, verdict: Verdict, told: str, anchors: Collection[str], section: str) -> Cell:
+def _cell(claim: Claim, verdict: Verdict, told: str, section: str) -> Cell:
     line = sparkline(verdict.curve, verdict.need, claim.scale)
-    link = claim.anchor if claim.anchor in anchors else section
-    return Cell(_answered(claim, verdict), line, "" if verdict.word is Word.UNDEFINED else link, not untold(told))
+    return Cell(_answered(claim, verdict), line, "" if verdict.word is Word.UNDEFINED else section, not untold(told))
 
 
 def _answered(claim: Claim, verdict: Verdict) -> Verdict:

@@ -148,7 +148,8 @@ def _word(
     known = [place for place in known if place.says is not Says.NO_ROOM]
     above, below, same = by_word[Says.ABOVE], by_word[Says.BELOW], by_word[Says.SAME]
     reverse = f"; the reverse{_where(below, known, noun)}" if below else ""
-    if len(above) < len(known) and size.lo >= -MARGIN and size.hi <= MARGIN:
+    small = sum(abs(place.effect.mean) for place in known) / len(known) <= MARGIN  # large ones may cancel
+    if len(above) < len(known) and small and size.lo >= -MARGIN and size.hi <= MARGIN:
         return Word.NO, "no", (f"; yes{_where(above, known, noun)}" if above else "") + reverse
     if below and size.hi < 0 and len(below) >= CLEARLY * len(above):
         return Word.REVERSE, "the reverse", _where(below, known, noun) + (f"; yes in {len(above)}" if above else "")
