@@ -44,7 +44,7 @@ def test_from_the_tables_of_a_network_whose_onset_is_known():
     assert (verdict.word, verdict.text) == (Word.PART, "yes, over the last 4 of 5 blocks")
     assert verdict.size.mean == pytest.approx(0.8) and verdict.number.startswith("0.80")
     assert [full for _, _, full in verdict.curve] == [False, True, True, True, True, True]  # states 0 … 5, onset 1
-    assert verdict.null.startswith("at thresholds 1/3 ")
+    assert verdict.null.startswith("at thresholds ⅓ ")
 
 
 def test_without_transfer():

@@ -12,6 +12,7 @@ import pytest
 
 import itinf
 from itinf import registry
+from itinf.results import report
 from itinf.results.power import MEASURES
 from reports.html.page import page
 from reports.verdict import blocks, depth, states
@@ -149,8 +150,6 @@ def test_an_error_in_a_claim_does_not_prevent_the_page():
 
 
 def test_a_session_adds_a_row(monkeypatch):
-    from itinf.results import report
-
     own = Claim(
         "my claim", "Mine?", lambda source: None, decide=lambda _: Verdict(Word.YES, "indeed", size=Number(1.0))
     )
@@ -160,6 +159,26 @@ def test_a_session_adds_a_row(monkeypatch):
     claims = report._claims()
     text = shown(["a"], claims={"mine": claims["mine"]})
     assert "my claim" in text and "indeed" in text
+
+
+OUTSIDE = """
+from dataclasses import replace
+from reports.verdict.blocks import DESCENT
+
+ROW = replace(DESCENT, name="a row of another package", order=1)
+"""
+
+
+def test_an_outside_package_adds_a_row(tmp_path, monkeypatch):
+    about = tmp_path / "outside-0.dist-info"
+    about.mkdir()
+    (tmp_path / "outside_row.py").write_text(OUTSIDE)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 0\n")
+    (about / "entry_points.txt").write_text("[itinf.claims]\nanother = outside_row:ROW\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    claims = report._claims()
+    text = shown(["a"], claims={"another": claims["another"]} | opener(DESCENT))
+    assert text.index("a row of another package") < text.index(DESCENT.name)  # it asked to be the first
 
 
 def test_every_claim_is_an_entry_point_and_names_known_measures():

@@ -133,7 +133,7 @@ def test_undefined_says_why():
         assert said(claim, bare) == (Word.UNDEFINED, "not defined, because it was not measured")
     undefined = one_lens([NAN] * 4, reason="undefined: the last state predicts nothing")
     assert said(ONE_LENS, undefined) == (Word.UNDEFINED, "not defined, because the last state predicts nothing")
-    assert said(GAINS, bare) == (Word.UNDEFINED, "not defined, because no lens was fitted")
+    assert said(GAINS, bare) == (Word.UNDEFINED, "not defined, because it was not read through one lens")
 
 
 def test_bands_of_the_table_are_used_where_there_are_any():
@@ -147,4 +147,6 @@ def test_the_number_and_its_null():
     verdict = DESCENT.decide(DESCENT.find(descent([0.3, 0.1], [0.04, 0.02], level=0.5)))
     assert verdict.number == "+0.20 ± 0.03"  # means of both
     assert verdict.null == "readout gradient: share 0.70, pairing 0.50"
+    beside = DESCENT.decide(DESCENT.find(descent([0.3, 0.1], untrained=0.25)))
+    assert beside.null == "readout gradient: share 0.70, pairing 0.50; untrained 0.25"
     assert verdict.curve == ((1, 0.3, True), (2, 0.1, True))

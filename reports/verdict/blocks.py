@@ -26,19 +26,20 @@ def _descent(source: Source, null: str) -> Evidence:
     return Evidence(
         places,
         null=f"{gradient} gradient: share {_mean(share)}, {null} {_mean(beside)}",
-        over_untrained=source.against_untrained("descent_share", **columns) if null == PAIRING else None,
+        untrained=source.against_untrained("descent_share", **columns) if null == PAIRING else None,
         reason=source.why_not("descent_share"),
     )
 
 
 def _gain(source: Source) -> Evidence:
     null = by_place(source.rows("prediction_gain", lens=SHARED, null=PAIRING))
+    read = len(source.rows("prediction_gain", lens=SHARED))
     return Evidence(
         source.effects("prediction_gain", PAIRING, lens=SHARED),
         unit=" bits",
         null=f"{PAIRING} {_mean(null)} bits" if null else "",
-        over_untrained=source.against_untrained("prediction_gain", lens=SHARED),
-        reason="no lens was fitted",
+        untrained=source.against_untrained("prediction_gain", lens=SHARED),
+        reason="steps were not compared with pairing through one lens" if read else "it was not read through one lens",
     )
 
 

@@ -12,6 +12,8 @@ from .places import Number
 from .source import Source
 from .words import DepthEvidence, decide_depth
 
+SHORT = {"1/3": "⅓", "2/3": "⅔"}
+
 
 def _depth(source: Source) -> DepthEvidence:
     every = list(onset_curves(source.table, source.summaries))
@@ -21,7 +23,7 @@ def _depth(source: Source) -> DepthEvidence:
         why = "persistence and gain were not measured" if measured else "its lenses were not read at other states"
         return DepthEvidence(reason=why)
     copies = [_number(curves) for curves in every if curves.seed is not None]
-    others = [f"{form} {number(_number(trained, form).mean, 2)}" for form in OTHERS]
+    others = [f"{SHORT[form]} {number(_number(trained, form).mean, 2)}" for form in OTHERS]
     untrained = [f"untrained {number(max(copies).mean, 2)}"] if copies else []
     return DepthEvidence(
         _number(trained),

@@ -41,6 +41,13 @@ class Number(NamedTuple):
         )  # fmt: skip
 
 
+class Untrained(NamedTuple):
+    """The highest of untrained copies: its mean over depth, and by how much the network is above it."""
+
+    level: float
+    over: Number
+
+
 NOTHING = Number(math.nan)
 """What was not measured."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..labels import UNTRAINED
-from .places import NOTHING, Number, Place, mean_of, numbers
+from .places import NOTHING, Number, Place, Untrained, mean_of, numbers
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ class Source:
             for (at, effect), reason in zip(by_place(found).items(), found["reason"], strict=True)
         ]
 
-    def over_untrained(self, observed: pd.DataFrame, untrained: pd.DataFrame) -> Number | None:
-        """Mean over depth, minus that of the untrained copy with the highest; None where one of them has no value."""
-        here = mean_of(_known(observed))
-        copies = [mean_of(known) for _, rows in untrained.groupby("null_seed") if (known := _known(rows))]
-        return here.minus(max(copies)) if copies and here.mean == here.mean else None
+    def against_untrained(self, measure: str, **values: str) -> Untrained | None:
+        """A measure beside that of untrained copies."""
+        return beside_untrained(self.rows(measure, **values), self.rows(measure, **values | {"null": UNTRAINED}))
 
-    def against_untrained(self, measure: str, **values: str) -> Number | None:
-        """A measure, minus that of untrained copies."""
-        return self.over_untrained(self.rows(measure, **values), self.rows(measure, **values | {"null": UNTRAINED}))
+
+def beside_untrained(observed: pd.DataFrame, untrained: pd.DataFrame) -> Untrained | None:
+    """The mean over depth beside that of the untrained copy with the highest; None where one of them has no value."""
+    here = _known(observed)
+    copies = [mean_of(known) for _, rows in untrained.groupby("null_seed") if (known := _known(rows))]
+    return Untrained(max(copies).mean, mean_of(here).minus(max(copies))) if copies and here else None
 
 
 def by_place(rows: pd.DataFrame) -> dict[int, Number]:

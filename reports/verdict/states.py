@@ -13,8 +13,8 @@ from ..labels import LEFT_OUT, OWN_LENSES, ROTATED, SHARED, UNTRAINED
 from ..numbers import number
 from ..rows import fitted_at_one_state, own_lens
 from .claim import Claim
-from .places import Number, Place, mean_of, numbers
-from .source import Source, by_place
+from .places import Number, Place, Untrained, mean_of, numbers
+from .source import Source, beside_untrained, by_place
 from .words import Evidence
 
 NEED = 0.5
@@ -36,13 +36,13 @@ def _one_lens(source: Source) -> Evidence:
         places,
         noun="state",
         null=f"rotated {number(level, 2)}" if level == level else "",
-        over_untrained=_keeps_more(source, LEFT_OUT),
+        untrained=_keeps_more(source, LEFT_OUT),
         reason=source.why_not("retention") if len(kept) else NO_TRANSFER,
     )
 
 
-def _keeps_more(source: Source, lens: str) -> Number | None:
-    """Retention of the final answer, minus that of an untrained copy; None where that has too little to keep."""
+def _keeps_more(source: Source, lens: str) -> Untrained | None:
+    """Retention of the final answer, beside that of an untrained copy; None where that has too little to keep."""
     untrained = {"target": "model", "null": UNTRAINED}
     told = pd.concat([own_lens(source.rows("readable", lens=kind, **untrained)) for kind in OWN_LENSES])
     if told.empty or not told["mean"].mean() >= LEAST_BITS:
@@ -50,7 +50,7 @@ def _keeps_more(source: Source, lens: str) -> Number | None:
     here, there = (source.rows("retention", lens=lens, target="model", null=n) for n in ("observed", UNTRAINED))
     if lens in OWN_LENSES:
         here, there = _neighbours(here), _neighbours(there)
-    return source.over_untrained(_after_input(here), _after_input(there))
+    return beside_untrained(_after_input(here), _after_input(there))
 
 
 def _neighbour(source: Source) -> Evidence:
@@ -64,7 +64,7 @@ def _neighbour(source: Source) -> Evidence:
     return Evidence(
         places,
         noun="state",
-        over_untrained=_keeps_more(source, lens),
+        untrained=_keeps_more(source, lens),
         reason=source.why_not("retention") if len(cells) else NO_TRANSFER,
     )
 
@@ -89,7 +89,7 @@ def _used(source: Source) -> Evidence:
         places,
         noun="state",
         null=f"carried alone {number(carried, 2)}" + (", through one lens" if lens else ""),
-        over_untrained=source.over_untrained(
+        untrained=beside_untrained(
             found["persistence"],
             _inner(source.rows("persistence", statistic="ratio", lens=lens, null=UNTRAINED)),
         ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..numbers import Estimate, counted, number, signed
-from .places import MARGIN, NOTHING, Number, Place, Says, mean_of
+from .places import MARGIN, NOTHING, Number, Place, Says, Untrained, mean_of
 
 CLEARLY = 2
 """A network says yes, or the reverse, where so many times more places do than say the opposite; else it is mixed."""
@@ -62,7 +62,7 @@ class Evidence:
         places: its blocks or states, in order of depth.
         noun: "block" or "state"; ``unit`` of the numbers, such as "bits".
         null: the nulls that judge, and their numbers, in words.
-        over_untrained: the network's number minus that of its untrained copies; None where there is nothing to compare.
+        untrained: the number of untrained copies; None where there is nothing to compare.
         reason: why there are no places.
     """
 
@@ -70,7 +70,7 @@ class Evidence:
     noun: str = "block"
     unit: str = ""
     null: str = ""
-    over_untrained: Number | None = None
+    untrained: Untrained | None = None
     reason: str = ""
 
 
@@ -129,7 +129,11 @@ def decide(evidence: Evidence) -> Verdict:
     word, lead, rest = _word(evidence, by_word, known, size)
     curve = tuple((p.at, p.effect.mean, p.says is Says.ABOVE) for p in evidence.places)
     need = evidence.places[0].need if evidence.places else 0.0
-    return Verdict(word, lead, rest, size, _written(size, need, evidence.unit), evidence.null, curve, need)
+    beside = [evidence.null] if evidence.null else []
+    if evidence.untrained is not None:
+        beside.append(f"untrained {number(evidence.untrained.level, 2)}{evidence.unit}")
+    null = "" if word is Word.UNDEFINED else "; ".join(beside)
+    return Verdict(word, lead, rest, size, _written(size, need, evidence.unit), null, curve, need)
 
 
 def _word(
@@ -165,10 +169,10 @@ def _word(
 
 def _yes(evidence: Evidence, known: list[Place], above: list[Place], below: list[Place]) -> tuple[Word, str, str]:
     """The word where at least one place is beyond every null."""
-    over = evidence.over_untrained
+    untrained = evidence.untrained
     reverse = f"; the reverse in {len(below)}" if below else ""
     where = _where(above, known, evidence.noun)
-    if over is not None and not over.lo > 0:
+    if untrained is not None and not untrained.over.lo > 0:
         return Word.SAME, "yes", f", but untrained too{reverse}"
     if len(above) == len(known):
         whole = len(above) == len(evidence.places)
