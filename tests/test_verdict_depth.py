@@ -10,7 +10,6 @@ from reports.verdict.places import Number
 from reports.verdict.sentence import sentence
 from reports.verdict.source import Source
 from reports.verdict.words import DepthEvidence, Word, decide_depth
-from test_onset_oracles import made, oracle
 from verdict_tables import NAN, NO_SUMMARIES, descent
 
 
@@ -36,15 +35,6 @@ def test_untrained_too_and_undefined():
     assert depth(0.5, 0.4, 0.6, untrained=0.3).word is Word.PART
     assert depth(0.5, 0.4, 0.6, untrained=0.4).text == "yes, but untrained too"  # naive: yes
     assert depth(NAN, NAN, NAN, reason="why").text == "not defined, because why"
-
-
-def test_from_the_tables_of_a_network_whose_onset_is_known():
-    comparison = made(*oracle("descending"))
-    verdict = ITERATIVE_DEPTH.decide(ITERATIVE_DEPTH.find(Source(comparison.table, comparison.summaries)))
-    assert (verdict.word, verdict.text) == (Word.PART, "yes, over the last 4 of 5 blocks")
-    assert verdict.size.mean == pytest.approx(0.8) and verdict.number.startswith("0.80")
-    assert [full for _, _, full in verdict.curve] == [False, True, True, True, True, True]  # states 0 … 5, onset 1
-    assert verdict.null.startswith("at thresholds ⅓ ")
 
 
 def test_without_transfer():
