@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .networks.network import Network
     from .training.specimen import Specimen
 
-GROUPS = ("networks", "libraries", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds")
+GROUPS = ("networks", "libraries", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds", "claims")
 """Groups that a session can add to; the entry point group of each is ``itinf.GROUP``."""
 _session: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
 
@@ -36,8 +36,9 @@ def register(added: Any = None, name: str | None = None, *, group: str = "networ
         added: the object. For "networks" a function ``name(weights=None, **options) -> Network``; for "datasets" a
             function ``(argument, network, **options) -> Data``; for "figures" a function from a results table to a
             matplotlib Figure; for "probes" a class derived from ``itinf.Probe``; for "nulls" an ``itinf.Null`` or a
-            function that finds partners; for "lens_kinds" an ``itinf.LensKind``. Without it, a decorator is
-            returned: ``@itinf.register(group="figures")``.
+            function that finds partners; for "lens_kinds" an ``itinf.LensKind``; for "claims" a
+            ``reports.verdict.claim.Claim``, a row of the page's verdict table. Without it, a decorator is returned:
+            ``@itinf.register(group="figures")``.
         name: name in the registry; by default the name of the object.
         group: one of ``GROUPS``.
 

@@ -8,6 +8,9 @@ from reports.figures.onset import onset
 from reports.html.answers import answers
 from reports.html.onset_table import onset_rows
 from reports.onset_numbers import onset_curves
+from reports.verdict.depth import ITERATIVE_DEPTH
+from reports.verdict.source import Source
+from reports.verdict.words import Word
 from test_onset_oracles import made, oracle
 
 
@@ -49,6 +52,15 @@ def test_the_first_answer(both):
     assert (
         "gathering 1.00 (" in first and "after block 0 of 3" in first and "turning 0.00 (0.00 … 0.00), at none" in first
     )
+
+
+def test_the_verdict(both):
+    table, summaries = (of[of["model"] == "descending"] for of in both)
+    verdict = ITERATIVE_DEPTH.decide(ITERATIVE_DEPTH.find(Source(table, summaries)))
+    assert (verdict.word, verdict.text) == (Word.PART, "yes, over the last 4 of 5 blocks")
+    assert verdict.size.mean == pytest.approx(0.8) and verdict.number.startswith("0.80")
+    assert [full for _, _, full in verdict.curve] == [False, True, True, True, True, True]  # states 0 … 5, onset 1
+    assert verdict.null.startswith("at thresholds ⅓ ")
 
 
 def test_the_figure(both):

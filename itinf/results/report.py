@@ -220,7 +220,13 @@ def _page(result: Any, pictures: dict[str, Drawn], added: list[str], remarks: li
         failed=remarks,
         joined=comparison.joined,
         paired=comparison.paired,
+        claims=_claims(),
     )
+
+
+def _claims() -> dict[str, Callable[[], Any]]:
+    """Rows of the verdict table: name -> what opens the claim."""
+    return {name: partial(registry.opened, "claims", name) for name in registry.names("claims")}
 
 
 def _target(result: Any) -> str:

@@ -17,6 +17,8 @@ from ..figures.prediction import prediction
 from ..figures.retention import retention
 from ..figures.transfer import transfer
 from ..rows import about_states, through_lenses
+from ..verdict.claim import Claim
+from ..verdict.table import verdict_table
 from .answers import answers
 from .blocks_table import Cell, Headline, blocks, headlines, undefined
 from .conditions import conditions, facts
@@ -72,8 +74,9 @@ def page(
     failed: Sequence[str] = (),
     joined: Sequence[str] = (),
     paired: Sequence[Sequence[str]] = (),
+    claims: Mapping[str, Callable[[], Claim]] | None = None,
 ) -> str:
-    """The page of one or several results, or of transfers alone.
+    """The page of one or several results, or of transfers alone: HTML, complete in itself; every name in it is escaped.
 
     Args:
         table: their joint table, with the rows of transfers of their lenses where there are some.
@@ -91,9 +94,7 @@ def page(
         failed: why such a figure could not be drawn.
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
-
-    Returns:
-        HTML, complete in itself; every name in it is escaped.
+        claims: rows of the verdict table: name -> what opens the claim.
     """
     environment = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     known = Pictures(pictures or {})
@@ -102,6 +103,7 @@ def page(
     onsets = onset_rows(table, summaries, _roles(power))
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
+        verdict=verdict_table(table, summaries, manifests, claims or {}, power, target),
         headlines=lines,
         together=known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target))
         if sections
