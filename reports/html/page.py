@@ -80,15 +80,12 @@ def page(
         manifests: of each network, in the table's order.
         notes: for each, what a reader needs to know before its numbers.
         target: what the losses shown are taken against.
-        summaries: of the transfers.
-        transfers: the manifests of the transfers of trained networks.
+        summaries: of the transfers; ``transfers``: the manifests of those of trained networks.
         remarks: why a network has no lenses.
-        groups: the table of groups of networks; None where there are none.
-        group_notes: what a reader needs to know before the numbers of groups.
+        groups: the table of groups of networks, None where there are none; ``group_notes``: what to know before it.
         power: the table of power; None where there are no controls.
         pictures: figures drawn before, by name: PNG at 300 dpi, and paths of their files beside the page.
-        added: names of those figures that do not come with itinf.
-        failed: why such a figure could not be drawn.
+        added: names of those that do not come with itinf; ``failed``: why such a figure could not be drawn.
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
 
@@ -103,9 +100,8 @@ def page(
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=lines,
-        together=known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target))
-        if sections
-        else None,
+        together=sections
+        and known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target)),
         onsets=onsets,
         onset_picture=known.of("onset", "iterative depth", _depths(onsets), lambda: onset(table, summaries=summaries)),
         power_tables=power_tables(power),
