@@ -100,8 +100,7 @@ def page(
     return environment.get_template("report.html").render(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         headlines=lines,
-        together=sections
-        and known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target)),
+        together=_together(table, target, lines, known),
         onsets=onsets,
         onset_picture=known.of("onset", "iterative depth", _depths(onsets), lambda: onset(table, summaries=summaries)),
         power_tables=power_tables(power),
@@ -130,6 +129,12 @@ def _version(manifests: Sequence[dict[str, Any]]) -> str:
     """The itinf that measured the first of the results."""
     sittings = [sitting for manifest in manifests for sitting in manifest.get("history", [])]
     return str(sittings[0]["circumstances"].get("itinf", "")) if sittings else ""
+
+
+def _together(table: pd.DataFrame, target: str, lines: Sequence[Headline], known: Pictures) -> Picture | None:
+    """All networks side by side; None where none was probed."""
+    draw = partial(comparison, table, target=target)
+    return known.of("comparison", TOGETHER, _beyond(lines), draw) if lines else None
 
 
 def _depths(onsets: Sequence[OnsetRow]) -> str:
