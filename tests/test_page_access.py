@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as tree
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -61,7 +61,7 @@ def test_a_figure_is_the_same_bytes_each_time_and_its_svg_is_safe() -> None:
     table = made(NAME, depth=3)
     first, again = (pictures_of(overview(table)) for _ in range(2))
     assert first == again
-    root = tree.fromstring(first[1])
+    root = ElementTree.fromstring(first[1])
     assert not [e for e in root.iter() if e.tag.endswith(("script", "foreignObject"))]
     assert NAME in "".join(root.itertext()), "text is text"
 
