@@ -83,15 +83,12 @@ def page(
         manifests: of each network, in the table's order.
         notes: for each, what a reader needs to know before its numbers.
         target: what the losses shown are taken against.
-        summaries: of the transfers.
-        transfers: the manifests of the transfers of trained networks.
+        summaries: of the transfers; ``transfers``: the manifests of those of trained networks.
         remarks: why a network has no lenses.
-        groups: the table of groups of networks; None where there are none.
-        group_notes: what a reader needs to know before the numbers of groups.
+        groups: the table of groups of networks, None where there are none; ``group_notes``: what to know before it.
         power: the table of power; None where there are no controls.
         pictures: figures drawn before, by name: PNG at 300 dpi, and paths of their files beside the page.
-        added: names of those figures that do not come with itinf.
-        failed: why such a figure could not be drawn.
+        added: names of those that do not come with itinf; ``failed``: why such a figure could not be drawn.
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
         claims: rows of the verdict table: name -> what opens the claim.
@@ -105,9 +102,7 @@ def page(
         names=[manifest["network"]["name"] for manifest in manifests or transfers],
         verdict=verdict_table(table, summaries, manifests, claims or {}, power, target),
         headlines=lines,
-        together=known.of("comparison", TOGETHER, _beyond(lines), partial(comparison, table, target=target))
-        if sections
-        else None,
+        together=_together(table, target, lines, known),
         onsets=onsets,
         onset_picture=known.of("onset", "iterative depth", _depths(onsets), lambda: onset(table, summaries=summaries)),
         power_tables=power_tables(power),
@@ -136,6 +131,12 @@ def _version(manifests: Sequence[dict[str, Any]]) -> str:
     """The itinf that measured the first of the results."""
     sittings = [sitting for manifest in manifests for sitting in manifest.get("history", [])]
     return str(sittings[0]["circumstances"].get("itinf", "")) if sittings else ""
+
+
+def _together(table: pd.DataFrame, target: str, lines: Sequence[Headline], known: Pictures) -> Picture | None:
+    """All networks side by side; None where none was probed."""
+    draw = partial(comparison, table, target=target)
+    return known.of("comparison", TOGETHER, _beyond(lines), draw) if lines else None
 
 
 def _depths(onsets: Sequence[OnsetRow]) -> str:
