@@ -78,7 +78,7 @@ def through_every_step(architecture: Architecture, folder: Path, draw: bool) -> 
     assert np.isfinite(numbers[made.run.table["reason"] == ""]).all()
     agree(made)
     if draw:
-        text = _page(compare([made.run], [made.transfer]), {}, [])
+        text = _page(compare([made.run], [made.transfer]), {}, [], [])
         assert made.network.name in text and text.rstrip().endswith("</html>")
 
 

@@ -13,7 +13,6 @@ from ..files import folder_name
 from ..registry import draw
 from .drawing import NUMBERS, PICTURES, Drawn, drawn
 from .manifest import folder_of
-from .schema import summaries_table
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -158,6 +157,8 @@ def _there(folder: ResultsFolder, stem: str) -> Drawn | None:
 
 def _figures(result: Any, page: bool) -> dict[str, Callable[[], Any]]:
     """Name -> function that draws, of the figures that come with itinf; for a page also those of single networks."""
+    from .schema import summaries_table
+
     draws: dict[str, Callable[[], Any]] = {
         kind: partial(result.plot, kind, **aim_of(result, kind)) for kind in _kinds(result)
     }

@@ -39,7 +39,7 @@ def networks_of(
     modality = table.drop_duplicates("model").set_index("model")["modality"]
     networks = []
     for manifest in manifests:
-        name, weights = manifest["network"]["name"], str(manifest["network"]["weights"])
+        name, weights = manifest["network"]["name"], str(manifest["network"].get("weights", ""))  # edited by hand
         untrained = weights.startswith(("random", "untrained"))
         networks.append(Network(name, str(modality.get(name, "")), roles.get(name, ""), untrained))
     return sorted(networks, key=lambda n: ((YES, NO, "").index(n.role), n.untrained))
