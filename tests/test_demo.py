@@ -90,7 +90,7 @@ def test_the_default_study_is_a_study_file(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(study_file.study_toml(default))
     assert study_file.read_study(path) == default
-    assert default.settings.untrained == 1 and [e.units for e in default.networks] == [800] * 4 + [400] + [4096] * 2
+    assert default.settings.untrained == 1 and [e.units for e in default.networks] == [400] * 5 + [4096] * 2
     assert default.roles == {"iterative": "yes", "plain-isotropic": "no", "iterative-gpt2": "yes"}
     small = default.changed(units=64, untrained=1)
     assert small.settings.units == 64 and {e.units for e in small.networks} == {None}

@@ -15,11 +15,12 @@ SPECIMENS = ("iterative", "resnet-isotropic", "plain-isotropic", "resnet", "ince
 """What is compared where no network is named: images and language, each beside a network that should pass."""
 SPECIMENS_UNTRAINED = 1
 SMALLER: dict[str, dict[str, Any]] = {
+    **{name: {"units": 400} for name in ("iterative", "resnet-isotropic", "plain-isotropic", "resnet")},
     "inception": {"units": 400, "fit_units": 2048},
     "iterative-gpt2": {"units": 4096, "length": 128},
     "gpt2": {"units": 4096, "length": 128},
 }
-"""What is measured of the largest specimens, so that all of them take minutes; ``itinf controls`` measures more."""
+"""What is measured of the specimens, so that all of them take minutes; ``itinf controls`` measures more."""
 
 
 def specimens_study() -> Study:
