@@ -19,7 +19,8 @@ def told_apart(
 ) -> dict[str, str]:
     """Modality -> "tells", "cannot tell", "points the other way" or "not tested"; "" without controls of both kinds.
 
-    Both the numbers and the words must tell: a row in which a control that should fail passes fully tells nothing. The table of power knows of the numbers where it has the same ones; elsewhere its rule is applied here.
+    Both the numbers and the words must tell: a row in which a control that should fail passes fully tells nothing. The
+    table of power knows of the numbers where it has the same ones; elsewhere its rule is applied here.
     """
     found = {}
     for modality in dict.fromkeys(network.modality for network in networks):

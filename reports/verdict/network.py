@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,6 @@ def networks_of(
     networks = []
     for manifest in manifests:
         name, weights = manifest["network"]["name"], str(manifest["network"].get("weights", ""))  # edited by hand
-        untrained = weights.startswith(("random", "untrained"))
+        untrained = re.fullmatch(r"random(:\d+)?", weights) is not None  # and not a file whose name begins so
         networks.append(Network(name, str(modality.get(name, "")), roles.get(name, ""), untrained))
     return sorted(networks, key=lambda n: ((YES, NO, "").index(n.role), n.untrained))

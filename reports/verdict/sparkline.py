@@ -14,7 +14,7 @@ def sparkline(curve: Sequence[tuple[int, float, bool]], need: float, scale: tupl
     """The curve, with a dashed line at what is needed, and a dot at each place: full where it counts for a yes.
 
     Args:
-        curve: (place, value, whether it counts for a yes); a place without a value leaves a gap.
+        curve: (place, value, whether it counts for a yes); where a place has no value, dots stand without a line.
         need: height of the dashed line.
         scale: lower and upper end; values beyond are drawn at the end.
 
@@ -35,8 +35,7 @@ def sparkline(curve: Sequence[tuple[int, float, bool]], need: float, scale: tupl
         for k, (_, value, counts) in enumerate(curve)
         if math.isfinite(value)
     ]
-    gaps = [k for k, (_, value, _) in enumerate(curve) if not math.isfinite(value)]
-    lines = "" if gaps else f'<polyline points="{" ".join(f"{x},{y}" for x, y, _ in points)}" fill="none"/>'
+    lines = "" if len(points) < len(curve) else f'<polyline points="{" ".join(f"{x},{y}" for x, y, _ in points)}" fill="none"/>'
     size = min(2.2, max(0.8, step / 3))
     dots = "".join(f'<circle cx="{x}" cy="{y}" r="{size:.1f}"{"" if full else OPEN}/>' for x, y, full in points)
     zero = height(need)
