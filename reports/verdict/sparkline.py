@@ -35,7 +35,11 @@ def sparkline(curve: Sequence[tuple[int, float, bool]], need: float, scale: tupl
         for k, (_, value, counts) in enumerate(curve)
         if math.isfinite(value)
     ]
-    lines = "" if len(points) < len(curve) else f'<polyline points="{" ".join(f"{x},{y}" for x, y, _ in points)}" fill="none"/>'
+    lines = (
+        ""
+        if len(points) < len(curve)
+        else f'<polyline points="{" ".join(f"{x},{y}" for x, y, _ in points)}" fill="none"/>'
+    )
     size = min(2.2, max(0.8, step / 3))
     dots = "".join(f'<circle cx="{x}" cy="{y}" r="{size:.1f}"{"" if full else OPEN}/>' for x, y, full in points)
     zero = height(need)
