@@ -138,9 +138,15 @@ def _cell(numbers: pd.DataFrame, block: int, sign: bool) -> Cell:
     if block not in numbers.index or math.isnan(numbers.loc[block, "mean"]):
         return Cell("–")
     row = numbers.loc[block]
-    side = "up" if row["lo"] > 0 else "down" if row["hi"] < 0 else ""
-    text = Estimate(row["mean"], (row["hi"] - row["lo"]) / 2).text(sign, most=9)
-    return Cell(text, side if str(row["measure"]).endswith("_effect") else "")
+    return written(row["mean"], row["lo"], row["hi"], sign, str(row["measure"]).endswith("_effect"))
+
+
+def written(mean: float, lo: float, hi: float, sign: bool, effect: bool) -> Cell:
+    """A number with its interval; of an effect with its side of zero."""
+    if math.isnan(mean):
+        return Cell("–")
+    side = "up" if lo > 0 else "down" if hi < 0 else ""
+    return Cell(Estimate(mean, (hi - lo) / 2).text(sign, most=9), side if effect else "")
 
 
 def _measures(rows: pd.DataFrame, with_form: bool) -> str:
