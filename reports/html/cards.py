@@ -14,7 +14,6 @@ from ..numbers import Estimate
 from ..rows import about_blocks
 from ..verdict.network import NO, YES, Network, networks_of
 from .conditions import NOT_RECORDED, Manifest
-from .rendered import rendered
 from .strip import Blocks, strip
 
 ROLES = {YES: "control: trained yes", NO: "control: trained no"}
@@ -56,19 +55,17 @@ def cards(
     power: pd.DataFrame | None = None,
     samples: Mapping[str, Sample] | None = None,
     colours: Mapping[str, tuple[str, str]] | None = None,
-) -> Markup | None:
-    """The cards, controls first, as the columns of the verdict table; None without networks.
+) -> list[Card]:
+    """The cards, controls first, as the columns of the verdict table.
 
     Args:
         table: of the results; ``manifests``: of each network.
         power: the table of power, which knows the controls; None without.
         samples: name -> some of its data; ``colours``: name -> its colours on light and on dark paper.
     """
-    if not manifests:
-        return None
     by_name = {str(manifest["network"]["name"]): manifest for manifest in manifests}
     most = max((max(_blocks(table, name, m).widths, default=0) for name, m in by_name.items()), default=0)
-    made = [
+    return [
         _card(
             network,
             table[table["model"] == network.name],
@@ -79,7 +76,6 @@ def cards(
         )
         for network in networks_of(table, manifests, power)
     ]
-    return rendered("cards.html", cards=made)
 
 
 def _card(

@@ -137,13 +137,18 @@ NULLS = (
 
 WORDS = (
     _term("unit", "An image, or a token whose next token is predicted. Accuracy and loss are means over units."),
-    _term("state", "What the network holds between two blocks: h<sub>0</sub> before the first, h<sub>L</sub> after the last."),
+    _term(
+        "state",
+        "What the network holds between two blocks: h<sub>0</sub> before the first, h<sub>L</sub> after the last.",
+    ),
     _term(
         "update",
         "The state after a block minus the state before it, u = h<sub>l</sub> − h<sub>l−1</sub>; where a block changes the "
         "state’s shape there is none. The <em>branch</em> is what a block adds to its skip; its parts are attention and MLP.",
     ),
-    _term("segment", "A run of states of one width. Lenses move only inside it. Dotted lines in figures part segments."),
+    _term(
+        "segment", "A run of states of one width. Lenses move only inside it. Dotted lines in figures part segments."
+    ),
     _term(
         "gradient",
         "Of the loss, always named. <em>Output</em>: at the state after the block. <em>Input</em>: at the state before it. "
