@@ -39,7 +39,9 @@ def test_a_session_adds_a_section_with_a_figure(monkeypatch):
     own = Section("mine", "My section", "Mine?", html, lambda results: draws, place=43)
     itinf.register(own, "mine", group="sections")
     read = Read(page(TABLE, [manifest("net")], [[]]))
-    assert [s["id"] for s in read.of("section")] == ["together", "mine", "networks", "network-1", "reading"]
+    assert [s["id"] for s in read.of("section")] == [
+        "cards", "together", "mine", "networks", "network-1", "methods", "provenance", "data",
+    ]  # fmt: skip
     assert "figures/my%20figure.svg" in read.inside("p") and "Mine?" in read.inside("p")
     assert "My section" in read.inside("h2") and "My section" in read.inside("a")
 
