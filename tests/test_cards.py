@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_what_an_older_folder_lacks_is_called_not_recorded() -> None:
 def test_the_strip_has_a_gap_where_the_shape_changes_and_higher_bars_where_states_are_wider() -> None:
     for found in (card(about=ABOUT), card()):  # by shapes, or by segments of the table
         x = [bar[0] for bar in bars(found.strip)]
-        steps = [round(after - before, 1) for before, after in zip(x, x[1:], strict=False)]
+        steps = [round(after - before, 1) for before, after in itertools.pairwise(x)]
         assert steps[1] > steps[0] == steps[2] == steps[3]
     heights = [bar[3] for bar in bars(card(about=ABOUT).strip)]
     assert heights[0] == heights[1] < heights[2] == heights[4] == HEIGHT

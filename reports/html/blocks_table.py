@@ -11,7 +11,6 @@ import pandas as pd
 from ..numbers import Estimate, number, sides, signed
 from ..rows import about_blocks, number_of_blocks
 
-
 EFFECTS = (("output", "pairing"), ("output", "same-target"), ("readout", "same-target"))
 
 

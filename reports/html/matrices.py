@@ -64,7 +64,7 @@ def matrices(rows: pd.DataFrame, target: str = "label") -> list[Matrix]:
         return []
     known = about_states(rows).drop_duplicates("state_index").set_index("state_index")["state"]
     names = {int(state): str(name) for state, name in known.items()}
-    made = []
+    made: list[Matrix] = []
     for kind, heading in KINDS.items():
         of = "model" if kind == UNTRAINED else target
         for _, found in matrices_of(cells, kind, of):
