@@ -9,8 +9,11 @@ import pandas as pd
 
 from itinf.results.schema import results_table
 from reports.html.matrices import MOST, matrices, shades
+from reports.html.template import render, text_of
+from reports.sections.networks import Part
 from tables import BLANK
 
+PART = Part("net", (), (), (), (), (), ((), ()), (), ())
 LITTLE = "own lens tells under 5 %"
 
 
@@ -80,3 +83,14 @@ def test_every_number_stands_out_against_its_colour() -> None:
         assert re.fullmatch("#[0-9a-f]{6}", colour)
         low, high = sorted((luminance(colour), luminance(ink)))
         assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
+def test_the_script_finds_what_it_reads_out() -> None:
+    """It looks for cells with a title in a scrolling region of a matrix."""
+    assert 'querySelectorAll(".matrix")' in text_of("sections/networks.js") and "td[title]" in text_of(
+        "sections/networks.js"
+    )
+    part = PART._replace(matrices=matrices(table(*ROWS)))
+    text = str(render("sections/networks.html", networks=[part]))
+    matrix = text[text.index('<div class="matrix') :]
+    assert 'class="wide"' in matrix and matrix.count(" title=") == 5 + 3, "cells, and headings of states"

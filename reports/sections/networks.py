@@ -17,7 +17,7 @@ from ..html.conditions import facts
 from ..html.matrices import Matrix, matrices, shades
 from ..html.picture import Picture, Pictures, known
 from ..html.sizes import sizes
-from ..html.template import render
+from ..html.template import render, text_of
 from ..rows import about_states
 from .results import Manifest, Results
 from .section import Draw, Section
@@ -102,5 +102,6 @@ NETWORKS = Section(
     html=_html,
     figures=_figures,
     place=50,
+    script=text_of("sections/networks.js"),
     style=render("sections/networks.css", shades=shades(), most=MOST_CHOICES),
 )
