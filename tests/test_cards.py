@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from reports.html.cards import Card, Sample, cards
+from reports.html.cards import Card, cards
+from reports.html.samples import Sample, sample
 from reports.html.strip import HEIGHT, LENGTH, Blocks, strip
 from reports.html.template import render
 from test_blocks_table import performance, row, table
@@ -92,3 +95,27 @@ def test_names_and_texts_are_never_markup() -> None:
     )
     text = render("sections/cards.html", cards=found)
     assert "<script" not in text and text.count("&lt;script&gt;") >= 4 and "<bdi>&lt;script&gt;" in text
+
+
+@dataclass
+class Six:
+    """Examples as a study records them."""
+
+    table: pd.DataFrame
+    pictures: tuple[bytes | None, ...]
+
+
+def test_three_pictures_of_the_examples_are_shown_or_the_beginning_of_a_text() -> None:
+    pictures = sample(Six(pd.DataFrame(), (b"one", b"two", b"three", b"four")))
+    assert len(pictures.pictures) == 3 and pictures.text == ""
+    assert pictures.pictures[0] == "data:image/png;base64," + base64.b64encode(b"one").decode()
+    rows = [
+        {"item": item, "position": place, "state": state, "input_text": text}
+        for item, words in enumerate((["import", " os", "\n"], ["other"]))
+        for state in (1, 0)
+        for place, text in reversed(list(enumerate(words)))
+    ]
+    assert sample(Six(pd.DataFrame(rows), (None, None))) == Sample((), "import os\n")
+    long = [{"item": 0, "position": k, "input_text": "word "} for k in range(99)]
+    assert sample(Six(pd.DataFrame(long), (None,))).text == "word " * 24 + " …"
+    assert sample("they are damaged") == sample(None) == Sample()

@@ -14,16 +14,10 @@ from ..numbers import Estimate
 from ..rows import about_blocks
 from ..verdict.network import NO, YES, Network, networks_of
 from .conditions import NOT_RECORDED, Manifest
+from .samples import Sample
 from .strip import Blocks, strip
 
 ROLES = {YES: "control: trained yes", NO: "control: trained no"}
-
-
-class Sample(NamedTuple):
-    """Some of the data of a network: up to three pictures as data URLs, or a line of text."""
-
-    pictures: Sequence[str] = ()
-    text: str = ""
 
 
 class Card(NamedTuple):
