@@ -1,0 +1,43 @@
+"""One lens for all depths: what it retains of what each state's own lens tells, that depth left out of its fit."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from itinf.errors import NothingToDrawError
+
+from ..labels import LEFT_OUT, ROTATED, UNTRAINED
+from .by_depth import Curves, curves_by_depth
+from .style import shows
+
+
+def one_lens(table: pd.DataFrame, *, target: str = "label") -> Figure:
+    """Retention of the shared lens by depth, one row for each network, beside rotated depths and untrained copies.
+
+    Args:
+        table: transfers of any number of networks.
+        target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label.
+
+    Returns:
+        A Figure; a line ends where its segment does, for which one lens is fitted. State 0 is hollow: it holds the input.
+
+    Raises:
+        NothingToDrawError: no lens was read at other states.
+    """
+    rows = table[(table["measure"] == "retention") & (table["lens"] == LEFT_OUT) & (table["form"] == "")]
+    observed = rows[(rows["null"] == "observed") & (rows["target"] == target)]
+    if not observed["mean"].notna().any():
+        raise NothingToDrawError("No network was read through one lens that all depths share: transfer its lenses.")
+    rotated = rows[(rows["null"] == ROTATED) & (rows["target"] == target)]
+    untrained = rows[(rows["null"] == UNTRAINED) & (rows["target"] == "model")]
+    figure = curves_by_depth(
+        Curves(
+            "One lens, that depth left out",
+            "retention",
+            observed,
+            (("band", "depths rotated", rotated), ("line", "untrained, of its own answer", untrained)),
+        ),
+        table,
+    )
+    return shows(figure, observed, rotated, untrained)
