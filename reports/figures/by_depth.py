@@ -38,7 +38,8 @@ def curves_by_depth(what: Curves, table: pd.DataFrame) -> Figure:
     drawn, known = identities(table), what.observed.dropna(subset="mean")
     high = max(1, int(np.ceil(known["mean"].max() - 0.05)))
     networks = {name: one for name, one in drawn.items() if name in set(what.observed["model"])}
-    key = [*((how, words) for how, words, rows in what.nulls if len(rows)), ("hollow", "state 0, the input")]
+    key = [(how, words) for how, words, rows in what.nulls if len(rows)]
+    key.insert(1, ("hollow", "state 0, the input"))
     sheet = Sheet(what.title, key, networks, HEIGHT, (0.0, float(high)), "relative depth")
     for name, row in sheet.rows.items():
         row.levels("0", str(high), half=high == 1)

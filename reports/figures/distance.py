@@ -16,6 +16,7 @@ from ..numbers import counted, number
 from ..rows import fitted_at_one_state
 from .by_depth import HEIGHT
 from .identity import identities
+from .readable import with_something_to_keep
 from .sheet import TEXT, Row, Sheet
 from .style import SOFT, shows
 
@@ -28,7 +29,8 @@ def distance(table: pd.DataFrame, *, target: str = "label") -> Figure:
 
     Args:
         table: transfers of any number of networks.
-        target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label.
+        target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label, and only where
+            their own lenses tell half a bit or more, which another lens could keep.
 
     Returns:
         A Figure. Lenses as they are, to both sides; pairs with state 0, which holds the input, are hollow.
@@ -39,10 +41,10 @@ def distance(table: pd.DataFrame, *, target: str = "label") -> Figure:
     means = means_by_distance(table, "observed", target)
     if means.empty:
         raise NothingToDrawError("No network has lenses of its own that were read at other states: transfer its lenses.")
-    untrained = means_by_distance(table, UNTRAINED, "model")
+    untrained = with_something_to_keep(means_by_distance(table, UNTRAINED, "model"), table)
     drawn = identities(table)
     networks = {name: one for name, one in drawn.items() if name in set(means["model"])}
-    nulls = [("band", "untrained, of its own answer")] if len(untrained) else []
+    nulls = [("band", "untrained, where it has ½ bit to keep")] if len(untrained) else []
     split = means.groupby("model")["segment"].nunique().max() > 1
     words = "with state 0, the input" + (" · numbers: segments" if split else "")
     sheet = Sheet("Own lenses at other states", [*nulls, ("hollow", words)], networks, HEIGHT, foot="distance, share of depth")

@@ -9,6 +9,7 @@ from itinf.errors import NothingToDrawError
 
 from ..labels import LEFT_OUT, ROTATED, UNTRAINED
 from .by_depth import Curves, curves_by_depth
+from .readable import with_something_to_keep
 from .style import shows
 
 
@@ -17,7 +18,8 @@ def one_lens(table: pd.DataFrame, *, target: str = "label") -> Figure:
 
     Args:
         table: transfers of any number of networks.
-        target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label.
+        target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label, and only where
+            their own lenses tell half a bit or more, which another lens could keep.
 
     Returns:
         A Figure; a line ends where its segment does, for which one lens is fitted. State 0 is hollow: it holds the input.
@@ -30,13 +32,13 @@ def one_lens(table: pd.DataFrame, *, target: str = "label") -> Figure:
     if not observed["mean"].notna().any():
         raise NothingToDrawError("No network was read through one lens that all depths share: transfer its lenses.")
     rotated = rows[(rows["null"] == ROTATED) & (rows["target"] == target)]
-    untrained = rows[(rows["null"] == UNTRAINED) & (rows["target"] == "model")]
+    untrained = with_something_to_keep(rows[(rows["null"] == UNTRAINED) & (rows["target"] == "model")], table)
     figure = curves_by_depth(
         Curves(
             "One lens, that depth left out",
             "retention",
             observed,
-            (("band", "depths rotated", rotated), ("line", "untrained, of its own answer", untrained)),
+            (("band", "depths rotated", rotated), ("line", "untrained, where it has ½ bit to keep", untrained)),
         ),
         table,
     )

@@ -55,7 +55,7 @@ def onset(
     drawn = identities(table)
     sheet = Sheet(
         "Iterative depth",
-        (("", "cells: states, from the input to the end"), ("", "full: yes · half: neither · empty: no · dot: no value")),
+        (("", "a cell a state; black line: from the onset on"), ("", "full: yes · half: neither · empty: no · dot: no value")),
         {strips.curves.model: drawn[strips.curves.model] for strips in networks},
         len(STRIPS) * (STRIP + SPACE),
     )

@@ -9,6 +9,7 @@ from itinf.errors import NothingToDrawError
 
 from ..labels import OWN_LENSES, UNTRAINED
 from ..rows import own_lens
+from ..verdict.states import LEAST_BITS
 from .by_depth import Curves, curves_by_depth
 from .style import shows
 
@@ -26,16 +27,21 @@ def readable(table: pd.DataFrame, *, target: str = "label") -> Figure:
     Raises:
         NothingToDrawError: no network has lenses of its own that were read.
     """
-    rows = table[(table["measure"] == "readable") & (table["form"] == "") & (table["target"] == target)]
-    rows = own_lens(rows[rows["lens"].isin(OWN_LENSES)])
-    observed, untrained = (_one_kind(rows[rows["null"] == null]) for null in ("observed", UNTRAINED))
+    observed, untrained = (own_readings(table, null, target) for null in ("observed", UNTRAINED))
     if not observed["mean"].notna().any():
         raise NothingToDrawError("No network was read through lenses of its own: fit and transfer its lenses.")
     what = Curves("Bits readable by depth", "own lens, bits", observed, (("band", "untrained", untrained),))
     return shows(curves_by_depth(what, table), observed, untrained)
 
 
-def _one_kind(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each network and copy the first kind of own lens, where there are two."""
-    first = rows["lens"].map({kind: k for k, kind in enumerate(OWN_LENSES)})
-    return rows[first == first.groupby([rows["model"], rows["null_seed"].fillna(-1)]).transform("min")]
+def own_readings(table: pd.DataFrame, null: str, target: str) -> pd.DataFrame:
+    """Bits that own lenses tell of a target, by network, copy and state; the first kind of lens where there are two."""
+    chosen = (table["measure"] == "readable") & (table["null"] == null) & (table["target"] == target)
+    rows = own_lens(table[chosen & (table["form"] == "") & table["lens"].isin(OWN_LENSES)])
+    return rows[rows["lens"] == rows.groupby("model")["lens"].transform("min")]
+
+
+def with_something_to_keep(untrained: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Of rows about untrained copies those of networks whose copies' own lenses tell enough for another lens to keep."""
+    told = own_readings(table, UNTRAINED, "model").groupby("model")["mean"].mean()
+    return untrained[untrained["model"].isin(told.index[told >= LEAST_BITS])]

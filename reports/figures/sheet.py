@@ -122,7 +122,7 @@ class Row:
         (line,) = self.sheet.axes.plot(
             [2, 9, 16], [y] * 3, color=drawn.colour, ls=drawn.dash, marker=drawn.marker, ms=3.5, markevery=[1], lw=1.2
         )
-        belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, 34)))
+        belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, 26)))
 
     def levels(self, low: str, high: str, half: bool = False) -> None:
         """Lines at the ends of the scale, with their labels; ``half``: a dotted line in the middle."""

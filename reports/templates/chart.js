@@ -95,18 +95,17 @@
       make("strong", panel, this.names[mark.network]);
       make("span", panel, mark.label);
       const list = make("dl", panel);
-      const counts = new Set(mark.readings.map((reading) => reading[4]));
       for (const reading of mark.readings) {
         const [value, of] = said(reading);
-        make("dt", list, reading[0] + (counts.size > 1 && of ? `, ${of}` : ""));
-        make("dd", list, value);
+        make("dt", list, reading[0]);
+        const told = make("dd", list, value);
+        if (of) make("small", told, ` ${of}`);
       }
-      if (counts.size === 1 && mark.readings[0][4]) make("small", panel, mark.readings[0][4]);
       panel.dataset.chart = this.element.dataset.chart;
       panel.dataset.mark = index;
       panel.hidden = false;
       place();
-      if (aloud) announced.textContent = [...panel.querySelectorAll("strong, span, dt, dd, small")].map((part) => part.textContent).join(", ");
+      if (aloud) announced.textContent = [...panel.querySelectorAll("strong, span, dt, dd")].map((part) => part.textContent).join(", ");
     }
     key(event) {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
