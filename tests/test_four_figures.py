@@ -10,7 +10,7 @@ import pytest
 
 from itinf.errors import NothingToDrawError
 from lens_tables import LITTLE, moved
-from reports.charts.marks import marks_of, placed
+from reports.charts.marks import marks_of
 from reports.figures.distance import distance, means_by_distance
 from reports.figures.identity import identity
 from reports.figures.one_lens import one_lens
@@ -33,7 +33,7 @@ def telling(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values(figure, network, name):
-    return {m.label: r.mean for m in marks_of(figure) if m.name == network for r in m.readings if r.name.startswith(name)}
+    return {m.label: r.mean for m in marks_of(figure).every if m.name == network for r in m.readings if r.name.startswith(name)}
 
 
 def svg(figure) -> str:
@@ -60,8 +60,8 @@ def test_marks_stand_where_points_are_drawn(draw):
     figure = draw(TABLE)
     drawn = ElementTree.fromstring(svg(figure))
     points = [(float(use.get("x", NAN)), float(use.get("y", NAN))) for use in drawn.iter("{http://www.w3.org/2000/svg}use")]
-    data = placed(figure)
-    assert len(data["marks"]) == len(marks_of(figure)) > 6
+    data = marks_of(figure)()
+    assert len(data["marks"]) == len(marks_of(figure).every) > 6
     for _, x, y, label, readings in data["marks"]:
         assert 0 < x < WIDTH
         if readings[0][1] is not None:
@@ -80,9 +80,9 @@ def test_one_lens_has_the_table_s_numbers():
             wanted = of[(of["null"] == null) & (of["target"] == target)].set_index("state")["mean"]
             found = {label.split(", ")[1]: value for label, value in values(figure, network, name).items()}
             assert found == pytest.approx(wanted.to_dict(), nan_ok=True) and (null == "untrained" or len(found))
-    missing = [m for m in marks_of(figure) if m.name == "net" and np.isnan(m.readings[0].mean)]
+    missing = [m for m in marks_of(figure).every if m.name == "net" and np.isnan(m.readings[0].mean)]
     assert [m.readings[0].reason for m in missing] == [LITTLE] and missing[0].label.startswith("state 0, ")
-    assert len(figure.numbers) == sum(len(m.readings) for m in marks_of(figure))
+    assert len(figure.numbers) == sum(len(m.readings) for m in marks_of(figure).every)
 
 
 def test_untrained_copies_with_nothing_to_keep_are_no_null():
@@ -120,7 +120,7 @@ def test_what_is_missing(draw):
     with pytest.raises(NothingToDrawError):
         draw(TABLE[:0])
     lone = draw(NET[NET["null"] == "observed"])  # no nulls at all
-    assert {m.name for m in marks_of(lone)} == {"net"}
+    assert {m.name for m in marks_of(lone).every} == {"net"}
 
 
 @pytest.mark.pixels
@@ -129,7 +129,7 @@ def test_many_networks_and_many_blocks(draw):
     names = ["<script>alert(1)</script>", 'a "name"', "ש־רשת", *[f"net {k}" for k in range(9)]]
     deep = DEEP if draw is not distance else NET.assign(model="deep")
     figure = draw(pd.concat([*(NET.assign(model=name) for name in names), deep], ignore_index=True))
-    assert len({m.network for m in marks_of(figure)}) == 13
+    assert len({m.network for m in marks_of(figure).every}) == 13
     ids = re.findall(r'id="(network-[^"]*)"', svg(figure))
     assert len(ids) == len(set(ids)) and {int(one.split("-")[1].split(".")[0]) for one in ids} == set(range(13))
 

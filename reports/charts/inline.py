@@ -28,7 +28,7 @@ VARIABLES = {
 FONTS = "system-ui, sans-serif"
 
 _COLOUR = re.compile("|".join(VARIABLES), re.IGNORECASE)
-_FAMILIES = re.compile(r"(font:[^;']*?\dpx) [^;]*")
+_FAMILIES = re.compile(r"(font-family:|font:[^;']*?\dpx) [^;]*")
 _REFERENCE = re.compile(r"url\(#([^)]*)\)")
 
 
@@ -39,7 +39,7 @@ def inline(svg: bytes, name: str, title: str, alt: str, marks: Mapping[str, Any]
         svg: the file as it was saved.
         name: of the figure, once a page.
         title: a few words; ``alt``: what it shows and what came out, for those who cannot see it.
-        marks: what ``marks.placed`` gives; without it the figure is a picture only.
+        marks: what ``figure.marks()`` gives; without it the figure is a picture only.
 
     Returns:
         A ``div`` with the SVG and, for the script ``chart.js``, a JSON element. Names inside the SVG begin with the figure's,

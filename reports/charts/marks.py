@@ -51,16 +51,41 @@ class Mark:
     readings: Sequence[Reading]
 
 
+class Marks:
+    """The marks of a figure; called after it was saved, or where nothing moves, they are data for the page.
+
+    A call returns "networks": number -> name; "lines": (network, name) of each; "marks": (line, x, y, label, readings), x and y
+    in points from the upper left corner of the SVG, and each reading (name, mean, lo, hi, of how many units, reason), with None
+    for a number that does not exist.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self.every: list[Mark] = []
+
+    def __call__(self) -> dict[str, Any]:
+        height, scale = self.figure.get_figheight() * 72, 72 / self.figure.dpi
+        lines: dict[tuple[int, str], int] = {}
+        marks = []
+        for one in self.every:
+            x, y = one.axes.transData.transform((one.x, one.y)) * scale
+            line = lines.setdefault((one.network, one.line), len(lines))
+            readings = [[r.name, *map(_short, (r.mean, r.lo, r.hi)), r.of, r.reason] for r in one.readings]
+            marks.append([line, round(float(x), 2), round(float(height - y), 2), one.label, readings])
+        names = {str(one.network): one.name for one in self.every}
+        return {"networks": names, "lines": [list(line) for line in lines], "marks": marks}
+
+
 def mark(figure: Figure, made: Mark) -> None:
     """Adds a mark to ``figure.marks``."""
-    marks_of(figure).append(made)
+    marks_of(figure).every.append(made)
 
 
-def marks_of(figure: Figure) -> list[Mark]:
-    """The marks of a figure, which has none at first."""
+def marks_of(figure: Figure) -> Marks:
+    """``figure.marks``, without any at first."""
     if not hasattr(figure, "marks"):
-        figure.marks = []  # type: ignore[attr-defined]
-    found: list[Mark] = figure.marks  # type: ignore[attr-defined]
+        figure.marks = Marks(figure)  # type: ignore[attr-defined]
+    found: Marks = figure.marks  # type: ignore[attr-defined]
     return found
 
 
@@ -77,28 +102,6 @@ def reading(name: str, row: Mapping[Hashable, Any] | pd.Series | None, reason: s
         return Reading(name, math.nan, reason=reason)
     of = f"{int(row['n_units']):,} {row['unit']}s" if row["n_units"] else ""
     return Reading(name, float(row["mean"]), float(row["lo"]), float(row["hi"]), of, str(row["reason"]))
-
-
-def placed(figure: Figure) -> dict[str, Any]:
-    """The marks as data for the page, at their places in the SVG: in points from its upper left corner.
-
-    Args:
-        figure: after it was saved, or with a fixed layout.
-
-    Returns:
-        "networks": number -> name; "lines": (network, name) of each; "marks": (line, x, y, label, readings), and each reading
-        (name, mean, lo, hi, of how many units, reason), with None for a number that does not exist.
-    """
-    height, scale = figure.get_figheight() * 72, 72 / figure.dpi
-    lines: dict[tuple[int, str], int] = {}
-    marks = []
-    for one in marks_of(figure):
-        x, y = one.axes.transData.transform((one.x, one.y)) * scale
-        line = lines.setdefault((one.network, one.line), len(lines))
-        readings = [[r.name, *map(_short, (r.mean, r.lo, r.hi)), r.of, r.reason] for r in one.readings]
-        marks.append([line, round(float(x), 2), round(float(height - y), 2), one.label, readings])
-    names = {str(one.network): one.name for one in marks_of(figure)}
-    return {"networks": names, "lines": [list(line) for line in lines], "marks": marks}
 
 
 def _short(value: float) -> float | None:

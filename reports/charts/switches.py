@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 from matplotlib.markers import MarkerStyle
 
 from ..figures.identity import COLOURS, ON_DARK, Identity
 from ..figures.style import BAND, EMPTY, LINE
+from ..html.template import text_of
 
 PALE = {"--chart-line": LINE, "--chart-band": BAND, "--chart-empty": EMPTY}
 PALE_ON_DARK = {"--chart-line": "#75797f", "--chart-band": "#3f444b", "--chart-empty": "#262a30"}
@@ -24,7 +24,7 @@ def switches(identities: dict[str, Identity]) -> Markup:
         f"<span>{escape(name)}</span></button>"
         for name, drawn in identities.items()
     )
-    return Markup(f'<div class="networks" role="group" aria-label="Networks shown in the charts" hidden>{buttons}</div>')
+    return Markup(f'<div class="networks" role="group" aria-label="Networks shown in the charts" hidden="">{buttons}</div>')
 
 
 def sample(drawn: Identity) -> Markup:
@@ -44,20 +44,16 @@ def chart_style() -> Markup:
     dark = {f"--network-{k}": colour for k, colour in enumerate(ON_DARK)} | PALE_ON_DARK
     return Markup(
         f":root {{ {_declared(white)} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {_declared(dark)} }} }}\n"
-    ) + Markup(_source("chart.css"))
+    ) + Markup(text_of("chart.css"))
 
 
 def chart_script() -> Markup:
     """The script of charts; a page needs it once, after them."""
-    return Markup(_source("chart.js"))
+    return Markup(text_of("chart.js"))
 
 
 def _declared(colours: dict[str, str]) -> str:
     return " ".join(f"{name}: {colour};" for name, colour in colours.items())
-
-
-def _source(name: str) -> str:
-    return PackageLoader("reports").get_source(Environment(), name)[0]
 
 
 @cache
