@@ -22,7 +22,10 @@ TABLE = pd.concat([moved()[0], moved(NASTY)[0]], ignore_index=True)
 @pytest.fixture(scope="module")
 def page() -> str:
     """Two figures on one page."""
-    made = [(name, drawn(lambda draw=draw: draw(TABLE), name)) for name, draw in (("one_lens", one_lens), ("readable", readable))]
+    made = [
+        (name, drawn(lambda draw=draw: draw(TABLE), name))
+        for name, draw in (("one_lens", one_lens), ("readable", readable))
+    ]
     return "".join(inline(one.svg, name, f"title {name}", NASTY, one.marks) for name, one in made)
 
 
@@ -51,11 +54,15 @@ def test_it_can_stand_inside_a_page(page):
 def test_data_are_the_table_s_numbers(page):
     one, two = (json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page))
     assert one["networks"] == two["networks"] == {"0": "net", "1": NASTY}
-    rows = TABLE[(TABLE["measure"] == "retention") & (TABLE["lens"] == "shared, left out") & (TABLE["target"] == "label")]
+    rows = TABLE[
+        (TABLE["measure"] == "retention") & (TABLE["lens"] == "shared, left out") & (TABLE["target"] == "label")
+    ]
     rows = rows[rows["null"] == "observed"]
     marks = [(one["lines"][line][0], *readings[0][1:4]) for line, _, _, _, readings in one["marks"]]
     assert len(marks) == len(rows)
-    for (number, *values), row in zip(marks, rows.sort_values(["model", "state_index"], ascending=[False, True]).to_dict("records"), strict=True):
+    for (number, *values), row in zip(
+        marks, rows.sort_values(["model", "state_index"], ascending=[False, True]).to_dict("records"), strict=True
+    ):
         assert row["model"] == one["networks"][str(number)]
         wanted = [row[column] for column in ("mean", "lo", "hi")]
         assert values == pytest.approx(wanted, rel=1e-5) if row["mean"] == row["mean"] else values == [None] * 3
@@ -64,7 +71,9 @@ def test_data_are_the_table_s_numbers(page):
 def test_colours_follow_the_page(page):
     for colour in (*COLOURS, "#ffffff", "#333333"):
         assert colour not in page.lower()
-    assert {"var(--network-0)", "var(--network-1)", "var(--ink)", "var(--paper)"} <= set(re.findall(r"var\([^)]*\)", page))
+    assert {"var(--network-0)", "var(--network-1)", "var(--ink)", "var(--paper)"} <= set(
+        re.findall(r"var\([^)]*\)", page)
+    )
     used = set(re.findall(r"var\((--(?:network|chart)[^)]*)\)", page))
     light, dark = re.findall(r":root \{([^}]*)\}", chart_style())
     assert used <= set(re.findall(r"(--[\w-]+):", light)) == set(re.findall(r"(--[\w-]+):", dark))
@@ -83,7 +92,10 @@ def test_a_switch_for_each_network():
     assert root.get("role") == "group" and root.get("aria-label") and root.get("hidden") is not None
     assert [button.get("data-network") for button in buttons] == [str(k) for k in range(14)]
     assert {button.get("aria-pressed") for button in buttons} == {"true"} and buttons[1].find("span").text == NASTY
-    shapes = {"".join(p.get("d") + str(p.get("stroke-dasharray")) + str(p.get("fill")) for p in b.iter("path")) for b in buttons}
+    shapes = {
+        "".join(p.get("d") + str(p.get("stroke-dasharray")) + str(p.get("fill")) for p in b.iter("path"))
+        for b in buttons
+    }
     assert len(shapes) == 14
 
 
@@ -91,5 +103,3 @@ def test_the_script_asks_for_nothing_and_writes_no_markup():
     script = chart_script()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(|fetch|XMLHttp|import\(|</", script)
     assert len(script.splitlines()) <= 300
-
-

@@ -21,7 +21,9 @@ NAN = float("nan")
 NET, STAGES = moved()[0], moved("stages", (0, 0, 1, 1, 1), missing=(1, 2))[0]
 TABLE = pd.concat([NET, STAGES], ignore_index=True)
 DEEP = NET[NET["state_index"] == 3]
-DEEP = pd.concat([DEEP.assign(model="deep", state_index=k, fitted_at=k, depth=k / 100) for k in range(101)], ignore_index=True)
+DEEP = pd.concat(
+    [DEEP.assign(model="deep", state_index=k, fitted_at=k, depth=k / 100) for k in range(101)], ignore_index=True
+)
 """Hundred blocks."""
 FIGURES = (distance, one_lens, readable)
 
@@ -33,7 +35,13 @@ def telling(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values(figure, network, name):
-    return {m.label: r.mean for m in marks_of(figure).every if m.name == network for r in m.readings if r.name.startswith(name)}
+    return {
+        m.label: r.mean
+        for m in marks_of(figure).every
+        if m.name == network
+        for r in m.readings
+        if r.name.startswith(name)
+    }
 
 
 def svg(figure) -> str:
@@ -59,7 +67,9 @@ def test_a_phone_shows_it_whole(draw):
 def test_marks_stand_where_points_are_drawn(draw):
     figure = draw(TABLE)
     drawn = ElementTree.fromstring(svg(figure))
-    points = [(float(use.get("x", NAN)), float(use.get("y", NAN))) for use in drawn.iter("{http://www.w3.org/2000/svg}use")]
+    points = [
+        (float(use.get("x", NAN)), float(use.get("y", NAN))) for use in drawn.iter("{http://www.w3.org/2000/svg}use")
+    ]
     data = marks_of(figure)()
     assert len(data["marks"]) == len(marks_of(figure).every) > 6
     for _, x, y, label, readings in data["marks"]:
@@ -91,8 +101,10 @@ def test_untrained_copies_with_nothing_to_keep_are_no_null():
 
 
 def test_distances_are_by_segment_and_state_0_is_apart():
-    kept = lambda i, j: {(0, 1): 0.5, (1, 0): 0.1, (2, 3): 0.9, (3, 2): 0.7, (3, 4): 0.6, (4, 3): 0.4, (2, 4): 0.3, (4, 2): 0.2}[i, j]  # noqa: E731
-    means = means_by_distance(moved("net", (0, 0, 1, 1, 1), kept, missing=())[0], "observed", "label")
+    cells = {(0, 1): 0.5, (1, 0): 0.1, (2, 3): 0.9, (3, 2): 0.7, (3, 4): 0.6, (4, 3): 0.4, (2, 4): 0.3, (4, 2): 0.2}
+    means = means_by_distance(
+        moved("net", (0, 0, 1, 1, 1), lambda i, j: cells[i, j], missing=())[0], "observed", "label"
+    )
     found = {
         (one["segment"], one["input"], one["distance"]): (round(one["mean"], 9), one["pairs"], round(one["share"], 9))
         for one in means.to_dict("records")
@@ -111,7 +123,9 @@ def test_readable_has_own_lenses_and_one_scale():
     untrained = (TABLE["measure"] == "readable") & (TABLE["null"] == "untrained")
     figure = readable(TABLE.assign(target=TABLE["target"].where(~untrained, "label")))
     assert values(figure, "net", "own lens") == {f"state {k}, state {k}": 1.0 + k for k in range(4)}
-    assert values(figure, "net", "untrained") == pytest.approx({f"state {k}, state {k}": (2 + k) / 100 for k in range(4)})
+    assert values(figure, "net", "untrained") == pytest.approx(
+        {f"state {k}, state {k}": (2 + k) / 100 for k in range(4)}
+    )
     assert {text.get_text() for text in figure.axes[0].texts} >= {"0", "5", "4.0", "5.0"}  # the scale, and line ends
 
 
@@ -137,5 +151,7 @@ def test_many_networks_and_many_blocks(draw):
 def test_a_network_is_drawn_in_its_own_colour():
     figure = one_lens(pd.concat([NET.assign(model="first")[:0], TABLE], ignore_index=True))
     for number in (0, 1):
-        colours = {line.get_color() for line in figure.axes[0].lines if (line.get_gid() or "").startswith(f"network-{number}.")}
+        colours = {
+            line.get_color() for line in figure.axes[0].lines if (line.get_gid() or "").startswith(f"network-{number}.")
+        }
         assert identity(number).colour in colours and identity(1 - number).colour not in colours

@@ -58,7 +58,16 @@ def test_colours_stand_out_from_the_paper():
 
 
 def test_nothing_else_has_a_network_s_colour():
-    others = [*style.TONES, *style.NULLS.values(), style.INK, style.SOFT, style.LINE, style.BAND, style.EMPTY, matrix.EMPTY]
+    others = [
+        *style.TONES,
+        *style.NULLS.values(),
+        style.INK,
+        style.SOFT,
+        style.LINE,
+        style.BAND,
+        style.EMPTY,
+        matrix.EMPTY,
+    ]
     for other in others:
         assert min(np.linalg.norm(oklab(linear(other)) - oklab(linear(colour))) for colour in COLOURS) > 0.08
 

@@ -85,10 +85,16 @@ def test_what_hover_says_is_in_the_table(both):
     for mark in figure.marks.every:
         rows = table[(table["model"] == mark.name) & (table["form"] == "") & (table["target"] == "label")]
         at = int(mark.label.split(",")[0].removeprefix("state "))
-        kept = rows[(rows["measure"] == "retention") & (rows["lens"] == "shared, left out") & (rows["state_index"] == at)]
+        kept = rows[
+            (rows["measure"] == "retention") & (rows["lens"] == "shared, left out") & (rows["state_index"] == at)
+        ]
         used = rows[(rows["measure"] == "persistence") & (rows["statistic"] == "ratio") & (rows["state_index"] == at)]
         gain = rows[(rows["measure"] == "prediction_gain_effect") & (rows["block_index"] == at + 1)]
-        wanted = [kept[kept["null"] == "observed"], used[(used["null"] == "observed") & (used["lens"] == "")], gain[gain["lens"] == ""]]
+        wanted = [
+            kept[kept["null"] == "observed"],
+            used[(used["null"] == "observed") & (used["lens"] == "")],
+            gain[gain["lens"] == ""],
+        ]
         read = [(reading.mean, reading.lo, reading.hi) for reading in mark.readings]
         assert len(read) == (2 if at == rows["state_index"].max() else 3)
         for found, row in zip(read, wanted, strict=False):
@@ -97,6 +103,7 @@ def test_what_hover_says_is_in_the_table(both):
 
 def curves(code, used, gains):
     """A network with these curves, whose intervals are ± .1."""
+
     def rows(values, column, first):
         return pd.DataFrame([
             BLANK | {column: first + k, "mean": v, "lo": v - 0.1, "hi": v + 0.1, "n_clusters": 800} for k, v in enumerate(values)

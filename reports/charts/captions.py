@@ -28,12 +28,13 @@ def onset_caption(judged: Mapping[str, Verdict]) -> str:
     """
     shares = [f"{_percent(v.size.mean)} of {named(n)}" for n, v in judged.items() if v.word in (Word.YES, Word.PART)]
     return _sentence(
+        "One prediction, in one code, used and improved",
         {
-            "one prediction, in one code, used and improved: over the last": shares,
-            "as deep, but in untrained copies too:": _of(judged, Word.SAME),
+            "over the last": shares,
+            "in untrained copies as far in": _of(judged, Word.SAME),
             "nowhere in": _of(judged, Word.NO),
             "cannot be told of": _of(judged, Word.OPEN, Word.FEW),
-        }
+        },
     )
 
 
@@ -41,7 +42,8 @@ def distance_caption(table: pd.DataFrame, networks: Iterable[str]) -> str:
     """How far away, on average over pairs of states, the lens of another state tells at least half."""
     means = means_by_distance(table, "observed", "label")
     untrained = with_something_to_keep(means_by_distance(table, UNTRAINED, "model"), table)
-    reaching, same, some, none = [], [], [], []
+    reaching: list[str] = []
+    same, some, none = [], [], []
     for name in networks:
         of = means[(means["model"] == name) & ~means["input"]]
         if of.empty:
@@ -55,14 +57,19 @@ def distance_caption(table: pd.DataFrame, networks: Iterable[str]) -> str:
         elif len(far) < len(reaches):
             some.append(f"{len(far)} of {counted(len(reaches), 'segment')} of {named(name)}")
         else:
-            reaching.append(f"{_percent(min(far))} of the depth away in {named(name)}" if not reaching else f"{_percent(min(far))} in {named(name)}")
+            reaching.append(
+                f"{_percent(min(far))} of the depth away in {named(name)}"
+                if not reaching
+                else f"{_percent(min(far))} in {named(name)}"
+            )
     return _sentence(
+        "Other states that own lenses tell half of or more, on average",
         {
-            "own lenses tell half or more, on average, of other states: up to": reaching,
+            "up to": reaching,
             "in": some,
-            "but untrained copies’ lenses do as well in": same,
+            "as many in untrained copies of": same,
             "not even one state away in": none,
-        }
+        },
     )
 
 
@@ -82,14 +89,15 @@ def one_lens_caption(judged: Mapping[str, Verdict], table: pd.DataFrame) -> str:
 
     parts = [f"{_where(v)} of {named(name)}" for name, v in judged.items() if v.word in (Word.PART, Word.MIXED)]
     return _sentence(
+        "What one lens reads",
         {
-            "one lens reads every state of": [ranged(name) for name, v in judged.items() if v.word is Word.YES],
-            "half or more of what own lenses tell": parts,
-            "but no more than in a null in": _of(judged, Word.SAME),
-            "less than half in": _of(judged, Word.LITTLE),
-            "not at all in": _of(judged, Word.NO, Word.REVERSE),
+            "every state of": [ranged(name) for name, v in judged.items() if v.word is Word.YES],
+            "": parts,
+            "no more than a null in": _of(judged, Word.SAME),
+            "less than half of": _of(judged, Word.LITTLE),
+            "nothing of": _of(judged, Word.NO, Word.REVERSE),
             "cannot be told of": _of(judged, Word.OPEN, Word.FEW, Word.NO_ROOM),
-        }
+        },
     )
 
 
@@ -110,9 +118,12 @@ def readable_caption(table: pd.DataFrame, networks: Iterable[str]) -> str:
         if first < len(of):
             found.append((float(of["depth"].iloc[first]), named(name)))
     found.sort(key=lambda one: one[0])
-    said = [f"in the input of {name}" if share == 0 else f"after {_percent(share)} in {name}" for share, name in found]
+    said = [
+        f"in the input of {name}" if share == 0 else f"after {_percent(share)} of depth in {name}"
+        for share, name in found
+    ]
     return _sentence(
-        {"half of the bits at the end can be read": said, f"the end tells less than {LEAST_BITS:g} bits in": little}
+        "Half of the bits at the end can be read", {"": said, f"the end tells less than {LEAST_BITS:g} bits in": little}
     )
 
 
@@ -121,8 +132,8 @@ def _of(judged: Mapping[str, Verdict], *words: Word) -> list[str]:
 
 
 def _where(verdict: Verdict) -> str:
-    """As "in the last 6 of 10 states"."""
-    return verdict.rest.partition(";")[0].strip(",: ").removeprefix("yes ")
+    """As "the last 6 of 10 states"."""
+    return verdict.rest.partition(";")[0].strip(",: ").removeprefix("yes ").removeprefix("in ")
 
 
 def _reach(segment: pd.DataFrame) -> float:
@@ -142,11 +153,10 @@ def _no_more(observed: pd.DataFrame, untrained: pd.DataFrame) -> bool:
     return len(beside) > 0 and 2 * int((beside["lo"] > beside["hi"]).sum()) <= len(beside)
 
 
-def _sentence(clauses: Mapping[str, Sequence[str]]) -> str:
-    """Clauses that name networks, with semicolons between them; "" without any."""
-    told = [f"{words} {_listed(names)}" for words, names in clauses.items() if names]
-    whole = "; ".join(told)
-    return f"{whole[0].upper()}{whole[1:]}." if whole else ""
+def _sentence(lead: str, clauses: Mapping[str, Sequence[str]]) -> str:
+    """What it is about, then clauses that name networks, with semicolons between them; "" without any."""
+    told = [f"{words} {_listed(names)}".strip() for words, names in clauses.items() if names]
+    return f"{lead}: {'; '.join(told)}." if told else ""
 
 
 def _listed(names: Sequence[str]) -> str:

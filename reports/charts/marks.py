@@ -101,7 +101,9 @@ def reading(name: str, row: Mapping[Hashable, Any] | pd.Series | None, reason: s
     if row is None:
         return Reading(name, math.nan, reason=reason)
     of = f"{int(row['n_units']):,} {row['unit']}s" if row["n_units"] else ""
-    return Reading(name, float(row["mean"]), float(row["lo"]), float(row["hi"]), of, str(row["reason"]))
+    return Reading(
+        name, float(row["mean"]), float(row["lo"]), float(row["hi"]), of, str(row["reason"]).removeprefix("undefined: ")
+    )
 
 
 def _short(value: float) -> float | None:

@@ -24,13 +24,19 @@ def switches(identities: dict[str, Identity]) -> Markup:
         f"<span>{escape(name)}</span></button>"
         for name, drawn in identities.items()
     )
-    return Markup(f'<div class="networks" role="group" aria-label="Networks shown in the charts" hidden="">{buttons}</div>')
+    return Markup(
+        f'<div class="networks" role="group" aria-label="Networks shown in the charts" hidden="">{buttons}</div>'
+    )
 
 
 def sample(drawn: Identity) -> Markup:
     """A piece of a network's line as a small SVG that screen readers skip: its name stands beside it."""
     colour = f"var(--network-{COLOURS.index(drawn.colour)})"
-    dash = "" if isinstance(drawn.dash, str) else f' stroke-dasharray="{" ".join(f"{one * 1.2:g}" for one in drawn.dash[1])}"'
+    dash = (
+        ""
+        if isinstance(drawn.dash, str)
+        else f' stroke-dasharray="{" ".join(f"{one * 1.2:g}" for one in drawn.dash[1])}"'
+    )
     return Markup(
         f'<svg aria-hidden="true" viewBox="-14 -6 28 12" width="28" height="12">'
         f'<path d="M-14 0H14" stroke="{colour}" stroke-width="1.6" fill="none"{dash}/>'

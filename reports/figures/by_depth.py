@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..charts.marks import Reading, reading
 from ..numbers import number
-from .identity import identities
+from .identity import controls_first, identities
 from .sheet import Row, Sheet
 
 HEIGHT = 26.0
@@ -28,14 +28,15 @@ class Curves(NamedTuple):
     nulls: Sequence[tuple[str, str, pd.DataFrame]]
 
 
-def curves_by_depth(what: Curves, table: pd.DataFrame) -> Figure:
+def curves_by_depth(what: Curves, table: pd.DataFrame, roles: Mapping[str, str] | None) -> Figure:
     """The figure; the scale begins at 0 and ends at 1, or at the next whole number above all values.
 
     Args:
         what: rows of all networks.
         table: the whole results table, which gives each network its colour, marker and dash.
+        roles: name of a control -> "yes" or "no"; controls stand on top.
     """
-    drawn, known = identities(table), what.observed.dropna(subset="mean")
+    drawn, known = controls_first(identities(table), roles), what.observed.dropna(subset="mean")
     high = max(1, int(np.ceil(known["mean"].max() - 0.05)))
     networks = {name: one for name, one in drawn.items() if name in set(what.observed["model"])}
     key = [(how, words) for how, words, rows in what.nulls if len(rows)]
@@ -66,7 +67,7 @@ def _observed(row: Row, rows: pd.DataFrame, what: Curves) -> None:
     known = rows.dropna(subset="mean")
     if known.empty:
         why = rows["reason"][rows["reason"] != ""]
-        row.note(f"no value: {why.iloc[0]}" if len(why) else "no value")
+        row.note(str(why.iloc[0]).removeprefix("undefined: ") if len(why) else "no value")
     else:
         for _, segment in known[known["state_index"] > 0].groupby("segment"):
             row.line(*(segment[column].to_numpy(float) for column in ("depth", "mean", "lo", "hi")))

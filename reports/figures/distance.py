@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from ..labels import OWN_LENSES, UNTRAINED
 from ..numbers import counted, number
 from ..rows import fitted_at_one_state
 from .by_depth import HEIGHT
-from .identity import identities
+from .identity import controls_first, identities
 from .readable import with_something_to_keep
 from .sheet import TEXT, Row, Sheet
 from .style import SOFT, shows
@@ -24,13 +24,14 @@ MOST = 3
 """Segments whose lines have a label; of more only the first and the last have one."""
 
 
-def distance(table: pd.DataFrame, *, target: str = "label") -> Figure:
+def distance(table: pd.DataFrame, *, target: str = "label", roles: Mapping[str, str] | None = None) -> Figure:
     """Mean retention by distance of states, one row for each network and in it one line for each segment.
 
     Args:
         table: transfers of any number of networks.
         target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label, and only where
             their own lenses tell half a bit or more, which another lens could keep.
+        roles: name of a control -> "yes" or "no"; controls stand on top.
 
     Returns:
         A Figure. Lenses as they are, to both sides; pairs with state 0, which holds the input, are hollow.
@@ -40,14 +41,18 @@ def distance(table: pd.DataFrame, *, target: str = "label") -> Figure:
     """
     means = means_by_distance(table, "observed", target)
     if means.empty:
-        raise NothingToDrawError("No network has lenses of its own that were read at other states: transfer its lenses.")
+        raise NothingToDrawError(
+            "No network has lenses of its own that were read at other states: transfer its lenses."
+        )
     untrained = with_something_to_keep(means_by_distance(table, UNTRAINED, "model"), table)
-    drawn = identities(table)
+    drawn = controls_first(identities(table), roles)
     networks = {name: one for name, one in drawn.items() if name in set(means["model"])}
     nulls = [("band", "untrained, where it has ½ bit to keep")] if len(untrained) else []
     split = means.groupby("model")["segment"].nunique().max() > 1
     words = "with state 0, the input" + (" · numbers: segments" if split else "")
-    sheet = Sheet("Own lenses at other states", [*nulls, ("hollow", words)], networks, HEIGHT, foot="distance, share of depth")
+    sheet = Sheet(
+        "Own lenses at other states", [*nulls, ("hollow", words)], networks, HEIGHT, foot="distance, share of depth"
+    )
     for name, row in sheet.rows.items():
         _row(row, means[means["model"] == name], untrained[untrained["model"] == name])
     return shows(sheet.figure, means, untrained)
@@ -126,5 +131,9 @@ def _readings(one: pd.Series, null: pd.Series | None) -> Sequence[Reading]:
     if one["pairs"] > 1:
         found.append(Reading("median, and range over pairs", one["median"], one["least"], one["most"]))
     if null is not None:
-        found.append(Reading("untrained, of its own answer", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")))
+        found.append(
+            Reading(
+                "untrained, of its own answer", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")
+            )
+        )
     return found

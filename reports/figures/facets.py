@@ -64,9 +64,7 @@ def model_styles(rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, LineStyle
     shown = list(map(str, rows["model"].unique()))
     names = dict(zip(shown, _short(shown), strict=True))
     return {
-        model: LineStyle(
-            drawn.colour, drawn.marker, names[model], drawn.colour if len(shown) > 1 else None, drawn.dash
-        )
+        model: LineStyle(drawn.colour, drawn.marker, names[model], drawn.colour if len(shown) > 1 else None, drawn.dash)
         for model, drawn in identities(table).items()
         if model in names
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -39,3 +39,13 @@ def identities(networks: pd.DataFrame | Iterable[str]) -> dict[str, Identity]:
     """
     names = networks["model"].unique() if isinstance(networks, pd.DataFrame) else dict.fromkeys(networks)
     return {str(name): identity(number) for number, name in enumerate(names)}
+
+
+def controls_first(drawn: Mapping[str, Identity], roles: Mapping[str, str] | None) -> dict[str, Identity]:
+    """The same in the order of the page: controls that should pass, controls that should fail, others.
+
+    Args:
+        drawn: name -> how it is drawn; ``roles``: name of a control -> "yes" or "no".
+    """
+    order = {"yes": 0, "no": 1}
+    return dict(sorted(drawn.items(), key=lambda item: order.get((roles or {}).get(item[0], ""), 2)))

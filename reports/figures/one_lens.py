@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,13 +15,14 @@ from .readable import with_something_to_keep
 from .style import shows
 
 
-def one_lens(table: pd.DataFrame, *, target: str = "label") -> Figure:
+def one_lens(table: pd.DataFrame, *, target: str = "label", roles: Mapping[str, str] | None = None) -> Figure:
     """Retention of the shared lens by depth, one row for each network, beside rotated depths and untrained copies.
 
     Args:
         table: transfers of any number of networks.
         target: "label" or "model"; of untrained copies always "model", for they tell nothing of the label, and only where
             their own lenses tell half a bit or more, which another lens could keep.
+        roles: name of a control -> "yes" or "no"; controls stand on top.
 
     Returns:
         A Figure; a line ends where its segment does, for which one lens is fitted. State 0 is hollow: it holds the input.
@@ -41,5 +44,6 @@ def one_lens(table: pd.DataFrame, *, target: str = "label") -> Figure:
             (("band", "depths rotated", rotated), ("line", "untrained, where it has ½ bit to keep", untrained)),
         ),
         table,
+        roles,
     )
     return shows(figure, observed, rotated, untrained)

@@ -17,7 +17,7 @@ from ..charts.marks import Reading, belongs, reading
 from ..numbers import number
 from ..onset_numbers import OnsetCurves, onset_curves
 from ..verdict.places import numbers
-from .identity import identities
+from .identity import controls_first, identities
 from .sheet import LEFT, RIGHT, Row, Sheet
 from .style import EMPTY, INK, LINE, SOFT, shows
 
@@ -25,7 +25,6 @@ STRIPS = ("code", "used", "gains")
 STRIP, SPACE = 6.6, 2.8
 START = LEFT + 15
 """Where the strips begin, after their names."""
-ORDER = {"yes": 0, "no": 1}
 NEED = 0.5
 HOLDS, NEITHER, FAILS, UNKNOWN = "holds", "neither", "fails", "no value"
 
@@ -48,20 +47,23 @@ def onset(
     Raises:
         NothingToDrawError: no network has an iterative depth.
     """
-    networks = [Strips(curves) for curves in onset_curves(table, summaries) if curves.seed is None]
+    networks = {curves.model: Strips(curves) for curves in onset_curves(table, summaries) if curves.seed is None}
     if not networks:
         raise NothingToDrawError("No network has an iterative depth; it takes probes with persistence, and a transfer.")
-    networks.sort(key=lambda strips: ORDER.get((roles or {}).get(strips.curves.model, ""), 2))
-    drawn = identities(table)
+    drawn = controls_first(identities(table), roles)
     sheet = Sheet(
         "Iterative depth",
-        (("", "a cell a state; black line: from the onset on"), ("", "full: yes · half: neither · empty: no · dot: no value")),
-        {strips.curves.model: drawn[strips.curves.model] for strips in networks},
+        (
+            ("", "a cell a state; black line: from the onset on"),
+            ("", "full: yes · half: neither · empty: no · dot: no value"),
+        ),
+        {name: one for name, one in drawn.items() if name in networks},
         len(STRIPS) * (STRIP + SPACE),
+        letters=26,
     )
-    for strips in networks:
-        _row(sheet.rows[strips.curves.model], strips)
-    curves = [strips.curves for strips in networks]
+    for name, row in sheet.rows.items():
+        _row(row, networks[name])
+    curves = [networks[name].curves for name in sheet.rows]
     return shows(sheet.figure, *(rows for one in curves for rows in (one.in_code, one.used, one.gains)))
 
 
@@ -82,7 +84,7 @@ class Strips:
     def rows(self) -> dict[str, dict[int, pd.Series]]:
         """Strip -> position on the path -> row of the table."""
         position = {state: k for k, state in enumerate(self.states)}
-        of = {
+        of: dict[str, list[tuple[int | None, pd.Series]]] = {
             "code": [(position.get(int(row["state_index"])), row) for _, row in self.curves.in_code.iterrows()],
             "used": [(position.get(int(row["state_index"])), row) for _, row in self.curves.used.iterrows()],
             "gains": [(int(row["block_index"]) - 1, row) for _, row in self.curves.gains.iterrows()],
@@ -93,10 +95,10 @@ class Strips:
     def says(self) -> dict[str, list[str]]:
         """Strip -> whether it holds at each state; the last state has no step."""
         found = {}
-        for strip, need in (("code", NEED), ("used", NEED)):
+        for strip in ("code", "used"):
             known = {k: float(row["mean"]) for k, row in self.rows[strip].items()}
             values = [known.get(k, np.nan) for k in range(len(self.states))]
-            found[strip] = [UNKNOWN if np.isnan(v) else HOLDS if v >= need else FAILS for v in values]
+            found[strip] = [UNKNOWN if np.isnan(v) else HOLDS if v >= NEED else FAILS for v in values]
         bands = dict(zip(self.rows["gains"], numbers(self.curves.gains), strict=True))
         found["gains"] = [_step(bands.get(k)) for k in range(len(self.states) - 1)]
         return found
@@ -111,10 +113,11 @@ def _step(band: object) -> str:
 def _row(row: Row, strips: Strips) -> None:
     axes, drawn, count = row.sheet.axes, row.drawn, len(strips.states)
     depth = strips.curves.number("iterative_depth")
-    words = number(depth["mean"], 2)
+    edge = RIGHT + 25
+    belongs(drawn.number, row.sheet.text(edge, row.top - 8, number(depth["mean"], 2), "right", weight="bold"))
     if depth["lo"] < depth["hi"]:
-        words = f"{number(depth['lo'], 2)} … {number(depth['hi'], 2)}   {words}"
-    belongs(drawn.number, row.sheet.text(RIGHT + 25, row.top - 8, words, "right", weight="bold"))
+        between = f"({number(depth['lo'], 2)} … {number(depth['hi'], 2)})"
+        belongs(drawn.number, row.sheet.text(edge - 27, row.top - 8, between, "right", SOFT))
     width = (RIGHT + 25 - START) / max(count, 1)
     full, empty, dots = [], [], []
     for k, (strip, says) in enumerate(strips.says.items()):
@@ -137,7 +140,13 @@ def _row(row: Row, strips: Strips) -> None:
     belongs(drawn.number, cells, filled, nothing)
     _onset(row, strips, width)
     for at, state in enumerate(strips.states):
-        row.mark((START + (at + 0.5) * width - LEFT) / (RIGHT - LEFT), 0.5, "states", _label(strips, at, state), _readings(strips, at))
+        row.mark(
+            (START + (at + 0.5) * width - LEFT) / (RIGHT - LEFT),
+            0.5,
+            "states",
+            _label(strips, at, state),
+            _readings(strips, at),
+        )
 
 
 def _onset(row: Row, strips: Strips, width: float) -> None:
@@ -169,6 +178,4 @@ def _readings(strips: Strips, at: int) -> list[Reading]:
         "used": "persistence" + (", of the last state’s" if strips.curves.lens else ""),
         "gains": "gain of the step, beyond pairing, bits",
     }
-    return [
-        reading(name, strips.rows[strip].get(at)) for strip, name in names.items() if at < len(strips.says[strip])
-    ]
+    return [reading(name, strips.rows[strip].get(at)) for strip, name in names.items() if at < len(strips.says[strip])]

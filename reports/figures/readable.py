@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,12 +16,13 @@ from .by_depth import Curves, curves_by_depth
 from .style import shows
 
 
-def readable(table: pd.DataFrame, *, target: str = "label") -> Figure:
+def readable(table: pd.DataFrame, *, target: str = "label", roles: Mapping[str, str] | None = None) -> Figure:
     """Bits that own lenses tell of the label by depth, one row for each network, beside untrained copies.
 
     Args:
         table: transfers of any number of networks.
         target: "label" or "model".
+        roles: name of a control -> "yes" or "no"; controls stand on top.
 
     Returns:
         A Figure with one scale for all networks; bits are beyond what the labels' frequencies tell. State 0 is hollow.
@@ -31,7 +34,7 @@ def readable(table: pd.DataFrame, *, target: str = "label") -> Figure:
     if not observed["mean"].notna().any():
         raise NothingToDrawError("No network was read through lenses of its own: fit and transfer its lenses.")
     what = Curves("Bits readable by depth", "own lens, bits", observed, (("band", "untrained", untrained),))
-    return shows(curves_by_depth(what, table), observed, untrained)
+    return shows(curves_by_depth(what, table, roles), observed, untrained)
 
 
 def own_readings(table: pd.DataFrame, null: str, target: str) -> pd.DataFrame:

@@ -41,6 +41,7 @@ class Sheet:
         identities: of the networks, one for each row, by name.
         height: of a row's drawing; ``scale``: its lower and upper end.
         foot: label of the horizontal axis; "" for none.
+        letters: of a name, at most.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Sheet:
         height: float,
         scale: tuple[float, float] = (0.0, 1.0),
         foot: str = "",
+        letters: int = 40,
     ) -> None:
         top = 15.0 + 12.0 * KEY_LINES + 4
         whole = top + len(identities) * (NAME + height + GAP) + (FOOT if foot else 0.0)
@@ -73,12 +75,14 @@ class Sheet:
             for k, (name, drawn) in enumerate(identities.items())
         }
         for row in self.rows.values():
-            row.head()
+            row.head(letters)
         if foot:
             for x, words, side in ((LEFT, "0", "left"), ((LEFT + RIGHT) / 2, foot, "center"), (RIGHT, "1", "right")):
                 self.text(x, whole - FOOT / 2 - 3, words, side, SOFT)
 
-    def text(self, x: float, y: float, words: str, side: str = "left", colour: str = INK, weight: str = "normal") -> Artist:
+    def text(
+        self, x: float, y: float, words: str, side: str = "left", colour: str = INK, weight: str = "normal"
+    ) -> Artist:
         """Words, drawn as they are, with their middle at the height y."""
         return self.axes.text(
             x, y, literal(words), fontsize=TEXT, ha=side, va="center_baseline", color=colour, fontweight=weight
@@ -116,13 +120,13 @@ class Row:
         share = (np.asarray(value, float) - low) / (high - low)
         return self.top + self.height * (1 - np.clip(share, -BEYOND, 1 + BEYOND))
 
-    def head(self) -> None:
+    def head(self, letters: int) -> None:
         """The name, after a piece of its line."""
         y, drawn = self.top - NAME + 4, self.drawn
         (line,) = self.sheet.axes.plot(
             [2, 9, 16], [y] * 3, color=drawn.colour, ls=drawn.dash, marker=drawn.marker, ms=3.5, markevery=[1], lw=1.2
         )
-        belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, 26)))
+        belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, letters)))
 
     def levels(self, low: str, high: str, half: bool = False) -> None:
         """Lines at the ends of the scale, with their labels; ``half``: a dotted line in the middle."""
@@ -133,7 +137,7 @@ class Row:
         self.sheet.text(LEFT - 4, float(bottom), low, "right", SOFT)
         self.sheet.text(LEFT - 4, float(top), high, "right", SOFT)
 
-    def line(self, share: Values, mean: Values, lo: Values, hi: Values, hollow: bool = False) -> None:
+    def line(self, share: Values, mean: Values, lo: Values, hi: Values, *, hollow: bool = False) -> None:
         """A line with intervals; ``hollow``: points only."""
         drawn, axes, x = self.drawn, self.sheet.axes, self.x(share)
         size = 3.6 if hollow else float(np.clip(150 / max(len(x), 1), 1.2, 3.2))
@@ -143,7 +147,9 @@ class Row:
             mfc="white" if hollow else drawn.colour, mew=0.8 if hollow else 0, zorder=4,
         )  # fmt: skip
         ends = np.stack([np.stack([x, x], 1), np.stack([self.y(lo), self.y(hi)], 1)], 2)
-        bars = LineCollection(ends[np.isfinite(ends).all((1, 2))], colors=drawn.colour, linewidths=0.8, alpha=0.6, zorder=3)
+        bars = LineCollection(
+            list(ends[np.isfinite(ends).all((1, 2))]), colors=drawn.colour, linewidths=0.8, alpha=0.6, zorder=3
+        )
         axes.add_collection(bars, autolim=False)
         belongs(drawn.number, line, bars)
 
@@ -154,17 +160,23 @@ class Row:
         middle = (low + high) / 2
         if len(x) == 1:
             x, middle, wide = np.array([x[0] - 2, x[0] + 2]), np.repeat(middle, 2), np.repeat(wide, 2)
-        belongs(self.drawn.number, self.sheet.axes.fill_between(x, middle - wide, middle + wide, color=BAND, lw=0, zorder=0))
+        belongs(
+            self.drawn.number, self.sheet.axes.fill_between(x, middle - wide, middle + wide, color=BAND, lw=0, zorder=0)
+        )
 
     def dashes(self, share: Values, mean: Values) -> None:
         """A second null: a thin grey line."""
         x, y = self.x(share), self.y(mean)
-        (line,) = self.sheet.axes.plot(x, y, color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=2, marker="." if len(x) == 1 else "")
+        (line,) = self.sheet.axes.plot(
+            x, y, color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=2, marker="." if len(x) == 1 else ""
+        )
         belongs(self.drawn.number, line)
 
     def missing(self, share: Values) -> None:
         """Where there is no value: small crosses on the lower line."""
-        (line,) = self.sheet.axes.plot(self.x(share), self.y(np.full(len(share), self.scale[0])), "x", color=SOFT, ms=3, mew=0.8)
+        (line,) = self.sheet.axes.plot(
+            self.x(share), self.y(np.full(len(share), self.scale[0])), "x", color=SOFT, ms=3, mew=0.8
+        )
         belongs(self.drawn.number, line)
 
     def end(self, value: float, words: str, colour: str = INK) -> None:
@@ -177,7 +189,7 @@ class Row:
 
     def note(self, words: str) -> None:
         """Words in the row instead of a drawing."""
-        self.write(LEFT, self.top + self.height / 2, shorten(words, 40), SOFT)
+        self.write(LEFT, self.top + self.height / 2, shorten(words, 44), SOFT)
 
     def mark(self, share: float, value: float, line: str, label: str, readings: Sequence[Reading]) -> None:
         """Numbers for hover and keyboard, at a place; a missing value is at the lower end."""

@@ -11,7 +11,7 @@ from ..charts.captions import distance_caption, one_lens_caption, onset_caption,
 from ..charts.inline import inline
 from ..charts.switches import chart_script, chart_style, switches
 from ..figures.distance import distance
-from ..figures.identity import identities
+from ..figures.identity import controls_first, identities
 from ..figures.one_lens import one_lens
 from ..figures.onset import onset
 from ..figures.readable import readable
@@ -45,12 +45,12 @@ TITLES: Mapping[str, tuple[str, Callable[[Results], str]]] = {
 
 
 def _figures(results: Results) -> Mapping[str, Draw]:
-    table = results.table
+    table, roles = results.table, results.roles
     return {
-        "onset": lambda: onset(table, summaries=results.summaries, roles=results.roles),
-        "distance": lambda: distance(table),
-        "one_lens": lambda: one_lens(table),
-        "readable": lambda: readable(table),
+        "onset": lambda: onset(table, summaries=results.summaries, roles=roles),
+        "distance": lambda: distance(table, roles=roles),
+        "one_lens": lambda: one_lens(table, roles=roles),
+        "readable": lambda: readable(table, roles=roles),
     }
 
 
@@ -62,11 +62,13 @@ def _html(results: Results, pictures: Pictures) -> Markup | None:
             charts.append(Chart(name, inline(one.svg, name, title, caption, one.marks), caption, pictures.files(name)))
     if not charts:
         return None
-    return render("sections/four_figures.html", bar=switches(identities(results.table)), charts=charts)
+    bar = switches(controls_first(identities(results.table), results.roles))
+    return render("sections/four_figures.html", bar=bar, charts=charts)
 
 
 def _networks(results: Results) -> list[str]:
-    return list(map(str, results.table["model"].unique()))
+    """Names in the order of the figures."""
+    return list(controls_first(identities(results.table), results.roles))
 
 
 def _judged(results: Results, claim: Claim) -> dict[str, Verdict]:
