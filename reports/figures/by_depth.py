@@ -78,7 +78,7 @@ def _observed(row: Row, rows: pd.DataFrame, what: Curves) -> None:
     if len(lacking := rows[rows["mean"].isna()]) and len(known):
         row.missing(lacking["depth"].to_numpy(float))
     several = rows["segment"].nunique() > 1
-    nulls = [(words, _by_state(null[null["model"] == row.name])) for _, words, null in what.nulls]
+    nulls = [(words.partition(",")[0], _by_state(null[null["model"] == row.name])) for _, words, null in what.nulls]
     for one in rows.to_dict("records"):
         place = f"state {int(one['state_index'])}, {one['state']}"
         label = f"{place}, segment {int(one['segment'])}" if several else place

@@ -133,7 +133,7 @@ def _readings(one: pd.Series, null: pd.Series | None) -> Sequence[Reading]:
     if null is not None:
         found.append(
             Reading(
-                "untrained, of its own answer", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")
+                "untrained", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")
             )
         )
     return found
