@@ -31,7 +31,12 @@ def test_all_four(both):
     manifests = [manifest("descending"), manifest("net")]
     text = page(table, manifests, [[], []], summaries=summaries, sections=SECTIONS)
     read = Read(text)
-    assert [f["id"] for f in read.of("figure")] == ["figure-onset", "figure-distance", "figure-one_lens", "figure-readable"]
+    assert [f["id"] for f in read.of("figure")] == [
+        "figure-onset",
+        "figure-distance",
+        "figure-one_lens",
+        "figure-readable",
+    ]
     captions = [" ".join(c.split()) for c in re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)]
     assert captions[0].startswith("One prediction, in one code, used and improved: over the last 80 % of descending.")
     assert captions[1].startswith("Other states that own lenses tell half of or more, on average: ")
@@ -57,7 +62,7 @@ def test_controls_stand_on_top(both):
 
 
 def test_what_was_not_measured_is_not_there(both):
-    table, summaries = both
+    table, _ = both
     lone = table[(table["model"] == "net") & (table["measure"] == "readable")]
     text = page(lone, [manifest("net")], [[]], sections=SECTIONS)
     assert [f["id"] for f in Read(text).of("figure")] == ["figure-readable"]
@@ -65,7 +70,7 @@ def test_what_was_not_measured_is_not_there(both):
     assert "four-figures" not in [s["id"] for s in Read(none).of("section")]
 
 
-def test_transfers_alone_have_captions(both):
+def test_transfers_alone_have_captions():
     table, summaries = moved("net")
     text = page(table, [], [], summaries=summaries, sections=SECTIONS)
     assert "What one lens reads: every state of net (.60 … .80)" in " ".join(text.split())

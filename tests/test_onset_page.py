@@ -126,3 +126,13 @@ def test_states_inside_branches_are_no_cells():
     inside = replace(inside, states=3, used=inside.used[inside.used["state_index"] != 1])
     assert Strips(inside).states == [0, 2, 3]
     assert Strips(inside).says["code"] == ["holds", "fails", "holds"]
+
+
+@pytest.mark.parametrize("measure", ["retention", "persistence", "prediction_gain_effect"])
+def test_a_table_that_lacks_a_curve_is_shown_without_it(both, measure):
+    table = both[0][both[0]["measure"] != measure]
+    figure = onset(table, summaries=both[1])
+    names = {"retention": "one lens", "persistence": "persistence", "prediction_gain_effect": "gain"}
+    for mark in figure.marks.every:
+        of = {reading.name.startswith(names[measure]): reading for reading in mark.readings}
+        assert True not in of or (of[True].mean != of[True].mean and of[True].reason == "not measured")

@@ -131,9 +131,5 @@ def _readings(one: pd.Series, null: pd.Series | None) -> Sequence[Reading]:
     if one["pairs"] > 1:
         found.append(Reading("median, and range over pairs", one["median"], one["least"], one["most"]))
     if null is not None:
-        found.append(
-            Reading(
-                "untrained", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")
-            )
-        )
+        found.append(Reading("untrained", null["mean"], null["lo"], null["hi"], counted(null["pairs"], "pair")))
     return found

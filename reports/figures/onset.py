@@ -77,8 +77,10 @@ class Strips:
     def states(self) -> list[int]:
         """The states on the path from the first to the last, without those inside branches."""
         every = self.curves.in_code["state_index"].astype(int).tolist()
-        used = set(self.curves.used["state_index"].dropna().astype(int))
-        return every if len(every) == self.curves.states else [state for state in every if state in used]
+        used = self.curves.used["state_index"].astype(int).tolist()
+        if len(every) == self.curves.states:
+            return every
+        return [state for state in every if state in used] or used or list(range(self.curves.states))
 
     @cached_property
     def rows(self) -> dict[str, dict[int, pd.Series]]:

@@ -12,10 +12,11 @@
     if (parent) parent.append(element);
     return element;
   };
-  const panel = make("div", document.body);
+  const main = document.querySelector("main") || document.body;  // inside a landmark
+  const panel = make("div", main);
   panel.className = "reading";
   panel.hidden = true;
-  const announced = make("div", document.body);
+  const announced = make("div", main);
   announced.className = "announced";
   announced.setAttribute("aria-live", "polite");
 
