@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from itinf import Block, ItinfError, Network, token
 from itinf.networks.weights import random_seed
 from itinf.settings import truth
+from itinf.training.specimen import read_card
 
 from .encoder import BYTES, Encoder, encoder, require_bytes
 from .folder_check import CONFIG, json_object
@@ -141,7 +143,8 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
     if family is SHARED:
         require_one_block(str(where), model)
     source += dtypes if weights != "specimen" else ""
-    return _network(name, model, source, encoder(where, model.config.vocab_size, tokenizer))
+    opened = _network(name, model, source, encoder(where, model.config.vocab_size, tokenizer))
+    return replace(opened, scores=read_card(where).get("scores", {})) if weights == "specimen" else opened
 
 
 def _family(where: Path) -> Family:

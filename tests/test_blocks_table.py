@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itinf.results.schema import results_table
-from reports.html.blocks_table import Cell, blocks, headlines, undefined
+from reports.html.blocks_table import Cell, headlines, undefined, written
 from tables import BLANK
 
 NAN = float("nan")
@@ -34,11 +34,6 @@ def lost(measure: str, index: int, reason: str, **convention: Any) -> dict[str, 
 
 def table(*rows: dict[str, Any]) -> pd.DataFrame:
     return results_table(rows)
-
-
-def cells(rows: pd.DataFrame) -> dict[str, list[Cell]]:
-    """Block -> its cells, each under the heading's place."""
-    return dict(blocks(rows)[1])
 
 
 def performance(accuracy: float = 0.8125, loss: float = 0.5, **convention: Any) -> list[dict[str, Any]]:
@@ -88,57 +83,12 @@ def test_a_table_without_performance_has_a_dash_for_it() -> None:
     assert (found.accuracy, found.loss) == ("–", "–")
 
 
-def test_every_cell_shows_its_own_row() -> None:
-    values = {
-        ("descent_share", "output", "observed"): 0.11, ("descent_share_effect", "output", "pairing"): 0.22,
-        ("descent_share_effect", "output", "same-target"): 0.33, ("descent_share", "readout", "observed"): 0.44,
-        ("descent_share_effect", "readout", "same-target"): 0.55, ("efficiency", "", "observed"): 0.66,
-        ("update_norm", "", "observed"): 0.77, ("first_order_gain", "output", "observed"): 0.88,
-        ("realised_gain", "readout", "observed"): 0.99,
-    }  # fmt: skip
-    rows = []
-    for (measure, gradient, null), mean in values.items():
-        own = {
-            "gradient": gradient,
-            "null": null,
-            "statistic": "ratio" if measure == "efficiency" else "mean",
-            "update": "" if measure == "efficiency" else "update",
-            "target": "" if measure == "update_norm" else "label",
-        }
-        for distraction in (
-            {"subset": "right before"},
-            {"update": "branch"},
-            {"statistic": "median"},
-            {"lens": "affine"},
-        ):
-            rows.append(row(measure, 2, 7.0, 0.01, **own | distraction))
-        for other in {"input", "output", "readout", ""} - {gradient}:
-            if (measure, other, null) not in values:
-                rows.append(row(measure, 2, 8.0, 0.01, **own | {"gradient": other}))
-        rows.append(row(measure, 2, mean, 0.011, **own))
-    rows = [r for r in rows if r["gradient"] or r["measure"] in ("efficiency", "update_norm")]
-    rows = [r for r in rows if not (r["gradient"] and r["measure"] in ("efficiency", "update_norm"))]
-    headings, found = blocks(table(*rows))
-    ((name, shown),) = found
-    assert name == "2 layer.2" and len(headings) == len(shown) == 9
-    assert [float(re.sub(r" ±.*|\+", "", c.text)) for c in shown] == list(values.values())
-
-
-def test_blocks_are_in_order_and_a_missing_number_is_a_dash() -> None:
-    norms = [row("update_norm", i, 1.0, 0.1, target="", update="update") for i in (3, 1)]
-    found = cells(table(*norms, lost("update_norm", 2, SHAPE, target="", update="update")))
-    assert list(found) == ["1 layer.1", "2 layer.2", "3 layer.3"]
-    assert all(c == Cell("–") for c in found["2 layer.2"])
-    assert [c.text for c in found["1 layer.1"]].count("–") == 8
-
-
 def test_only_effects_have_a_side_and_zero_belongs_to_none() -> None:
-    effects = [(1, 0.5, 0.1), (2, -0.5, 0.1), (3, 0.25, 0.25), (4, -0.25, 0.25)]
-    rows = [row("descent_share_effect", i, m, h, null="pairing", **OUTPUT) for i, m, h in effects]
-    rows += [row("descent_share", 1, 0.5, 0.1, **OUTPUT)]
-    found = cells(table(*rows))
-    assert [found[f"{i} layer.{i}"][1].side for i in (1, 2, 3, 4)] == ["up", "down", "", ""]
-    assert found["1 layer.1"][0] == Cell("0.50 ± 0.10")
+    ends = [(0.4, 0.6), (-0.6, -0.4), (0.0, 0.5), (-0.5, 0.0)]
+    sides = [written((lo + hi) / 2, lo, hi, True, True).side for lo, hi in ends]
+    assert sides == ["up", "down", "", ""]
+    assert written(0.5, 0.4, 0.6, False, False) == Cell("0.50 ± 0.10")
+    assert written(NAN, NAN, NAN, True, True) == Cell("–")
 
 
 @settings(max_examples=40, deadline=None)
@@ -147,22 +97,22 @@ def test_only_effects_have_a_side_and_zero_belongs_to_none() -> None:
     half=st.floats(1e-5, 1e4, allow_subnormal=False),
 )
 def test_a_cell_reads_back_to_two_digits_of_its_interval(mean: float, half: float) -> None:
-    found = cells(table(row("first_order_gain", 1, mean, half, **OUTPUT)))["1 layer.1"][7].text
-    written, width = found.replace("−", "-").split(" ± ")
+    found = written(mean, mean - half, mean + half, True, False).text
+    number, width = found.replace("−", "-").split(" ± ")
     assert "-" not in found and found[0] in "+−"
     unit = 10.0 ** -len(width.partition(".")[2])
-    assert abs(float(width) - half) <= 0.51 * unit and abs(float(written) - mean) <= 0.51 * unit
+    assert abs(float(width) - half) <= 0.51 * unit and abs(float(number) - mean) <= 0.51 * unit
     assert 9.99 * unit <= half and (half < 100.01 * unit or unit == 1)
     assert not re.fullmatch(r"−0(\.0*)?", found.split(" ")[0])
 
 
 @pytest.mark.parametrize(("mean", "text"), [(0.25, "+0.250"), (-0.25, "−0.250"), (-0.0001, "+0.000"), (0.0, "+0.000")])
 def test_without_an_interval_a_cell_is_the_number_alone(mean: float, text: str) -> None:
-    assert cells(table(row("first_order_gain", 1, mean, **OUTPUT)))["1 layer.1"][7] == Cell(text)
+    assert written(mean, NAN, NAN, True, False) == Cell(text)
 
 
 def test_an_interval_that_is_a_point_is_written() -> None:
-    assert cells(table(row("descent_share", 1, 1.0, 0.0, **OUTPUT)))["1 layer.1"][0] == Cell("1.000 ± 0.000")
+    assert written(1.0, 1.0, 1.0, False, False) == Cell("1.000 ± 0.000")
 
 
 def test_every_reason_is_said_once_with_its_blocks() -> None:
@@ -202,7 +152,7 @@ def test_rows_of_states_change_nothing_of_what_is_said_of_blocks() -> None:
     states += [row("lens_kl", i, 0.5, 0.1, depth=6, target="model", lens="affine") for i in range(8)]
     states = [state | about | {"state_index": state["block_index"]} for state in states]
     alone, beside = table(*rows), table(*states, *rows)
-    for said in (headlines, blocks, undefined):
+    for said in (headlines, undefined):
         assert said(beside) == said(alone)
 
 

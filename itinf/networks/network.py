@@ -106,6 +106,7 @@ class Network:
             resets the parameters of a copy through ``reset_parameters``.
         name: what tables and figures call it.
         weights: where the parameters came from, for the record.
+        scores: of these weights on held-out data, where a card brings them: what -> score, for the record.
         left_out: sentences about what could not be found, of a network that itinf opened by itself.
         skips: whether a block passes its input on and adds to it; None until ``check`` or a measurement has found out.
         proven: whether its description has been proven on data.
@@ -131,6 +132,7 @@ class Network:
     untrained: Callable[[int], Network] | None = None
     name: str = ""
     weights: str = "as given"
+    scores: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     skips: bool | None = None
     proven: bool = field(default=False, init=False)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .measuring import evaluating
-from .readout import vectors
+from .readout import classes_of, vectors
 from .trace import SiteId, Trace
 
 
@@ -72,6 +72,9 @@ def structure(trace: Trace) -> dict[str, Any]:
     network, numbers, states = trace.network, segments(trace), _in_order(trace)
     joined = [0, *trace.after[:-1]]  # what each block would read if it followed the last one directly
     units = trace.targets.shape[1] if network.unit == "token" else 1
+    path = [trace.before[0], *trace.after]
+    with torch.no_grad(), evaluating(network):
+        outputs = classes_of(network, network.per_prediction(trace.states[-1]))
     bridged = [block for block, *ends in zip(network.blocks, trace.before, joined, strict=True) if ends[0] != ends[1]]
     return {
         "model": network.name,
@@ -82,10 +85,19 @@ def structure(trace: Trace) -> dict[str, Any]:
         "blocks": [block.name for block in network.blocks],
         "segments": [numbers[state] for state in trace.after],
         "states": [[name, segment, depth] for (depth, _, name), segment in zip(states, numbers, strict=True)],
-        "path": [trace.before[0], *trace.after],
+        "path": path,
+        "shapes": [_shape(trace, state) for state in path],
+        "widths": [network.width(trace.states[state]) for state in path],
+        "outputs": outputs,
         "bridges": [block.name for block in bridged],
         "sizes": [trace.states[state][0].numel() // units for state in trace.after],
     }
+
+
+def _shape(trace: Trace, state: int) -> list[int]:
+    """The shape of one unit's state."""
+    shape = trace.states[state].shape
+    return list(shape[2:] if trace.network.unit == "token" else shape[1:])
 
 
 def part_input(trace: Trace, block: int, part: str) -> SiteId:

@@ -18,6 +18,7 @@ SHAPE: dict[str, Any] = {
     "clusters?": int,
     "units?": int,
     "network?": {"name": str},
+    "about?": dict,
     "data?": {"name": str},
     "settings?": dict,
     "probes?": [str],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
 
-REPORT, TABLE_CSV, FIGURES_FOLDER = "report.html", "measures.csv", "figures/"
+REPORT, TABLE_CSV, STUDY, FIGURES_FOLDER = "report.html", "measures.csv", "study.toml", "figures/"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
 """Figures of a folder without a page."""
@@ -126,7 +126,7 @@ def draw_report(
     if not again and all(map(folder.sound, [REPORT, TABLE_CSV, *made_before])):
         return []
     added, remarks = _added_figures(result)
-    whole = _page(result, list(added), remarks)
+    whole = _page(result, list(added), remarks, folder)
     draws = whole.figures() | added
     drawings = drawn_all(draws, {name: _stem(name) for name in draws})
     made = _add(folder, _files(drawings) | {TABLE_CSV: result.table.to_csv(index=False).encode()})
@@ -189,8 +189,8 @@ def aim_of(result: Any, kind: str) -> dict[str, str]:
     return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
 
 
-def _page(result: Any, added: list[str], failed: list[str]) -> Any:
-    """The page of a result, before its figures are drawn."""
+def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolder) -> Any:
+    """The page of a result in its folder, before its figures are drawn."""
     from .comparison import Comparison
 
     comparison = result if isinstance(result, Comparison) else Comparison([result])
@@ -211,7 +211,16 @@ def _page(result: Any, added: list[str], failed: list[str]) -> Any:
         failed=failed,
         joined=comparison.joined,
         paired=comparison.paired,
+        study=_study(folder),
+        files=list(folder.manifest["files"]),
     )
+
+
+def _study(folder: ResultsFolder) -> str:
+    """The study file in a folder; "" where there is none, or it was changed."""
+    if folder.path is None or STUDY not in folder.manifest["files"] or not folder.sound(STUDY):
+        return ""
+    return (folder.path / STUDY).read_text(encoding="utf-8")
 
 
 def _openers(group: str) -> dict[str, Callable[[], Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,8 @@ class ProbeStudy:
             for name in ("observed", *(f"untrained:{seed}" for seed in range(self.settings.untrained))):
                 self._stage(name, stages, folder, here)
             result = ProbeResult(stages, {})
-            folder.complete(result.files() if folder.writes else {}, _clusters(stages))
+            about = about_network(self.network, stages["observed"].structure)
+            folder.complete(result.files() if folder.writes else {}, _clusters(stages), about=about)
             result.manifest = folder.record
             return result
 
@@ -199,6 +200,15 @@ class ProbeStudy:
             i, n = self.settings.shard
             place = place[place // self.settings.group % n == i]
         return self.order.part(place)
+
+
+def about_network(network: Network, structure: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader wants to know of a network, and no number depends on: its size, shape, and scores."""
+    return {
+        "family": type(network.model).__name__,
+        "parameters": sum(p.numel() for p in network.model.parameters()),
+        "scores": dict(network.scores),
+    } | {name: structure[name] for name in ("outputs", "shapes", "widths") if name in structure}
 
 
 def _opened(given: Any) -> Probe:

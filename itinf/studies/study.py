@@ -18,7 +18,7 @@ from ..results.comparison import NETWORKS, TRANSFER, Comparison
 from ..results.comparison_folder import complete, entries, require_own_folders
 from ..results.folder import ResultsFolder, refuse_another, refuse_foreign
 from ..results.manifest import folder_of, read_manifest
-from ..results.report import draw_report, write_tables
+from ..results.report import STUDY, draw_report, write_tables
 from ..results.schema import SCHEMA
 from ..settings import whole
 from ..statistics.processes import job_size, process_group
@@ -26,7 +26,7 @@ from .compare import measure_networks
 from .lens_study import LENSES
 from .study_file import Study, read_study, study_toml
 
-STUDY, PARTS = "study.toml", (NETWORKS, LENSES, TRANSFER)
+PARTS = (NETWORKS, LENSES, TRANSFER)
 
 
 def run_study(

@@ -22,7 +22,13 @@ from ..settings import whole
 from .loop import CHECKPOINT
 
 CARD = "card.toml"
-SHAPE = {"specimen": str, "split?": str, "seed?": int, "files?": {str: {"size": int, "blake2b": str}}}
+SHAPE = {
+    "specimen": str,
+    "split?": str,
+    "scores?": {str: int | float},
+    "seed?": int,
+    "files?": {str: {"size": int, "blake2b": str}},
+}
 """The entries of a card that are read, see ``itinf.files.misfit``."""
 MOST_SEED = 2**31 - 1
 """Seeds of batches are multiples of it, and have 64 bits."""

@@ -50,7 +50,7 @@ def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "
     if rows["target"].nunique() > 1:
         require(rows, "target", target)
         targets = {kind: "model" if kind == UNTRAINED else target for kind in KINDS}
-    matrices = {(model, kind): cells for kind in KINDS for model, cells in _matrices(rows, kind, targets[kind])}
+    matrices = {(model, kind): cells for kind in KINDS for model, cells in matrices_of(rows, kind, targets[kind])}
     if not matrices:
         raise NothingToDrawError(f"The table has {measure}, but of no lens that was fitted at one state.")
     models = [model for model in rows["model"].unique() if any(name == model for name, _ in matrices)]
@@ -73,7 +73,7 @@ def transfer(table: pd.DataFrame, *, measure: str = "retention", target: str = "
     return shows(figure, all_cells)
 
 
-def _matrices(rows: pd.DataFrame, kind: str, target: str) -> list[tuple[str, pd.DataFrame]]:
+def matrices_of(rows: pd.DataFrame, kind: str, target: str) -> list[tuple[str, pd.DataFrame]]:
     """The cells of one kind, network by network; of untrained networks those of the first seed."""
     form, null = (MATCHED, "observed") if kind == MATCHED else ("", kind or "observed")
     rows = rows[rows["null"] == null]

@@ -1,4 +1,4 @@
-"""Tables of the page: one row per network, one row per block of a network, and undefined measures."""
+"""Cells of the page's tables, one row per network, and undefined measures."""
 
 from __future__ import annotations
 
@@ -10,27 +10,6 @@ import pandas as pd
 
 from ..numbers import Estimate, number, sides, signed
 from ..rows import about_blocks, number_of_blocks
-
-
-class Column(NamedTuple):
-    """A column of the blocks' table: its heading, the rows it shows, and whether its numbers have a sign."""
-
-    heading: str
-    rows: dict[str, str]
-    signed: bool = True
-
-
-COLUMNS = (
-    Column("output: descent share", {"measure": "descent_share", "gradient": "output"}, signed=False),
-    Column("… beyond pairing", {"measure": "descent_share_effect", "gradient": "output", "null": "pairing"}),
-    Column("… beyond same-target", {"measure": "descent_share_effect", "gradient": "output", "null": "same-target"}),
-    Column("readout: descent share", {"measure": "descent_share", "gradient": "readout"}, signed=False),
-    Column("… beyond same-target", {"measure": "descent_share_effect", "gradient": "readout", "null": "same-target"}),
-    Column("efficiency", {"measure": "efficiency", "statistic": "ratio"}),
-    Column("l2 ratio", {"measure": "update_norm"}, signed=False),
-    Column("output: first-order gain, nats", {"measure": "first_order_gain", "gradient": "output"}),
-    Column("readout: realised gain, nats", {"measure": "realised_gain", "gradient": "readout"}),
-)
 
 EFFECTS = (("output", "pairing"), ("output", "same-target"), ("readout", "same-target"))
 
@@ -61,17 +40,6 @@ def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
     """
     table = about_blocks(table)
     return [_headline(table[table["model"] == model], target) for model in table["model"].unique()]
-
-
-def blocks(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[tuple[str, list[Cell]]]]:
-    """Headings, and one row of cells for every block of one network; updates only."""
-    rows = about_blocks(rows)
-    columns = [(column, _select(rows, column.rows, target).set_index("block_index")) for column in COLUMNS]
-    names = rows.drop_duplicates("block_index").sort_values("block_index").set_index("block_index")["block"]
-    return [column.heading for column in COLUMNS], [
-        (f"{index} {name}", [_cell(numbers, int(index), column.signed) for column, numbers in columns])
-        for index, name in names.items()
-    ]
 
 
 def undefined(rows: pd.DataFrame) -> list[str]:
@@ -133,14 +101,12 @@ def _select(rows: pd.DataFrame, values: dict[str, str], target: str) -> pd.DataF
     return rows
 
 
-def _cell(numbers: pd.DataFrame, block: int, sign: bool) -> Cell:
-    """The number of one block; ``numbers`` has one row a block, with the block's index."""
-    if block not in numbers.index or math.isnan(numbers.loc[block, "mean"]):
+def written(mean: float, lo: float, hi: float, sign: bool, effect: bool) -> Cell:
+    """A number with its interval; of an effect with its side of zero."""
+    if math.isnan(mean):
         return Cell("–")
-    row = numbers.loc[block]
-    side = "up" if row["lo"] > 0 else "down" if row["hi"] < 0 else ""
-    text = Estimate(row["mean"], (row["hi"] - row["lo"]) / 2).text(sign, most=9)
-    return Cell(text, side if str(row["measure"]).endswith("_effect") else "")
+    side = "up" if lo > 0 else "down" if hi < 0 else ""
+    return Cell(Estimate(mean, (hi - lo) / 2).text(sign, most=9), side if effect else "")
 
 
 def _measures(rows: pd.DataFrame, with_form: bool) -> str:

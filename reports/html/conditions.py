@@ -56,24 +56,24 @@ def facts(rows: pd.DataFrame, manifest: Manifest) -> list[tuple[str, str]]:
     return [
         (
             "weights",
-            f"{_of(network, 'weights')} ({_of(network, 'dtype')}, fingerprint {_of(network, 'fingerprint')[:12]})",
+            f"{of_entry(network, 'weights')} ({of_entry(network, 'dtype')}, fingerprint {of_entry(network, 'fingerprint')[:12]})",
         ),
         ("skips", NOT_RECORDED if skips.empty else "yes" if skips.iloc[0] else "no"),
         (
             "data",
-            f"{_of(data, 'name')}: {units:,} {data.get('unit', 'unit')}s in {clusters:,} clusters, "
-            f"seed {_of(settings, 'seed')}",
+            f"{of_entry(data, 'name')}: {units:,} {data.get('unit', 'unit')}s in {clusters:,} clusters, "
+            f"seed {of_entry(settings, 'seed')}",
         ),
         (
             "nulls",
-            f"pairs inside groups of {_of(settings, 'group')} clusters; {_of(settings, 'untrained')} untrained networks",
+            f"pairs inside groups of {of_entry(settings, 'group')} clusters; untrained copies: {of_entry(settings, 'untrained')}",
         ),
-        ("intervals", f"95 %, over clusters; {_of(settings, 'replicates')} bootstrap replicates"),
+        ("intervals", f"95 %, over clusters; {of_entry(settings, 'replicates')} bootstrap replicates"),
         ("measured in", NOT_RECORDED if seconds is None else f"{seconds:.0f} s"),
     ]
 
 
-def _of(entries: Manifest, name: str) -> str:
+def of_entry(entries: Manifest, name: str) -> str:
     """An entry in words."""
     found = entries.get(name)
     return NOT_RECORDED if found is None else str(found)

@@ -76,7 +76,7 @@ class Page:
             here={section.name for section, _ in shown},
             sections=shown,
             failed=self.failed,
-            version=_version([*self.results.manifests, *self.results.transfers]),
+            version=self.results.version,
             scripts=[Markup(script) for script in scripts],
             styles=[Markup(style) for style in dict.fromkeys(s.style for s, _ in shown if s.style)],
             allowed=" ".join(f"'sha256-{_hash(script)}'" for script in scripts) or "'none'",
@@ -94,9 +94,3 @@ class Page:
 def _hash(script: str) -> str:
     """As a Content-Security-Policy names a script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _version(manifests: Sequence[Mapping[str, Any]]) -> str:
-    """The itinf that measured the first of the results."""
-    sittings = [sitting for manifest in manifests for sitting in manifest.get("history", [])]
-    return str(sittings[0]["circumstances"].get("itinf", "")) if sittings else ""

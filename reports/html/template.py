@@ -8,11 +8,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from .glossary import term
+
 
 @cache
 def environment() -> Environment:
     """Where templates lie and how they are read."""
-    return Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.globals["term"] = term  # the button that opens the definition of a word
+    return made
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -1,23 +1,50 @@
-"""Each network by itself: how it was measured, its figures, its blocks in numbers, and what is undefined."""
+"""Each network by itself, folded: how it was measured, its figures, its numbers by choice, and what is undefined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
 from ..figures.lenses import lenses
 from ..figures.overview import overview
-from ..html.blocks_table import blocks, headlines, undefined
+from ..html.blocks_table import Cell, headlines, undefined
+from ..html.choices import Axis, Choice, choices
 from ..html.conditions import facts
+from ..html.matrices import Matrix, matrices, shades
 from ..html.picture import Picture, Pictures, known
-from ..html.template import render
+from ..html.sizes import sizes
+from ..html.template import render, text_of
 from ..rows import about_states
-from .results import Results
+from .results import Manifest, Results
 from .section import Draw, Section
 from .together import beyond_pairing
+
+MOST_CHOICES = 8
+"""Choices that one set of radio buttons may have; the style knows as many."""
+
+
+class Part(NamedTuple):
+    """One network.
+
+    Attributes:
+        facts: of the measurement; ``notes``: what to know before the numbers.
+        axes, tables: numbers about directions, by choice; ``sizes``: headings and rows of the other numbers.
+        undefined: sentences about what has no value.
+    """
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+    pictures: Sequence[Picture]
+    axes: Sequence[Axis]
+    tables: Sequence[Choice]
+    sizes: tuple[Sequence[str], Sequence[tuple[str, Sequence[Cell]]]]
+    matrices: Sequence[Matrix]
+    undefined: Sequence[str]
 
 
 def _figures(results: Results) -> Mapping[str, Draw]:
@@ -34,23 +61,28 @@ def _figures(results: Results) -> Mapping[str, Draw]:
 def _html(results: Results, pictures: Pictures) -> Markup | None:
     if not results.manifests:
         return None
-    parts = []
-    for manifest, notes in zip(results.manifests, results.notes, strict=True):
-        name = manifest["network"]["name"]
-        rows = results.rows(name)
-        headings, numbers = blocks(rows, results.target)
-        parts.append(
-            {
-                "name": name,
-                "facts": facts(rows, manifest),
-                "notes": notes,
-                "pictures": _pictures(name, rows, results.target, pictures),
-                "headings": headings,
-                "blocks": numbers,
-                "undefined": undefined(rows),
-            }
-        )
-    return render("sections/networks.html", parts=parts)
+    parts = [
+        _part(results, manifest, notes, pictures)
+        for manifest, notes in zip(results.manifests, results.notes, strict=True)
+    ]
+    return render("sections/networks.html", networks=parts)
+
+
+def _part(results: Results, manifest: Manifest, notes: Sequence[str], pictures: Pictures) -> Part:
+    name = str(manifest["network"]["name"])
+    rows = results.rows(name)
+    axes, tables = choices(rows)
+    return Part(
+        name,
+        facts(rows, manifest),
+        notes,
+        _pictures(name, rows, results.target, pictures),
+        axes,
+        tables,
+        sizes(rows, results.target),
+        matrices(rows, results.lens_target),
+        undefined(rows),
+    )
 
 
 def _pictures(name: str, rows: pd.DataFrame, target: str, pictures: Pictures) -> list[Picture]:
@@ -70,4 +102,6 @@ NETWORKS = Section(
     html=_html,
     figures=_figures,
     place=50,
+    script=text_of("sections/networks.js"),
+    style=render("sections/networks.css", shades=shades(), most=MOST_CHOICES),
 )

@@ -32,6 +32,7 @@ class Results:
         added: names of figures that do not come with itinf; ``failed``: why such a figure or section is missing.
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
+        study: text of the study file, "" without one; ``files``: paths of the files beside the page, as far as they are known.
         claims: rows of the verdict table: name -> what opens the claim.
     """
 
@@ -49,12 +50,20 @@ class Results:
     failed: Sequence[str] = ()
     joined: Sequence[str] = ()
     paired: Sequence[Sequence[str]] = ()
+    study: str = ""
+    files: Sequence[str] = ()
     claims: Mapping[str, Callable[[], Claim]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         """Of the networks."""
         return [manifest["network"]["name"] for manifest in self.manifests or self.transfers]
+
+    @property
+    def version(self) -> str:
+        """The itinf that measured the first of the results; "" where it was not recorded."""
+        sittings = [sitting for m in (*self.manifests, *self.transfers) for sitting in m.get("history") or []]
+        return str((sittings[0].get("circumstances") or {}).get("itinf", "")) if sittings else ""
 
     @property
     def roles(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from itinf import Network
+from itinf.training.specimen import read_card
 
 from ..cifar_resnet import cifar_isotropic, cifar_isotropic_plain, cifar_resnet
 from ..glyphs import CLASSES
@@ -64,4 +65,6 @@ def inception(weights: str | None = None) -> Network:
 def _open(name: str, make: Callable[[str | None], Network], weights: str | None) -> Network:
     if weights != "specimen":
         return replace(make(weights), name=name)
-    return replace(make(str(FOLDER / name / WEIGHTS)), name=name, weights="specimen", classes=CLASSES)
+    scores = read_card(FOLDER / name).get("scores", {})
+    opened = make(str(FOLDER / name / WEIGHTS))
+    return replace(opened, name=name, weights="specimen", classes=CLASSES, scores=scores)
