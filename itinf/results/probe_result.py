@@ -25,6 +25,7 @@ from .row import Row
 from .schema import summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
+from .trajectory import EXAMPLES, Trajectory
 
 IDENTITY = ("schema", "network", "data", "settings", "probes")
 """Entries of a manifest that define the study; the other entries are circumstances."""
@@ -45,10 +46,14 @@ class ProbeResult:
     Attributes:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
         manifest: settings, seeds, fingerprints, versions, wall time.
+        examples: six units, chosen by rule, with what the network would predict at every depth; None without.
+        without_examples: a sentence that says why there are none; "" where none were to be chosen.
     """
 
     stages: dict[str, StudySums]
     manifest: dict[str, Any]
+    examples: Trajectory | None = None
+    without_examples: str = ""
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -103,7 +108,8 @@ class ProbeResult:
 
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files in its folder, without the manifest."""
-        return {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
+        files = {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
+        return files | ({} if self.examples is None else {EXAMPLES: self.examples.content()})
 
     def save(self, folder: str | Path) -> Path:
         """Writes manifest, table and sums into a folder, each file atomically; the manifest comes last.
@@ -118,7 +124,7 @@ class ProbeResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> ProbeResult:
-        """Reads a finished folder and computes the table from the sums.
+        """Reads a finished folder and computes the table from the sums; damaged examples are left out.
 
         Raises:
             ItinfError: the folder holds no finished results, or its sums are damaged.
@@ -126,7 +132,7 @@ class ProbeResult:
         expected = f"results; expected {MANIFEST}, {SUMS} and {MEASURES}. Give a folder that itinf probe has finished."
         manifest = read_finished(folder_of(folder), SHAPE, expected)
         require_sound(Path(folder), manifest, SUMS)
-        return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
+        return cls(load_sums(Path(folder) / SUMS), record_of(manifest), *_examples(Path(folder), manifest))
 
     @cached_property
     def _picture(self) -> bytes | None:
@@ -156,6 +162,17 @@ class ProbeResult:
             *(f"  note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+
+def _examples(folder: Path, manifest: Mapping[str, Any]) -> tuple[Trajectory | None, str]:
+    """The examples in a folder, or a sentence that says why they cannot be shown."""
+    if EXAMPLES not in manifest.get("files", {}):
+        return None, ""
+    try:
+        require_sound(folder, manifest, EXAMPLES)
+        return Trajectory.of(folder / EXAMPLES, manifest["network"]["name"], manifest["network"].get("weights", "")), ""
+    except ItinfError as error:
+        return None, str(error)
 
 
 def shown_row(run: ProbeResult) -> dict[str, str]:
