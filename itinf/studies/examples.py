@@ -59,4 +59,4 @@ def with_examples(
             return replace(run, without_examples=str(error))
         if not kept.sound(EXAMPLES):
             kept.add(EXAMPLES, found)
-    return replace(run, examples=chosen)
+    return replace(run, examples=chosen, without_examples="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,26 +12,31 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from PIL import Image
 
 from ..trajectories import READERS, require_trajectory, visible
 
+MILLION, HUNDRED = 1_000_000, 100
+"""Probabilities and bits are whole numbers of such parts in a page: shorter, and exact to the digits that are shown."""
+PIXELS = 64
+"""A picture of at most so many pixels a side is shown with its pixels."""
+
 
 class Cell(NamedTuple):
-    """One cell: its text, probability in per cent, whether it is the truth, a sentence, and the number of its values."""
+    """One cell: its text, probability in per cent, whether it is the truth, and a sentence."""
 
     text: str
     percent: float
     hit: bool
     title: str
-    number: int
 
 
 class Row(NamedTuple):
-    """One state: h₀ and so on, the block it follows, and its cells; None where nothing reads the state."""
+    """One state: h₀ and so on, the block it follows, and its cells; none where the reader does not fit the state."""
 
     label: str
     name: str
-    cells: list[Cell | None]
+    cells: list[Cell]
 
 
 class Grid(NamedTuple):
@@ -42,34 +48,60 @@ class Grid(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An item: its name, its picture as a data address or "", headings, truths below them, and one grid for each reader."""
+    """An item: its name, a caption, its picture as a data address or "", headings, truths below them, and a grid for each
+    reader."""
 
     name: str
+    caption: str
     picture: str
+    small: bool
     headings: list[str]
     truths: list[str]
     grids: list[Grid]
 
 
-def trajectory_grid(table: pd.DataFrame, names: Sequence[str], pictures: Sequence[bytes | None]) -> Markup:
+def trajectory_grid(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    pictures: Sequence[bytes | None],
+    *,
+    captions: Sequence[str] | None = None,
+    of: str = "",
+    most: int | None = None,
+) -> Markup:
     """The fragment of a page that shows trajectories; it needs ``trajectory_style`` and ``trajectory_script`` once a page.
 
     Args:
         table: that of ``itinf.trajectory``.
-        names: of the items.
+        names: of the items; ``captions``: what to write above each instead, as HTML.
         pictures: PNG of each item; None for a text.
+        of: name of the network, where a page has several fragments.
+        most: the most cells; of deeper networks every second state is shown, or every third …; by default all are.
 
     Returns:
         HTML; every text in it is escaped. It can be read, and readers be switched, without script.
     """
     require_trajectory(table)
-    values = _Values()
-    items = [_item(rows, names[number], pictures[number], values) for number, rows in table.groupby("item", sort=True)]
-    data = _json({"texts": values.texts, "cells": values.cells})
+    step = _step(table, pictures, most)
+    last = table["state"].max()
+    table = table[(last - table["state"]) % step == 0]
+    values = _Values(int(table["rank"].max()))
+    items = [
+        _item(rows, names[number], (captions or names)[number], pictures[number], values)
+        for number, rows in table.groupby("item", sort=True)
+    ]
+    data = _json({"top": values.top, "texts": values.texts, "cells": values.cells, "truths": values.truths})
     readers = [(name, label) for name, label in READERS.items() if name in set(table["reader"])]
-    identity = hashlib.blake2b(data.encode(), digest_size=6).hexdigest()
+    identity = hashlib.blake2b(f"{of} {data}".encode(), digest_size=6).hexdigest()
     template = environment().get_template("trajectory_grid.html")
-    return Markup(template.render(items=items, readers=readers, identity=identity, data=Markup(data)))
+    known = {"items": items, "readers": readers, "identity": identity, "data": Markup(data)}
+    return Markup(template.render(known, of=of, titles=most is None, step=step, chosen="rule" in table))
+
+
+def _step(table: pd.DataFrame, pictures: Sequence[bytes | None], most: int | None) -> int:
+    """1 if every state is shown, 2 if every second …, so that there are not more cells than asked for."""
+    shown = table if any(picture is not None for picture in pictures) else table[table["rank"] == 1]
+    return 1 if most is None else max(1, -(-len(shown) // most))
 
 
 def trajectory_style() -> Markup:
@@ -98,11 +130,21 @@ def _json(value: Any) -> str:
 
 
 class _Values:
-    """The values of all cells: distinct texts, and for each cell classes, probabilities, and what is known of the truth."""
+    """The values of all cells that can be pointed at, in the order of the page, and what they name.
 
-    def __init__(self) -> None:
+    Attributes:
+        top: how many of the likeliest classes a cell has.
+        texts: distinct texts, which the others name by their place.
+        cells: for each cell its classes, their probabilities in millionths, entropy and divergence in hundredths of a bit,
+            and, where the truth is known, its rank and probability.
+        truths: for each item the truth at each position; None where it is not known.
+    """
+
+    def __init__(self, top: int) -> None:
+        self.top = top
         self.texts: list[str] = []
-        self.cells: list[list[Any]] = []
+        self.cells: list[list[int | None]] = []
+        self.truths: list[list[int | None]] = []
         self._places: dict[str, int] = {}
 
     def place(self, text: str) -> int:
@@ -111,66 +153,76 @@ class _Values:
             self.texts.append(text)
         return self._places[text]
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Adds the ranks of one reading; returns the number of the cell."""
-        first = rows[0]
-        known = not pd.isna(first["truth"])
-        truth = (
-            [self.place(visible(first["truth_text"], int(first["truth"]))), int(first["truth_rank"]), _short(first["truth_probability"])]
-            if known
-            else []
-        )  # fmt: skip
-        words = [self.place(visible(row["text"], row["class"])) for row in rows]
-        numbers = [_short(row["probability"]) for row in rows]
-        self.cells.append([words, numbers, _short(first["entropy"]), _short(first["divergence"]), *truth])
-        return len(self.cells) - 1
+    def add(self, ranks: Sequence[Mapping[str, Any]]) -> None:
+        """Adds the ranks of one reading."""
+        first = ranks[0]
+        cell = [self.place(visible(row["text"], row["class"])) for row in ranks]
+        cell += [_whole(row["probability"], MILLION) for row in ranks]
+        cell += [_whole(first["entropy"], HUNDRED), _whole(first["divergence"], HUNDRED)]
+        if not pd.isna(first["truth"]):
+            cell += [int(first["truth_rank"]), _whole(first["truth_probability"], MILLION)]
+        self.cells.append(cell)
 
 
-def _short(value: float) -> float | None:
-    """Four digits; None where there is no number."""
-    return None if pd.isna(value) or abs(value) == float("inf") else float(f"{value:.4g}")
+def _whole(value: float, times: int) -> int | None:
+    """A number in whole parts; None where there is none."""
+    return None if pd.isna(value) or abs(value) == float("inf") else round(value * times)
 
 
-def _item(rows: pd.DataFrame, name: str, picture: bytes | None, values: _Values) -> Item:
+def _item(rows: pd.DataFrame, name: str, caption: str, picture: bytes | None, values: _Values) -> Item:
     text = picture is None
     first = rows.drop_duplicates("position").sort_values("position").to_dict("records")
     states = rows.drop_duplicates("state").sort_values("state").to_dict("records")
-    shown = "" if picture is None else "data:image/png;base64," + base64.b64encode(picture).decode()
+    shown, small = ("", False) if picture is None else _address(picture)
     truths = ["" if pd.isna(r["truth"]) else visible(r["truth_text"], r["truth"]) for r in first]
+    values.truths.append([values.place(truth) if truth else None for truth in truths])
     headings = [visible(r["input_text"], None if pd.isna(r["input"]) else r["input"]) for r in first]
     if not text:
         headings = [f"rank {rank}" for rank in sorted(rows["rank"].unique())]
     grids = []
     for reader, label in READERS.items():
         read = rows[rows["reader"] == reader]
-        if not len(read):
-            continue
         cells: dict[tuple[int, int], list[dict[Any, Any]]] = {}
         for row in read.to_dict("records"):
             cells.setdefault((row["state"], row["position"]), []).append(row)
-        grids.append(Grid(reader, label, [_row(s, cells, first, values, text, len(headings)) for s in states]))
-    return Item(name, shown, headings, truths, grids)
+        if cells:
+            grids.append(Grid(reader, label, [_row(state, cells, first, values, text) for state in states]))
+    return Item(name, caption, shown, small, headings, truths, grids)
+
+
+def _address(png: bytes) -> tuple[str, bool]:
+    """A picture as a data address, and whether it has so few pixels that each is to be seen."""
+    with Image.open(io.BytesIO(png)) as image:
+        if small := max(image.size) <= PIXELS:
+            kind = "png"
+        else:
+            content = io.BytesIO()
+            image.convert("RGB").save(content, format="webp", quality=85)
+            kind, png = "webp", content.getvalue()
+    return f"data:image/{kind};base64," + base64.b64encode(png).decode(), small
 
 
 def _row(
-    state: Mapping[Any, Any], cells: Mapping[tuple[int, int], Any], units: Iterable[Any], values: _Values, text: bool, width: int
-) -> Row:  # fmt: skip
+    state: Mapping[Any, Any],
+    cells: Mapping[tuple[int, int], Sequence[Mapping[Any, Any]]],
+    units: Iterable[Any],
+    values: _Values,
+    text: bool,
+) -> Row:
     """A state's cells: the likeliest class of every position, or the likeliest classes of a picture."""
-    found: list[Cell | None] = []
+    found: list[Cell] = []
     for unit in units:
-        ranks = cells.get((state["state"], unit["position"]))
-        if ranks is None:
-            found += [None] * (1 if text else width)
-            continue
-        number = values.add(ranks)
-        found += [_cell(rank, number) for rank in (ranks[:1] if text else ranks)]
+        ranks = cells.get((state["state"], unit["position"]), [])
+        if ranks:
+            values.add(ranks)
+        found += [_cell(rank) for rank in (ranks[:1] if text else ranks)]
     return Row(f"h{state['state']}", state["state_name"], found)
 
 
-def _cell(row: Mapping[Any, Any], number: int) -> Cell:
+def _cell(row: Mapping[Any, Any]) -> Cell:
     known = not pd.isna(row["truth"])
     said = f"{visible(row['text'], row['class'])} {row['probability']:.1%}"
     if known:
         said += f"; truth: rank {row['truth_rank']}, {row['truth_probability']:.1%}"
     hit = known and row["class"] == row["truth"]
-    return Cell(visible(row["text"], row["class"]), round(100 * row["probability"], 1), bool(hit), said, number)
+    return Cell(visible(row["text"], row["class"]), round(100 * row["probability"], 1), bool(hit), said)
