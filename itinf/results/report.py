@@ -213,6 +213,7 @@ def _page(result: Any, added: list[str], failed: list[str]) -> Any:
         failed=failed,
         joined=comparison.joined,
         paired=comparison.paired,
+        examples=comparison.examples,
     )
 
 

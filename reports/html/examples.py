@@ -9,7 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..trajectories import READERS, visible
-from .trajectory_grid import environment, trajectory_grid
+from .template import render
+from .trajectory_grid import trajectory_grid
 
 MOST_CELLS = 1600
 """Cells of one network on the page: about 150 kB."""
@@ -59,7 +60,7 @@ def examples_html(
     missing = {name: one for name, one in examples.items() if isinstance(one, str)}
     missing |= {name: "none were recorded." for name in data if name not in examples}
     texts = {all(picture is None for picture in one.pictures) for one in examples.values() if not isinstance(one, str)}
-    return Markup(environment().get_template("examples.html").render(shown=shown, missing=missing, kinds=texts))
+    return render("sections/examples.html", shown=shown, missing=missing, kinds=texts)
 
 
 def _shown(name: str, one: Examples, data: Mapping[str, Any], first: bool) -> Shown:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
 
 from ..trajectories import READERS, require_trajectory, visible
+from .template import render, text_of
 
 MILLION, HUNDRED = 1_000_000, 100
 """Probabilities and bits are whole numbers of such parts in a page: shorter, and exact to the digits that are shown."""
@@ -93,9 +93,17 @@ def trajectory_grid(
     data = _json({"top": values.top, "texts": values.texts, "cells": values.cells, "truths": values.truths})
     readers = [(name, label) for name, label in READERS.items() if name in set(table["reader"])]
     identity = hashlib.blake2b(f"{of} {data}".encode(), digest_size=6).hexdigest()
-    template = environment().get_template("trajectory_grid.html")
-    known = {"items": items, "readers": readers, "identity": identity, "data": Markup(data)}
-    return Markup(template.render(known, of=of, titles=most is None, step=step, chosen="rule" in table))
+    return render(
+        "trajectory_grid.html",
+        items=items,
+        readers=readers,
+        identity=identity,
+        data=Markup(data),
+        of=of,
+        titles=most is None,
+        step=step,
+        chosen="rule" in table,
+    )
 
 
 def _step(table: pd.DataFrame, pictures: Sequence[bytes | None], most: int | None) -> int:
@@ -106,22 +114,12 @@ def _step(table: pd.DataFrame, pictures: Sequence[bytes | None], most: int | Non
 
 def trajectory_style() -> Markup:
     """The style sheet of the fragment."""
-    return Markup(_source("trajectory.css"))
+    return Markup(text_of("trajectory.css"))
 
 
 def trajectory_script() -> Markup:
     """The script of the fragment: values on hover, tap and arrow keys."""
-    return Markup(_source("trajectory.js"))
-
-
-def environment() -> Environment:
-    """Templates of the page, which escape every text."""
-    return Environment(loader=PackageLoader("reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-
-def _source(name: str) -> str:
-    loader = PackageLoader("reports")
-    return loader.get_source(Environment(), name)[0]
+    return Markup(text_of("trajectory.js"))
 
 
 def _json(value: Any) -> str:

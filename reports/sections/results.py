@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..html.examples import Examples
 from ..html.onset_table import OnsetRow, onset_rows
 from ..verdict.claim import Claim
 from ..verdict.table import VerdictTable, verdict_table
@@ -32,6 +33,7 @@ class Results:
         added: names of figures that do not come with itinf; ``failed``: why such a figure or section is missing.
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
+        examples: name of a network -> its examples, or a sentence that says why there are none; others have none recorded.
         claims: rows of the verdict table: name -> what opens the claim.
     """
 
@@ -49,6 +51,7 @@ class Results:
     failed: Sequence[str] = ()
     joined: Sequence[str] = ()
     paired: Sequence[Sequence[str]] = ()
+    examples: Mapping[str, Examples | str] = field(default_factory=dict)
     claims: Mapping[str, Callable[[], Claim]] = field(default_factory=dict)
 
     @property
