@@ -16,8 +16,8 @@ from PIL import Image
 from ..trajectories import READERS, require_trajectory, visible
 from .template import render, text_of
 
-MILLION, HUNDRED = 1_000_000, 100
-"""Probabilities and bits are whole numbers of such parts in a page: shorter, and exact to the digits that are shown."""
+PARTS, BITS = 10_000, 100
+"""Probabilities are whole numbers of hundredths of a per cent in a page, and bits of hundredths: the digits that are shown."""
 PIXELS = 64
 """A picture of at most so many pixels a side is shown with its pixels."""
 
@@ -133,7 +133,7 @@ class _Values:
     Attributes:
         top: how many of the likeliest classes a cell has.
         texts: distinct texts, which the others name by their place.
-        cells: for each cell its classes, their probabilities in millionths, entropy and divergence in hundredths of a bit,
+        cells: for each cell its classes, their probabilities in ten-thousandths, entropy and divergence in hundredths of a bit,
             and, where the truth is known, its rank and probability.
         truths: for each item the truth at each position; None where it is not known.
     """
@@ -155,10 +155,10 @@ class _Values:
         """Adds the ranks of one reading."""
         first = ranks[0]
         cell = [self.place(visible(row["text"], row["class"])) for row in ranks]
-        cell += [_whole(row["probability"], MILLION) for row in ranks]
-        cell += [_whole(first["entropy"], HUNDRED), _whole(first["divergence"], HUNDRED)]
+        cell += [_whole(row["probability"], PARTS) for row in ranks]
+        cell += [_whole(first["entropy"], BITS), _whole(first["divergence"], BITS)]
         if not pd.isna(first["truth"]):
-            cell += [int(first["truth_rank"]), _whole(first["truth_probability"], MILLION)]
+            cell += [int(first["truth_rank"]), _whole(first["truth_probability"], PARTS)]
         self.cells.append(cell)
 
 

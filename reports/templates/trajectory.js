@@ -27,10 +27,7 @@ for (const box of document.querySelectorAll(".trajectory")) {
     parent.append(made);
     return made;
   };
-  const percent = (p) => {
-    const hundredth = p / 1e4;
-    return (hundredth >= 9.95 ? hundredth.toFixed(1) : hundredth >= 0.005 || p === 0 ? hundredth.toFixed(2) : "< 0.01") + " %";
-  };
+  const percent = (p) => (p ? (p / 100).toFixed(2) : "< 0.01") + " %";
   const bits = (b) => (b === null ? "∞" : (b / 100).toFixed(2)) + " bits";
 
   const show = (cell) => {
