@@ -12,7 +12,7 @@ from ..trajectories import READERS, visible
 from .template import render
 from .trajectory_grid import trajectory_grid
 
-MOST_CELLS = 1600
+MOST_CELLS = 1320
 """Cells of one network on the page: about 150 kB."""
 RULES = ("right early", "right late", "changed its mind", "wrong", "random")
 

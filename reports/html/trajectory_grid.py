@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     """One cell: its text, probability in per cent, whether it is the truth, and a sentence."""
 
     text: str
-    percent: float
+    percent: int
     hit: bool
     title: str
 
@@ -108,8 +108,11 @@ def trajectory_grid(
 
 def _step(table: pd.DataFrame, pictures: Sequence[bytes | None], most: int | None) -> int:
     """1 if every state is shown, 2 if every second …, so that there are not more cells than asked for."""
-    shown = table if any(picture is not None for picture in pictures) else table[table["rank"] == 1]
-    return 1 if most is None else max(1, -(-len(shown) // most))
+    cells = table if any(picture is not None for picture in pictures) else table[table["rank"] == 1]
+    if most is None or len(cells) <= most:
+        return 1
+    states = int(table["state"].max())  # without the last one
+    return -(-states // max(1, most * table["state"].nunique() // len(cells) - 1))
 
 
 def trajectory_style() -> Markup:
@@ -223,4 +226,4 @@ def _cell(row: Mapping[Any, Any]) -> Cell:
     if known:
         said += f"; truth: rank {row['truth_rank']}, {row['truth_probability']:.1%}"
     hit = known and row["class"] == row["truth"]
-    return Cell(visible(row["text"], row["class"]), round(100 * row["probability"], 1), bool(hit), said)
+    return Cell(visible(row["text"], row["class"]), round(100 * row["probability"]), bool(hit), said)
