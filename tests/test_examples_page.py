@@ -64,18 +64,25 @@ def words(html):
 
 
 def shown(examples, *manifests):
-    found = examples_html(examples, manifests or [manifest(name) for name in examples], dict.fromkeys(examples, "image"))
+    found = examples_html(
+        examples, manifests or [manifest(name) for name in examples], dict.fromkeys(examples, "image")
+    )
     return words(found).replace("“", '"').replace("”", '"')
 
 
 def test_captions_say_what_the_rule_saw():
     said = shown({"net": SIX})
-    assert 'Right early : "cat" at the end with 90 %, which is right, and the likeliest from h0 on (own lens). a' in said
+    assert (
+        'Right early : "cat" at the end with 90 %, which is right, and the likeliest from h0 on (own lens). a' in said
+    )
     assert 'Right late : "dog" at the end with 85 %, which is right, and the likeliest from h2 on (own lens). b' in said
     assert 'Changed its mind : "cat" at h1 with 92 %, but "dog" at the end with 85 %, which is right. c' in said
     assert 'Wrong : "dog" at the end with 99 %; right is "cat" with 0.5 %. d' in said
     assert 'Random : "car" at the end with 60 %, which is right. e' in said
-    assert "among 256 of the images that were measured: right early, right late, changed its mind, wrong, one at random" in said
+    assert (
+        "among 256 of the images that were measured: right early, right late, changed its mind, wrong, one at random"
+        in said
+    )
     assert "No example for" not in said
 
 
@@ -90,7 +97,9 @@ def test_a_rule_without_example_says_why():
     few = Made(EARLY, NAMES[:1], (None,))
     assert 'No example for "wrong": none of the 256 images meets this rule.' in shown({"net": few})
     own = shown({"net": few}, manifest("net", targets="the final answers of net"))
-    assert 'No example for "wrong": the right answer is the final answers of net here, so no prediction is wrong.' in own
+    assert (
+        'No example for "wrong": the right answer is the final answers of net here, so no prediction is wrong.' in own
+    )
     one = Made(ANY[ANY["state"] == 2].assign(item=0), NAMES[4:], (None,), {"logit": "own readout"})
     assert 'No example for "right late": only one state can be read' in shown({"net": one})
 

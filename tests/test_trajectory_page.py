@@ -76,7 +76,12 @@ def test_every_cell_says_what_the_table_says(kind, request):
     page = Read(made.html())
     (data,) = (json.loads(said) for found, said in page.scripts if found.get("type") == "application/json")
     every = sorted({cell[0]["row"]: 0 for cells in page.cells.values() for cell in cells if "style" in cell[0]})
-    in_order = sorted((cell[0]["row"], place, id(cell)) for cells in page.cells.values() for place, cell in enumerate(cells) if "style" in cell[0])
+    in_order = sorted(
+        (cell[0]["row"], place, id(cell))
+        for cells in page.cells.values()
+        for place, cell in enumerate(cells)
+        if "style" in cell[0]
+    )
     numbers = {cell: number for number, (_, _, cell) in enumerate(in_order)}  # values stand in the order of the page
     for reader in made.readers:
         rows = made.table[made.table["reader"] == reader]
@@ -88,13 +93,15 @@ def test_every_cell_says_what_the_table_says(kind, request):
         for cell, (_, row) in zip(cells, rows.sort_values(order).iterrows(), strict=True):
             found, said = cell
             assert said.strip() == visible(row["text"], row["class"]), found
-            assert float(re.search(r"--p:(\d+)", found["style"])[1]) == pytest.approx(
-                100 * row["probability"], abs=0.5
-            )
+            assert float(re.search(r"--p:(\d+)", found["style"])[1]) == pytest.approx(100 * row["probability"], abs=0.5)
             hit = not pd.isna(row["truth"]) and row["class"] == row["truth"]
             assert (found.get("class") == "hit") == hit
             of_cell = numbers[id(cell)] if kind == "text" else every.index(found["row"])  # a row of a picture has one
-            words, chances, (entropy, divergence, *truth) = (values := data["cells"][of_cell])[:5], values[5:10], values[10:]
+            words, chances, (entropy, divergence, *truth) = (
+                (values := data["cells"][of_cell])[:5],
+                values[5:10],
+                values[10:],
+            )
             place = row["rank"] - 1
             assert data["top"] == 5 and data["texts"][words[place]] == visible(row["text"], row["class"])
             assert chances[place] == pytest.approx(10_000 * row["probability"], abs=0.5)

@@ -157,7 +157,7 @@ class _Values:
     def add(self, ranks: Sequence[Mapping[str, Any]]) -> None:
         """Adds the ranks of one reading."""
         first = ranks[0]
-        cell = [self.place(visible(row["text"], row["class"])) for row in ranks]
+        cell: list[int | None] = [self.place(visible(row["text"], row["class"])) for row in ranks]
         cell += [_whole(row["probability"], PARTS) for row in ranks]
         cell += [_whole(first["entropy"], BITS), _whole(first["divergence"], BITS)]
         if not pd.isna(first["truth"]):
