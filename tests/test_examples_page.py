@@ -97,9 +97,8 @@ def test_a_rule_without_example_says_why():
     few = Made(EARLY, NAMES[:1], (None,))
     assert 'No example for "wrong": none of the 256 images meets this rule.' in shown({"net": few})
     own = shown({"net": few}, manifest("net", targets="the final answers of net"))
-    assert (
-        'No example for "wrong": the right answer is the final answers of net here, so no prediction is wrong.' in own
-    )
+    assert 'No example for "wrong": what counts as right here are the final answers of net, so no' in own
+    assert 'Right early : "cat" at the end with 90 %, and the likeliest from h0 on' in own
     one = Made(ANY[ANY["state"] == 2].assign(item=0), NAMES[4:], (None,), {"logit": "own readout"})
     assert 'No example for "right late": only one state can be read' in shown({"net": one})
 

@@ -142,6 +142,7 @@ def test_a_notebook_shows_the_grid_without_script(text):
 
 
 def test_what_cannot_be_seen_is_written():
+    assert visible("milk can") == "milk can" and visible("  a b ") == "··a b·" and visible("a  b") == "a··b"
     assert visible(" a\n\t") == "·a↵⇥" and visible("\u202e\x00") == "\\u202e\\u0000" and visible("", 7) == "#7"
 
 

@@ -67,7 +67,7 @@ def _shown(name: str, one: Examples, data: Mapping[str, Any], first: bool) -> Sh
     unit, note = data.get("unit", "unit"), data.get("note", {})
     items = [rows for _, rows in one.table.groupby("item", sort=True)]
     rules = [rows["rule"].iloc[0] for rows in items]
-    captions = [_caption(rows, source) for rows, source in zip(items, one.names, strict=True)]
+    captions = [_caption(rows, source, "targets" in note) for rows, source in zip(items, one.names, strict=True)]
     grids = trajectory_grid(one.table, one.names, one.pictures, captions=captions, of=name, most=MOST_CELLS)
     chosen = f"chosen by rule among {one.chosen_from:,} of the {unit}s that were measured: {_listed(rules)}"
     readers = [(READERS[reader], said) for reader, said in one.lenses.items()]
@@ -85,7 +85,7 @@ def _missing(one: Examples, rules: Sequence[str], unit: str, note: Mapping[str, 
     found = []
     for rule in (rule for rule in RULES if rule not in rules):
         if rule == "wrong" and "targets" in note:
-            why = f"the right answer is {note['targets']} here, so no prediction is wrong"
+            why = f"what counts as right here are {note['targets']}, so no prediction is wrong"
         elif rule not in ("wrong", "random") and one.table["state"].nunique() == 1:
             why = "only one state can be read, so nothing is early or late; a lens would read the others"
         else:
@@ -94,8 +94,8 @@ def _missing(one: Examples, rules: Sequence[str], unit: str, note: Mapping[str, 
     return found
 
 
-def _caption(rows: pd.DataFrame, source: str) -> Markup:
-    """The rule that chose an item, and what the chosen unit shows of it."""
+def _caption(rows: pd.DataFrame, source: str, unlabelled: bool) -> Markup:
+    """The rule that chose an item, and what the chosen unit shows of it; without labels all is right at the end."""
     rule = rows["rule"].iloc[0]
     rows = rows[rows["position"] == rows["position"].max()]
     reader = next(name for name in READERS if name in set(rows["reader"]))
@@ -104,7 +104,7 @@ def _caption(rows: pd.DataFrame, source: str) -> Markup:
     final = last[last["reader"] == ("logit" if "logit" in set(last["reader"]) else reader)].iloc[0]
     right = final["class"] == final["truth"]
     said = f"{_quoted(final['text'], final['class'])} at the end with {_percent(final['probability'])}"
-    said += ", which is right" if right else f"; right is {_truth(final)}"
+    said += "" if unlabelled else ", which is right" if right else f"; right is {_truth(final)}"
     if rule in ("right early", "right late"):
         said += f", and the likeliest {_since(read, final['truth'], READERS[reader])}"
     if rule == "changed its mind":
