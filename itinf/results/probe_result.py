@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -19,10 +20,10 @@ from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from . import notebook
 from .difference import Difference, difference
 from .folder import ResultsFolder
-from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
+from .manifest import MANIFEST, damages, folder_of, read_finished, record_of, require_sound
 from .reasons import NO_GAUGE, NO_SKIPS, Reason
 from .row import Row
-from .schema import summaries_table
+from .schema import DTYPES, read_table, summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 from .trajectory import EXAMPLES, Trajectory
@@ -49,6 +50,9 @@ class ProbeResult:
         examples: six units, chosen by rule, with what the network would predict at every depth; None without.
         without_examples: a sentence that says why there are none; "" where none were to be chosen.
     """
+
+    tables: ClassVar = [MEASURES]
+    """Names of the files of its tables."""
 
     stages: dict[str, StudySums]
     manifest: dict[str, Any]
@@ -124,15 +128,22 @@ class ProbeResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> ProbeResult:
-        """Reads a finished folder and computes the table from the sums; damaged examples are left out.
+        """Reads a finished folder; its table is read, too, or computed from the sums where it is damaged or older.
+
+        Damaged examples are left out, and the result says so.
 
         Raises:
             ItinfError: the folder holds no finished results, or its sums are damaged.
         """
         expected = f"results; expected {MANIFEST}, {SUMS} and {MEASURES}. Give a folder that itinf probe has finished."
-        manifest = read_finished(folder_of(folder), SHAPE, expected)
-        require_sound(Path(folder), manifest, SUMS)
-        return cls(load_sums(Path(folder) / SUMS), record_of(manifest), *_examples(Path(folder), manifest))
+        path = folder_of(folder)
+        manifest = read_finished(path, SHAPE, expected)
+        require_sound(path, manifest, SUMS)
+        loaded = cls(load_sums(path / SUMS), record_of(manifest), *_examples(path, manifest))
+        if MEASURES in manifest.get("files", {}) and not damages(path, manifest, [MEASURES]):
+            with suppress(ItinfError):  # of an older itinf
+                loaded.table = read_table(path / MEASURES, DTYPES)
+        return loaded
 
     @cached_property
     def _picture(self) -> bytes | None:
