@@ -90,7 +90,8 @@ class Trajectory:
         return self._page(whole=False)
 
     def __repr__(self) -> str:
-        positions, states = self.table["position"].nunique(), self.table["state"].nunique()
+        positions = self.table.groupby("item")["position"].nunique().max()
+        states = self.table["state"].nunique()
         return (
             f"Trajectory of {self.network} ({self.weights}): {len(self.names)} items, up to {positions} positions, "
             f"{states} states, read by {', '.join(self.readers)}; .table has {len(self.table):,} rows"
