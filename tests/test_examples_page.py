@@ -106,6 +106,7 @@ def test_a_rule_without_example_says_why():
 def test_networks_without_examples_are_named():
     said = shown({"net": SIX, "hurt": "examples.parquet has been changed."}, *map(manifest, ["net", "hurt", "old"]))
     assert "hurt: examples.parquet has been changed." in said and "old: none were recorded." in said
+    assert shown({"net": "They are gone."}) == "net: They are gone."
     assert examples_html({}, [manifest("net")], {}) is None
     alone = Results(pd.DataFrame({"model": [], "modality": []}), [manifest("net")], [[]], examples={"net": SIX})
     assert "Right early" in str(EXAMPLES.html(alone, None))
@@ -116,7 +117,7 @@ def test_networks_without_examples_are_named():
 def test_the_first_network_of_each_kind_is_unfolded_and_no_two_share_a_switch():
     kinds = {"a": "image", "b": "image", "c": "language", "d": "language"}
     html = str(examples_html(dict.fromkeys(kinds, SIX), [manifest(name) for name in kinds], kinds))
-    unfolded = re.findall(r'<details class="network"( open)?>', html)
+    unfolded = re.findall(r'<details class="watched"( open)?>', html)
     assert unfolded == [" open", "", " open", ""]
     names = re.findall(r'type="radio" name="(\w+)" value="(\w+)"( checked)?', html)
     assert len({name for name, _, _ in names}) == 4 and len(names) == 4 * 2
