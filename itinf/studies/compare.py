@@ -27,6 +27,7 @@ from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult
 from ..results.transfer_result import TransferResult
 from ..settings import CALIBRATION, Settings
+from .examples import with_examples
 from .fitting_data import fitting_data
 from .lens_study import LensStudy
 from .probe import probe
@@ -148,7 +149,7 @@ def opened_for(study: Study, chosen: StudyNetwork) -> tuple[Network, Data]:
 
 
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
-    """Fits the lenses, runs the probes (which read predictions through the lenses), and transfers the lenses."""
+    """Fits the lenses, runs the probes (which read predictions through them), chooses examples, and transfers the lenses."""
     settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
     opened, data = opened_for(study, chosen)
     lens_study, why = None, ""
@@ -162,6 +163,7 @@ def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: Stu
         lens_study, why = None, f"{chosen.title} has no lenses: {error}"
     where = folder / NETWORKS / folder_name(chosen.title)
     run = probe_network(opened, data, study.targets, where, settings, shown, through)
+    run = with_examples(run, opened, data, through, where, settings, shown)
     return NetworkResults(run, [] if lens_study is None else lens_study.transfers(shown), why)
 
 
