@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .lenses.kinds import LensKind as LensKind
     from .lenses.lens import Lens as Lens
     from .lenses.trajectory.examples import examples as examples
-    from .lenses.trajectory.trajectory import Trajectory as Trajectory
     from .lenses.trajectory.trajectory import trajectory as trajectory
     from .lenses.transfer.transfer import transfer as transfer
     from .networks.check import check as check
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from .results.probe_result import ProbeResult as ProbeResult
     from .results.probe_result import merge as merge
     from .results.report import report as report
+    from .results.trajectory import Trajectory as Trajectory
     from .results.transfer_result import TransferResult as TransferResult
     from .settings import Settings as Settings
     from .statistics.nulls import Null as Null
@@ -64,7 +64,7 @@ _HOMES = {
     "lenses.kinds": ("LensKind",),
     "lenses.lens": ("Lens",),
     "lenses.trajectory.examples": ("examples",),
-    "lenses.trajectory.trajectory": ("Trajectory", "trajectory"),
+    "lenses.trajectory.trajectory": ("trajectory",),
     "lenses.transfer.transfer": ("transfer",),
     "networks.check": ("check",),
     "networks.network": ("Block", "Network", "image", "modules", "text", "token"),
@@ -77,6 +77,7 @@ _HOMES = {
     "results.estimators": ("Estimator",),
     "results.probe_result": ("ProbeResult", "merge"),
     "results.report": ("report",),
+    "results.trajectory": ("Trajectory",),
     "results.transfer_result": ("TransferResult",),
     "settings": ("Settings",),
     "statistics.nulls": ("Null",),

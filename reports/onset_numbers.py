@@ -54,6 +54,7 @@ def onset_curves(table: pd.DataFrame, summaries: pd.DataFrame | None) -> Iterato
     if summaries is None or summaries.empty:
         return
     found = summaries[summaries["measure"].isin(["iterative_depth", "onset", "bits_at_onset", "bits_after_onset"])]
+    table = table[table["measure"].isin(["retention", "persistence", "prediction_gain_effect"])]
     for (model, seed), rows in found.groupby(["model", "null_seed"], sort=False, dropna=False):
         untrained, lens = not pd.isna(seed), str(rows["lens"].iloc[0])
         of = table[(table["model"] == model) & (table["target"] == "label") & (table["form"] == "")]

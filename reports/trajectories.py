@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from itinf.errors import ItinfError, shown
@@ -35,7 +37,15 @@ def chosen_reader(rows: pd.DataFrame, reader: str | None) -> str:
 
 
 def visible(text: str, number: int | None = None) -> str:
-    """A text with signs for spaces, line ends and characters without a sign; the number of a class that has no text."""
+    """A text with signs for line ends, spaces that are not between two words, and characters without a sign.
+
+    Args:
+        text: the text; ``number``: of a class, which is shown where it has no text.
+    """
     if not text:
         return "" if number is None else f"#{number}"
-    return "".join(VISIBLE.get(c, c if c.isprintable() else f"\\u{ord(c):04x}") for c in text)
+    between = {found.start() for found in re.finditer(r"(?<=\S) (?=\S)", text)}
+    signs = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if n in between else VISIBLE.get(c, sign) for n, (c, sign) in enumerate(zip(text, signs, strict=True))
+    )

@@ -122,6 +122,9 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
         "retention",
         "prediction",
         "onset",
+        "distance",
+        "one_lens",
+        "readable",
         *(f"{kind}_random_{seed}" for kind in ("overview", "lenses") for seed in (1, 2)),
     }
     alone = tmp_path / "alone"

@@ -28,7 +28,7 @@ class Read(HTMLParser):
     def __init__(self, page):
         super().__init__()
         self.cells, self.scripts, self.asked, self.policy = {}, [], [], ""
-        self.reader, self.open = "", []
+        self.reader, self.open, self.rows = "", [], 0
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
@@ -36,8 +36,10 @@ class Read(HTMLParser):
         self.asked += [value for key, value in attributes if key in ("src", "href", "action")]
         self.policy = found.get("content", "") if "http-equiv" in found else self.policy
         self.reader = found.get("data-reader", self.reader)
-        if tag == "td" and ("data-cell" in found or found.get("class") == "none"):
-            self.cells.setdefault(self.reader, []).append([found, ""])
+        if tag == "tr":
+            self.rows += 1
+        if tag == "td" and ("style" in found or found.get("class") == "none"):
+            self.cells.setdefault(self.reader, []).append([found | {"row": self.rows}, ""])
         if tag == "script":
             self.scripts.append([found, ""])
         self.open += [] if tag in ("meta", "input", "img") else [tag]
@@ -45,8 +47,8 @@ class Read(HTMLParser):
     def handle_data(self, text):
         if self.open and self.open[-1] == "script":
             self.scripts[-1][1] += text
-        elif self.open[-1:] == ["bdi"] and "tbody" in self.open:
-            self.cells.get(self.reader, [[{}, ""]])[-1][1] += text
+        elif self.open[-1:] == ["td"] and "tbody" in self.open:
+            self.cells[self.reader][-1][1] += text
 
     def handle_endtag(self, tag):
         while self.open and self.open.pop() != tag:
@@ -73,39 +75,50 @@ def test_every_cell_says_what_the_table_says(kind, request):
     made = request.getfixturevalue(kind)
     page = Read(made.html())
     (data,) = (json.loads(said) for found, said in page.scripts if found.get("type") == "application/json")
+    every = sorted({cell[0]["row"]: 0 for cells in page.cells.values() for cell in cells if "style" in cell[0]})
+    in_order = sorted(
+        (cell[0]["row"], place, id(cell))
+        for cells in page.cells.values()
+        for place, cell in enumerate(cells)
+        if "style" in cell[0]
+    )
+    numbers = {cell: number for number, (_, _, cell) in enumerate(in_order)}  # values stand in the order of the page
     for reader in made.readers:
         rows = made.table[made.table["reader"] == reader]
         order = ["item", "state", "position", "rank"]
         if kind == "text":
             rows = rows[rows["rank"] == 1]
-        cells = [cell for cell in page.cells[reader] if "data-cell" in cell[0]]
+        cells = [cell for cell in page.cells[reader] if "style" in cell[0]]
         assert len(cells) == len(rows)
-        for (found, said), (_, row) in zip(cells, rows.sort_values(order).iterrows(), strict=True):
+        for cell, (_, row) in zip(cells, rows.sort_values(order).iterrows(), strict=True):
+            found, said = cell
             assert said.strip() == visible(row["text"], row["class"]), found
-            assert float(re.search(r"--p:([\d.]+)", found["style"])[1]) == pytest.approx(
-                100 * row["probability"], abs=0.051
-            )
+            assert float(re.search(r"--p:(\d+)", found["style"])[1]) == pytest.approx(100 * row["probability"], abs=0.5)
             hit = not pd.isna(row["truth"]) and row["class"] == row["truth"]
             assert (found.get("class") == "hit") == hit
-            words, numbers, entropy, divergence, *truth = data["cells"][int(found["data-cell"])]
-            place = row["rank"] - 1
-            assert data["texts"][words[place]] == visible(row["text"], row["class"]) and len(words) == 5
-            assert [numbers[place], entropy, divergence] == pytest.approx(
-                [row["probability"], row["entropy"], row["divergence"]], rel=5e-4
+            of_cell = numbers[id(cell)] if kind == "text" else every.index(found["row"])  # a row of a picture has one
+            words, chances, (entropy, divergence, *truth) = (
+                (values := data["cells"][of_cell])[:5],
+                values[5:10],
+                values[10:],
             )
+            place = row["rank"] - 1
+            assert data["top"] == 5 and data["texts"][words[place]] == visible(row["text"], row["class"])
+            assert chances[place] == pytest.approx(10_000 * row["probability"], abs=0.5)
+            assert [entropy, divergence] == pytest.approx([100 * row["entropy"], 100 * row["divergence"]], abs=0.5)
+            known = data["truths"][row["item"]][row["position"]]
             if pd.isna(row["truth"]):
-                assert truth == []
+                assert truth == [] and known is None
             else:
-                assert data["texts"][truth[0]] == visible(row["truth_text"], row["truth"])
-                assert truth[1] == row["truth_rank"] and truth[2] == pytest.approx(row["truth_probability"], rel=5e-4)  # fmt: skip
+                assert data["texts"][known] == visible(row["truth_text"], row["truth"])
+                assert truth[0] == row["truth_rank"] and truth[1] == pytest.approx(10_000 * row["truth_probability"], abs=0.5)  # fmt: skip
 
 
 def test_states_that_a_reader_does_not_fit_are_shown_and_named(pictures):
     page = Read(pictures.html())
-    missing = [found["title"] for found, _ in page.cells["logit"] if found.get("class") == "none"]
-    assert len(missing) == 2 * 5 * 5 and set(missing) == {  # two items, five states, five ranks
-        "not defined: logit lens does not fit the width of this state"
-    }
+    missing = [found["colspan"] for found, _ in page.cells["logit"] if found.get("class") == "none"]
+    assert missing == ["5"] * 2 * 5, "two items, five states; each takes the place of five ranks"
+    assert pictures.html().count("logit lens does not fit this state") == 2 * 5
     assert not [found for found, _ in page.cells["own"] if found.get("class") == "none"]
 
 
@@ -129,6 +142,7 @@ def test_a_notebook_shows_the_grid_without_script(text):
 
 
 def test_what_cannot_be_seen_is_written():
+    assert visible("milk can") == "milk can" and visible("  a b ") == "··a b·" and visible("a  b") == "a··b"
     assert visible(" a\n\t") == "·a↵⇥" and visible("\u202e\x00") == "\\u202e\\u0000" and visible("", 7) == "#7"
 
 

@@ -28,6 +28,7 @@ from .probe_result import ProbeResult, shown_row
 from .row import Row
 from .schema import summaries_table
 from .table import MEASURES
+from .trajectory import Trajectory
 from .transfer_result import SUMMARIES, TransferResult, shown_rows
 
 NETWORKS, TRANSFER, TRAINED = "networks", "transfer", "trained"
@@ -104,6 +105,12 @@ class Comparison:
             sums = run.stages["observed"].sums
             sets.setdefault((sums.seed, sums.keys.tobytes()), []).append(run.name)
         return [names for names in sets.values() if len(names) > 1]
+
+    @property
+    def examples(self) -> dict[str, Trajectory | str]:
+        """Name of a run -> its examples, or a sentence that says why they are missing; nothing for runs without examples."""
+        known = {run.name: run.examples or run.without_examples for run in self.runs}
+        return {name: found for name, found in known.items() if found}
 
     @property
     def group_notes(self) -> list[str]:

@@ -189,7 +189,8 @@ def _called(result: Any, name: str) -> Any:
         tables = {key: getattr(result, key).assign(model=name) for key in ("table", "summaries")}
         return replace(result, manifest=manifest, **tables)
     stages = {stage: replace(sums, structure=sums.structure | {"model": name}) for stage, sums in result.stages.items()}
-    return ProbeResult(stages, manifest)
+    examples = None if result.examples is None else replace(result.examples, network=name)
+    return replace(result, stages=stages, manifest=manifest, examples=examples)
 
 
 def _take_over(both: Comparison, folders: Sequence[Path], names: Mapping[tuple[int, str], str]) -> None:

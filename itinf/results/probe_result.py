@@ -26,6 +26,7 @@ from .row import Row
 from .schema import DTYPES, read_table, summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
+from .trajectory import EXAMPLES, Trajectory
 
 IDENTITY = ("schema", "network", "data", "settings", "probes")
 """Entries of a manifest that define the study; the other entries are circumstances."""
@@ -46,6 +47,8 @@ class ProbeResult:
     Attributes:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
         manifest: settings, seeds, fingerprints, versions, wall time.
+        examples: six units, chosen by rule, with what the network would predict at every depth; None without.
+        without_examples: a sentence that says why there are none; "" where none were to be chosen.
     """
 
     tables: ClassVar = [MEASURES]
@@ -53,6 +56,8 @@ class ProbeResult:
 
     stages: dict[str, StudySums]
     manifest: dict[str, Any]
+    examples: Trajectory | None = None
+    without_examples: str = ""
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -107,7 +112,8 @@ class ProbeResult:
 
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files in its folder, without the manifest."""
-        return {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
+        files = {SUMS: sums_file(self.stages), MEASURES: self.table.to_parquet(index=False)}
+        return files | ({} if self.examples is None else {EXAMPLES: self.examples.content()})
 
     def save(self, folder: str | Path) -> Path:
         """Writes manifest, table and sums into a folder, each file atomically; the manifest comes last.
@@ -124,6 +130,8 @@ class ProbeResult:
     def load(cls, folder: str | Path) -> ProbeResult:
         """Reads a finished folder; its table is read, too, or computed from the sums where it is damaged or older.
 
+        Damaged examples are left out, and the result says so.
+
         Raises:
             ItinfError: the folder holds no finished results, or its sums are damaged.
         """
@@ -131,7 +139,7 @@ class ProbeResult:
         path = folder_of(folder)
         manifest = read_finished(path, SHAPE, expected)
         require_sound(path, manifest, SUMS)
-        loaded = cls(load_sums(path / SUMS), record_of(manifest))
+        loaded = cls(load_sums(path / SUMS), record_of(manifest), *_examples(path, manifest))
         if MEASURES in manifest.get("files", {}) and not damages(path, manifest, [MEASURES]):
             with suppress(ItinfError):  # of an older itinf
                 loaded.table = read_table(path / MEASURES, DTYPES)
@@ -165,6 +173,17 @@ class ProbeResult:
             *(f"  note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+
+def _examples(folder: Path, manifest: Mapping[str, Any]) -> tuple[Trajectory | None, str]:
+    """The examples in a folder, or a sentence that says why they cannot be shown."""
+    if EXAMPLES not in manifest.get("files", {}):
+        return None, ""
+    try:
+        require_sound(folder, manifest, EXAMPLES)
+        return Trajectory.of(folder / EXAMPLES, manifest["network"]["name"], manifest["network"].get("weights", "")), ""
+    except ItinfError as error:
+        return None, str(error)
 
 
 def shown_row(run: ProbeResult) -> dict[str, str]:

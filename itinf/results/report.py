@@ -213,6 +213,7 @@ def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolde
         paired=comparison.paired,
         study=_study(folder),
         files=list(folder.manifest["files"]),
+        examples=comparison.examples,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,39 @@ POWER_DTYPES = {
 }
 """Columns of the table of power, see ``itinf.results.power``."""
 
+TRAJECTORY_DTYPES = {
+    "item": INTEGER,
+    "position": INTEGER,
+    "input": OPTIONAL_INTEGER,
+    "input_text": TEXT,
+    "state": INTEGER,
+    "state_name": TEXT,
+    "depth": NUMBER,
+    "reader": TEXT,
+    "lens": TEXT,
+    "rank": INTEGER,
+    "class": INTEGER,
+    "text": TEXT,
+    "probability": NUMBER,
+    "truth": OPTIONAL_INTEGER,
+    "truth_text": TEXT,
+    "truth_rank": OPTIONAL_INTEGER,
+    "truth_probability": NUMBER,
+    "entropy": NUMBER,
+    "divergence": NUMBER,
+}
+"""Columns of the table of a trajectory, see ``itinf.results.trajectory``."""
+
+EXAMPLE_DTYPES = TRAJECTORY_DTYPES | {
+    "rule": TEXT,
+    "name": TEXT,
+    "chosen_from": INTEGER,
+    "read_by": TEXT,
+    "picture": "object",
+}
+"""Columns of ``examples.parquet``: the rule that chose an item, its name, the number of units it was chosen from, the lens in
+words, and the picture as PNG; missing for a text."""
+
 STATE_MEASURES = (
     "lens_loss",
     "lens_kl",
@@ -209,12 +243,12 @@ def upgrade(table: pd.DataFrame) -> pd.DataFrame:
     return columns[list(DTYPES)].astype(DTYPES)
 
 
-def read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+def read_table(path: Path | BytesIO, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Reads a table from its Parquet file; tables of schema 1 are converted.
 
     Args:
-        path: the file.
-        dtypes: the columns that it must have, with their types: ``DTYPES`` or ``SUMMARY_DTYPES``.
+        path: the file, or its content.
+        dtypes: the columns that it must have, with their types, such as ``DTYPES``.
 
     Raises:
         ItinfError: the file is no table of itinf, or it is incomplete.

@@ -27,6 +27,7 @@ from ..results.folder import ResultsFolder
 from ..results.probe_result import ProbeResult
 from ..results.transfer_result import TransferResult
 from ..settings import CALIBRATION, Settings
+from .examples import with_examples
 from .fitting_data import fitting_data
 from .lens_study import LensStudy
 from .probe import probe
@@ -65,8 +66,10 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
     folder.begin()
     if jobs > 1 and len(each) > 1 and folder.state != "complete":
         # start with the last network: usually it is a language model, which takes longest
-        run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
-    results = [_run_network(*arguments, progress) for arguments in each.values()]
+        returned = run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
+        results = [returned[name] for name in each]
+    else:
+        results = [_run_network(*arguments, progress) for arguments in each.values()]
     transfers = [transfer for result in results for transfer in result.transfers]
     notes = [result.why for result in results if result.why]
     return compare([result.run for result in results], transfers, notes, study.groups, study.roles)
@@ -146,7 +149,7 @@ def opened_for(study: Study, chosen: StudyNetwork) -> tuple[Network, Data]:
 
 
 def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: StudyProgress) -> NetworkResults:
-    """Fits the lenses, runs the probes (which read predictions through the lenses), and transfers the lenses."""
+    """Fits the lenses, runs the probes (which read predictions through them), chooses examples, and transfers the lenses."""
     settings, shown = study.settings_of(chosen), partial(progress, chosen.title)
     opened, data = opened_for(study, chosen)
     lens_study, why = None, ""
@@ -160,6 +163,7 @@ def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: Stu
         lens_study, why = None, f"{chosen.title} has no lenses: {error}"
     where = folder / NETWORKS / folder_name(chosen.title)
     run = probe_network(opened, data, study.targets, where, settings, shown, through)
+    run = with_examples(run, opened, data, through, where, settings, shown)
     return NetworkResults(run, [] if lens_study is None else lens_study.transfers(shown), why)
 
 

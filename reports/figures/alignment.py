@@ -48,7 +48,7 @@ def alignment(
     rows = select_rows(rows, ("alignment", "descent_share"), form=form)
     label = convention(form=form, target=target, subset=subset)
     if form == "gauge-free":
-        return _gauge_free(rows, several, label)
+        return _gauge_free(rows, table, several, label)
     require(rows, "statistic", statistic)
     return _cosines(rows, several, statistic, label)
 
@@ -72,13 +72,13 @@ def _cosines(rows: pd.DataFrame, several: bool, statistic: str, label: str) -> F
     return shows(figure, rows)
 
 
-def _gauge_free(rows: pd.DataFrame, several: bool, label: str) -> Figure:
+def _gauge_free(rows: pd.DataFrame, table: pd.DataFrame, several: bool, label: str) -> Figure:
     """A row of panels for each measure; several models share panels and show their first kind of update and pairing."""
     shown_kinds = kinds(rows)[:1] if several else kinds(rows)
     rows = rows[rows["kind"].isin(shown_kinds)]
     if several:
         rows = rows[rows["null"].isin(["observed", "pairing"])]
-        styles = model_styles(rows)
+        styles = model_styles(rows, table)
     else:
         styles = {kind: LineStyle(kind_colour(kind), "o", kind, kind_colour(kind)) for kind in shown_kinds}
     measures = [measure for measure in GAUGE_FREE if measure in set(rows["measure"])]

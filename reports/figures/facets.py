@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..rows import kinds
+from .identity import identities
 from .panel import LineStyle
-from .style import KINDS, MARKERS, PALETTE
+from .style import KINDS, TONES, shorten
 
 
 def rows_where(rows: pd.DataFrame, **values: str) -> pd.DataFrame:
@@ -49,15 +50,27 @@ def remove(panels: np.ndarray) -> None:
 
 
 def kind_colour(kind: str) -> str:
-    """The colour of a kind of update, the last of the palette for a part without one."""
-    return KINDS.get(kind, PALETTE[-1])
+    """The colour of a kind of update, another tone for a part without one."""
+    return KINDS.get(kind, TONES[4])
 
 
-def model_styles(rows: pd.DataFrame) -> dict[str, LineStyle]:
-    """A colour and marker for each model; where several share a panel, nulls have their model's colour."""
-    models = list(rows["model"].unique())
+def model_styles(rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, LineStyle]:
+    """How the line of each model is drawn; where several share a panel, nulls have their model's colour.
+
+    Args:
+        rows: those that are shown.
+        table: the whole results table, which gives each network its colour, marker and dash.
+    """
+    shown = list(map(str, rows["model"].unique()))
+    names = dict(zip(shown, _short(shown), strict=True))
     return {
-        model: LineStyle(colour, MARKERS[i // len(PALETTE) % len(MARKERS)], model, colour if len(models) > 1 else None)
-        for i, model in enumerate(models)
-        for colour in [PALETTE[i % len(PALETTE)]]
+        model: LineStyle(drawn.colour, drawn.marker, names[model], drawn.colour if len(shown) > 1 else None, drawn.dash)
+        for model, drawn in identities(table).items()
+        if model in names
     }
+
+
+def _short(models: list[str]) -> list[str]:
+    """Names short enough for a legend, numbered where shortening makes two of them alike."""
+    short = [shorten(model, 40) for model in models]
+    return short if len(set(short)) == len(short) else [f"{number}: {name}" for number, name in enumerate(short, 1)]

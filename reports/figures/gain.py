@@ -21,7 +21,7 @@ from .facets import (
     share_scale,
 )
 from .panel import LineStyle, finish_axes, lines, stretch, zero
-from .style import INK, PALETTE, grid, legend, literal, shows, title
+from .style import TONES, grid, legend, literal, shows, title
 
 
 def gain(
@@ -64,7 +64,7 @@ def gain(
     remove(panels[len(lenses) :, len(columns) :])
     for lens, across in zip(lenses, above, strict=True):
         label = convention(lens=lens, target=target, subset=subset)
-        _bits(across, rows_where(bits, lens=lens), model_styles(rows), statistic, label)
+        _bits(across, rows_where(bits, lens=lens), model_styles(rows, table), statistic, label)
     _nats(below, nats, several, statistic, convention(target=target, subset=subset))
     legend(figure)
     return shows(figure, bits, nats)
@@ -100,10 +100,10 @@ def _nats(panels: np.ndarray, rows: pd.DataFrame, several: bool, statistic: str,
 
 
 def _gain_styles(kind: str) -> dict[str, LineStyle]:
-    colours = (kind_colour(kind), INK, PALETTE[4])
+    colours = (kind_colour(kind), TONES[4], TONES[5])
     return {
         measure: LineStyle(colour, marker, label, null)
         for (measure, label), colour, marker, null in zip(
-            GAINS.items(), colours, "os^", (None, INK, PALETTE[4]), strict=True
+            GAINS.items(), colours, "os^", (None, TONES[4], TONES[5]), strict=True
         )
     }

@@ -5,16 +5,19 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .panel import LineStyle
+from .style import literal
+
 RELATIVE_DEPTH = "relative depth"
 
 
-def state_line(axes: Axes, rows: pd.DataFrame, colour: str, label: str, marker: str = "o") -> None:
+def state_line(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     """Draws one line with intervals, broken between segments, which do not share a lens.
 
     Args:
         axes: the panel.
         rows: of one line, in order of depth.
-        colour, label, marker: of the line; the legend has it once.
+        style: of the line; the legend has its label once.
     """
     if not rows["mean"].notna().any():
         return
@@ -22,13 +25,14 @@ def state_line(axes: Axes, rows: pd.DataFrame, colour: str, label: str, marker: 
         axes.plot(
             segment["depth"],
             segment["mean"],
-            color=colour,
-            marker=marker,
+            color=style.colour,
+            marker=style.marker,
+            ls=style.dash,
             ms=3,
             lw=1.2,
-            label=None if number else label,
+            label=None if number else literal(style.label),
         )
-        axes.vlines(segment["depth"], segment["lo"], segment["hi"], color=colour, lw=1.2, alpha=0.7)
+        axes.vlines(segment["depth"], segment["lo"], segment["hi"], color=style.colour, lw=1.2, alpha=0.7)
 
 
 def depth_axis(axes: Axes, rows: pd.DataFrame) -> None:

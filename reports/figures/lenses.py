@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from ..labels import LEFT_OUT, LOGIT, SHARED, UNTRAINED
 from ..rows import own_lens, select_rows
 from .lens_lines import depth_axis, state_line
-from .style import NULLS, PALETTE, grid, legend, shows, title
+from .panel import LineStyle
+from .style import NULLS, TONES, grid, legend, shows, title
 
 COMMON_LENSES = {
-    SHARED: (PALETTE[2], "one lens, fitted on all depths", "D"),
-    LEFT_OUT: (PALETTE[4], "one lens, fitted without this depth", "^"),
-    LOGIT: (PALETTE[1], "logit lens: no translator", "s"),
+    SHARED: LineStyle(TONES[2], "D", "one lens, fitted on all depths"),
+    LEFT_OUT: LineStyle(TONES[1], "^", "one lens, fitted without this depth"),
+    LOGIT: LineStyle(TONES[4], "s", "logit lens: no translator"),
 }
-"""Colour, label and marker of lenses that several states have in common."""
+"""Lenses that several states have in common."""
 
 QUALITY = {
     "lens_kl": "KL(final ‖ lens)\nbits per unit",
@@ -61,12 +62,12 @@ def _panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
     """One measure of one network through each lens."""
     observed, untrained = rows[rows["null"] == "observed"], rows[rows["null"] == UNTRAINED]
     for lens, own in own_lens(observed).groupby("lens", sort=False):
-        state_line(axes, own, PALETTE[0], f"own {lens} lens", "o")
+        state_line(axes, own, LineStyle(TONES[0], "o", f"own {lens} lens"))
     common = observed[observed["fitted_at"].isna()]
-    for lens, (colour, label, marker) in COMMON_LENSES.items():
-        state_line(axes, common[common["lens"] == lens], colour, label, marker)
+    for lens, style in COMMON_LENSES.items():
+        state_line(axes, common[common["lens"] == lens], style)
     for _, seed in own_lens(untrained).groupby("null_seed"):
-        state_line(axes, seed, NULLS[UNTRAINED], "untrained: own lens", ".")
+        state_line(axes, seed, LineStyle(NULLS[UNTRAINED], ".", "untrained: own lens"))
     known = rows["mean"].dropna()
     if logarithmic:
         axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)

@@ -11,8 +11,9 @@ from itinf.errors import ItinfError
 
 from ..labels import GRADIENTS, convention
 from ..rows import select_rows
+from .facets import model_styles
 from .panel import LineStyle, finish_axes, lines, stretch
-from .style import INK, KINDS, MARKERS, PALETTE, grid, legend, literal, shorten, shows, title
+from .style import INK, KINDS, TONES, grid, legend, literal, shorten, shows, title
 
 HEADLINES = (
     ("descent_share", "output", "descent share, output", "share with ⟨update, −g⟩ > 0"),
@@ -77,7 +78,7 @@ def comparison(table: pd.DataFrame, *, target: str = "label") -> Figure:
     """
     measures = [measure + end for measure in EVEN for end in ("", "_effect")]
     rows = _own_readout(select_rows(table, measures, target=target, subset="all", kind="update"))
-    styles = _network_styles(list(rows["model"].unique()))
+    styles = model_styles(rows, table)
     figure, panels = grid(len(HEADLINES), 1 + len(BEYOND))
     for (measure, gradient, name, formula), across in zip(HEADLINES, panels, strict=True):
         of_gradient = rows[rows["gradient"] == gradient]
@@ -134,7 +135,7 @@ def _gain(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     shown = shown[shown["statistic"] == "mean"]
     styles = {
         "first_order_gain": UPDATE._replace(label="first-order gain (gradient: output)"),
-        "realised_gain": LineStyle(INK, "s", "realised gain (gradient: readout)"),
+        "realised_gain": LineStyle(TONES[1], "s", "realised gain (gradient: readout)"),
     }
     _panel(axes, rows, shown, styles, "mean", "gain")
     scale = stretch(axes, shown.loc[shown["null"] == "observed", "mean"])
@@ -161,17 +162,6 @@ def _complete(drawn: pd.DataFrame, rows: pd.DataFrame, observed: pd.DataFrame, s
     reasons = reasons.fillna("").replace("", "not measured")
     missing = missing.assign(**nothing, n_units=0, statistic=statistic, reason=reasons)
     return pd.concat([drawn, missing], ignore_index=True).assign(null="observed")
-
-
-def _network_styles(models: list[str]) -> dict[str, LineStyle]:
-    """Names short enough for the legend, numbered where shortening makes two of them alike."""
-    short = [shorten(model, 40) for model in models]
-    if len(set(short)) < len(short):
-        short = [f"{number}: {name}" for number, name in enumerate(short, 1)]
-    return {
-        model: LineStyle(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], name)
-        for i, (model, name) in enumerate(zip(models, short, strict=True))
-    }
 
 
 def _level(axes: Axes, y: float) -> None:

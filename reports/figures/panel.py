@@ -23,6 +23,7 @@ class LineStyle(NamedTuple):
     marker: str = "o"
     label: str = ""
     null_colour: str | None = None
+    dash: str | tuple[int, tuple[float, ...]] = "-"
 
 
 def lines(
@@ -113,6 +114,7 @@ def _line(axes: Axes, rows: pd.DataFrame, style: LineStyle, statistic: str, rela
         drawn["mean"],
         color=style.colour,
         marker=style.marker,
+        ls=style.dash,
         ms=min(3.0, 80 / len(drawn)),
         lw=1.3,
         label=literal(label),

@@ -14,11 +14,11 @@ from itinf.errors import ItinfError, NothingToDrawError
 
 from ..labels import OWN_LENSES, PREDICTION, SHARED, convention
 from ..rows import boundaries, most_steps, select_rows, through_lenses
-from .style import INK, KINDS, NULLS, PALETTE, grid, legend, literal, shorten, shows, wrap
+from .style import INK, KINDS, NULLS, TONES, grid, legend, literal, shorten, shows, wrap
 
 SPLIT = {
-    "block_gain": (PALETTE[2], "s", "block part: the gain with the lens of the step's end at both ends"),
-    "lens_change_gain": (PALETTE[4], "D", "lens-change part: the rest of the gain"),
+    "block_gain": (TONES[2], "s", "block part: the gain with the lens of the step's end at both ends"),
+    "lens_change_gain": (TONES[3], "D", "lens-change part: the rest of the gain"),
 }
 NULL_STYLES = {"same-target": ("--", "null: same-target"), "order-shuffled": (":", "null: order-shuffled")}
 HEADLINE = ("efficiency", "prediction_gain", "prediction_movement")

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 
 from ..labels import LEFT_OUT, MATCHED, ROTATED, UNTRAINED, convention
 from ..rows import fitted_at_one_state, require, select_rows
+from .facets import model_styles
 from .lens_lines import RELATIVE_DEPTH, state_line
-from .style import INK, MARKERS, PALETTE, grid, legend, literal, shorten, shows, title, wrap
+from .panel import LineStyle
+from .style import INK, grid, legend, shows, title, wrap
 
 
 def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, target: str = "label") -> Figure:
@@ -33,10 +35,7 @@ def retention(table: pd.DataFrame, *, summaries: pd.DataFrame | None = None, tar
     require(rows, "target", target)
     means = _means_of_cells(rows) if summaries is None or summaries.empty else _means_of_summaries(summaries)
     figure, panels = grid(2, 3, height=2.6)
-    styles = {
-        model: (PALETTE[number % len(PALETTE)], literal(shorten(str(model))), MARKERS[number % len(MARKERS)])
-        for number, model in enumerate(rows["model"].unique())
-    }
+    styles = model_styles(rows, table)
     above = (
         ("own lenses, moved as they are", "", "observed", target),
         ("own lenses, channels matched", MATCHED, "observed", target),
@@ -86,12 +85,12 @@ def _means_of_summaries(summaries: pd.DataFrame) -> pd.DataFrame:
 def _lines(
     axes: Axes,
     rows: pd.DataFrame,
-    styles: dict[str, tuple[str, str, str]],
+    styles: dict[str, LineStyle],
     ordered: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> None:
     """A line for each network, and for each seed of a null; ``ordered`` puts its rows in order along x."""
     for (model, _), line in rows.groupby(["model", "null_seed"], sort=False, dropna=False):
-        state_line(axes, ordered(line), *styles[str(model)])
+        state_line(axes, ordered(line), styles[str(model)])
     if not rows["mean"].notna().any():
         text = wrap("nothing to show: not measured, or no network has enough to retain")
         axes.text(0.5, 0.5, text, fontsize=7, ha="center", va="center", transform=axes.transAxes)

@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 INK = "#333333"
-PALETTE = [seaborn.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 4, 3, 9, 5, 7)]
-MARKERS = "osD^vP"
-KINDS = dict(zip(("update", "branch", "attention", "mlp"), PALETTE, strict=False))
-NULLS = {"pairing": "#8c8c8c", "same-target": "#a6611a", "order-shuffled": "#6a51a3", "untrained": "#d16ba5"}
+SOFT, LINE, BAND, EMPTY = "#5c5c5c", "#a6a6a6", "#d9d9d9", "#ededed"
+"""Text of second rank, thin lines, bands of nulls, and cells without."""
+TONES = (INK, "#96703c", "#4f8578", "#8a6f8f", "#7d7d7d", "#a3a847")
+"""For what is no network: muted, so that none is taken for the colour of a network (``identity.COLOURS``)."""
+KINDS = dict(zip(("update", "branch", "attention", "mlp"), TONES, strict=False))
+NULLS = {"pairing": "#8c8c8c", "same-target": "#b08d57", "order-shuffled": "#6b8f71", "untrained": "#a98aa6"}
 
 _RC = {
     **seaborn.axes_style("ticks"),

@@ -10,7 +10,8 @@ from datetime import date
 import pandas as pd
 
 from ..trajectories import READERS
-from .trajectory_grid import environment, trajectory_grid, trajectory_script, trajectory_style
+from .template import render
+from .trajectory_grid import trajectory_grid, trajectory_script, trajectory_style
 
 
 def trajectory_page(
@@ -41,21 +42,19 @@ def trajectory_page(
     if not whole:
         return f"<style>{style}</style>{grids}"
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        environment()
-        .get_template("trajectory.html")
-        .render(
-            network=network,
-            weights=weights,
-            names=names,
-            text=all(picture is None for picture in pictures),
-            readers=[(READERS[reader], said) for reader, said in lenses.items()],
-            rules="rule" in table,
-            grids=grids,
-            style=style,
-            script=script,
-            allowed=allowed,
-            command=command,
-            today=date.today().isoformat(),
-        )
+    return render(
+        "trajectory.html",
+        network=network,
+        weights=weights,
+        names=names,
+        text=any(picture is None for picture in pictures),
+        picture=any(picture is not None for picture in pictures),
+        readers=[(READERS[reader], said) for reader, said in lenses.items()],
+        rules="rule" in table,
+        grids=grids,
+        style=style,
+        script=script,
+        allowed=allowed,
+        command=command,
+        today=date.today().isoformat(),
     )

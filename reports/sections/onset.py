@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from markupsafe import Markup
 
-from ..figures.onset import onset
 from ..html.picture import Pictures
 from ..html.template import render
 from .results import Results
-from .section import Draw, Section
-
-
-def _figures(results: Results) -> Mapping[str, Draw]:
-    return {"onset": lambda: onset(results.table, summaries=results.summaries)}
+from .section import Section
 
 
 def _html(results: Results, pictures: Pictures) -> Markup | None:
     if not results.onsets:
         return None
-    depths = ", ".join(f"{row.network} {row.depth}" for row in results.onsets)
-    picture = pictures.of("onset", "iterative depth", depths)
-    return render("sections/onset.html", onsets=results.onsets, picture=picture)
+    return render("sections/onset.html", onsets=results.onsets)
 
 
 ONSET = Section(
@@ -30,6 +21,5 @@ ONSET = Section(
     title="Where iterative inference begins",
     question="From which state on is there one code, is what is read used, and does every step gain?",
     html=_html,
-    figures=_figures,
-    place=20,
+    place=21,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..html.examples import Examples
 from ..html.onset_table import OnsetRow, onset_rows
 from ..verdict.claim import Claim
 from ..verdict.table import VerdictTable, verdict_table
@@ -33,6 +34,7 @@ class Results:
         joined: what became of results that come from several folders.
         paired: names of networks that were measured on the same clusters, for each such set of clusters.
         study: text of the study file, "" without one; ``files``: paths of the files beside the page, as far as they are known.
+        examples: name of a network -> its examples, or a sentence that says why there are none; others have none recorded.
         claims: rows of the verdict table: name -> what opens the claim.
     """
 
@@ -52,6 +54,7 @@ class Results:
     paired: Sequence[Sequence[str]] = ()
     study: str = ""
     files: Sequence[str] = ()
+    examples: Mapping[str, Examples | str] = field(default_factory=dict)
     claims: Mapping[str, Callable[[], Claim]] = field(default_factory=dict)
 
     @property

@@ -3,7 +3,23 @@
 for (const box of document.querySelectorAll(".trajectory")) {
   const data = JSON.parse(box.querySelector("script[type='application/json']").textContent);
   const panel = box.querySelector(".values");
+  const grids = [...box.querySelectorAll(".grid")];
   let locked = null;
+
+  // The values stand in the order of the page: one set for each cell of a text, one for each row of a picture.
+  let number = -1;
+  for (const grid of grids) {
+    const picture = grid.parentElement.classList.contains("beside");
+    for (const row of grid.querySelectorAll("tbody tr")) {
+      [...row.querySelectorAll("td:not(.none)")].forEach((cell, place) => {
+        if (!picture || place === 0) number += 1;
+        cell.dataset.cell = number;
+      });
+    }
+    const first = grid.querySelector("td[data-cell]");
+    if (first) first.tabIndex = 0;
+  }
+  const items = [...box.querySelectorAll(".item")];
 
   const part = (tag, text, parent) => {
     const made = document.createElement(tag);
@@ -11,20 +27,21 @@ for (const box of document.querySelectorAll(".trajectory")) {
     parent.append(made);
     return made;
   };
-  const percent = (p) => (p === null ? "–" : p >= 0.0995 ? (100 * p).toFixed(1) + " %" : (100 * p).toPrecision(2) + " %");
-  const bits = (b) => (b === null ? "∞" : b.toFixed(2)) + " bits";
+  const percent = (p) => (p ? (p / 100).toFixed(2) : "< 0.01") + " %";
+  const bits = (b) => (b === null ? "∞" : (b / 100).toFixed(2)) + " bits";
 
   const show = (cell) => {
-    const [words, numbers, entropy, divergence, truth, rank, probability] = data.cells[cell.dataset.cell];
-    const row = cell.parentElement.cells[0].title;
+    const values = data.cells[cell.dataset.cell];
+    const [entropy, divergence, rank, probability] = values.slice(2 * data.top);
     const text = !cell.closest(".beside");
     const above = text ? cell.closest("table").tHead.rows[0].cells[cell.cellIndex].textContent : "";
+    const truth = data.truths[items.indexOf(cell.closest(".item"))][text ? cell.cellIndex - 1 : 0];
     panel.replaceChildren();
-    part("p", (above ? "after “" + above + "”, " : "") + "state: " + row, panel);
+    part("p", (above ? "after “" + above + "”, " : "") + "state: " + cell.parentElement.cells[0].textContent, panel);
     const list = document.createElement("ol");
-    words.forEach((word, k) => part("li", data.texts[word] + " " + percent(numbers[k]), list));
+    for (let k = 0; k < data.top; k++) part("li", data.texts[values[k]] + " " + percent(values[data.top + k]), list);
     panel.append(list);
-    if (truth !== undefined) part("p", "truth: " + data.texts[truth] + ", rank " + rank + ", " + percent(probability), panel);
+    if (rank !== undefined) part("p", "truth: " + data.texts[truth] + ", rank " + rank + ", " + percent(probability), panel);
     part("p", "entropy " + bits(entropy), panel);
     part("p", "to the final prediction (KL) " + bits(divergence), panel);
     panel.hidden = false;
@@ -41,18 +58,15 @@ for (const box of document.querySelectorAll(".trajectory")) {
     cell.classList.add("locked");
     show(cell);
   };
+  const pointed = (event) => {
+    const cell = event.target.closest("td[data-cell]");
+    if (cell && !locked) show(cell);
+  };
 
-  for (const table of box.querySelectorAll(".grid table")) {
-    const first = table.querySelector("td[data-cell]");
-    if (first) first.tabIndex = 0;
-  }
-  box.addEventListener("pointerover", (event) => {
-    const cell = event.target.closest("td[data-cell]");
-    if (cell && !locked) show(cell);
-  });
-  box.addEventListener("focusin", (event) => {
-    const cell = event.target.closest("td[data-cell]");
-    if (cell && !locked) show(cell);
+  box.addEventListener("pointerover", pointed);
+  box.addEventListener("focusin", pointed);
+  box.addEventListener("pointerleave", () => {
+    if (!locked && !box.contains(document.activeElement)) panel.hidden = true;
   });
   box.addEventListener("click", (event) => {
     const cell = event.target.closest("td[data-cell]");
@@ -73,14 +87,14 @@ for (const box of document.querySelectorAll(".trajectory")) {
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!step) return;
     event.preventDefault();
-    const body = cell.closest("tbody");
+    const rows = cell.closest("tbody").rows;
     let [row, column] = [cell.parentElement.sectionRowIndex, cell.cellIndex];
     let next = null;
     do {
       row += step[0];
       column += step[1];
-      next = body.rows[row] && body.rows[row].cells[column];
-    } while (next && !next.dataset.cell && next.tagName === "TD");
+      next = rows[row] && rows[row].cells[column];
+    } while (rows[row] && column > 0 && column < cell.parentElement.cells.length && !(next && next.dataset.cell));
     if (!next || !next.dataset.cell) return;
     cell.tabIndex = -1;
     next.tabIndex = 0;

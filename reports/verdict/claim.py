@@ -19,7 +19,7 @@ class Claim:
         question: the question that it answers.
         find: the numbers of one network that it needs: an ``Evidence``, or what ``decide`` takes instead.
         nulls: those that judge it, in words.
-        anchor: id of the section of the page with its figure, such as "onset" or "lenses"; where the page has none, cells
+        anchor: id of the section of the page with its figure, such as "four-figures" or "lenses"; where the page has none, cells
             link to the section about their network.
         power: names in the table of power of the same numbers. Where they do not tell the controls apart, the row says
             so; without a name, the row's own numbers of the controls are compared.

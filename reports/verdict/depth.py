@@ -55,7 +55,7 @@ ITERATIVE_DEPTH = Claim(
     "Over which last share of its depth does it write one prediction, in one code, that is used and improved?",
     _depth,
     nulls="pairing, untrained",
-    anchor="onset",
+    anchor="four-figures",
     power=("iterative depth",),
     order=10,
     scale=(0.0, 1.0),

@@ -60,7 +60,7 @@ def _asked(networks: Sequence[Network], judged: Mapping[str, Verdict]) -> list[s
     """Clauses on networks that are no controls."""
     shares = {network.name: judged[network.name] for network in networks}
     passing = [(name, _share(verdict)) for name, verdict in shares.items() if _passes(verdict)]
-    failing = [_name(name) for name, verdict in shares.items() if verdict.word is Word.NO]
+    failing = [named(name) for name, verdict in shares.items() if verdict.word is Word.NO]
     rest = {name: verdict for name, verdict in shares.items() if not (_passes(verdict) or verdict.word is Word.NO)}
     clauses = []
     if passing:
@@ -96,9 +96,9 @@ def _each(shares: Sequence[tuple[str, str]], verb: str = "") -> str:
     for name, share in shares[:MOST]:
         over = verb and share.startswith("over ")
         if share.startswith(CANNOT):
-            told.append(f"for {_name(name)} it {share}")
+            told.append(f"for {named(name)} it {share}")
         else:
-            told.append(f"{_name(name)} {verb} {share}" if over else f"{_name(name)} {share}")
+            told.append(f"{named(name)} {verb} {share}" if over else f"{named(name)} {share}")
         verb = "" if over else verb
     return ", ".join(told) + (f", and {len(shares) - MOST} more in the table" if len(shares) > MOST else "")
 
@@ -109,6 +109,6 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _name(name: str) -> str:
+def named(name: str) -> str:
     """In quotes where it has a comma of its own."""
     return f"“{name}”" if "," in name else name

@@ -70,7 +70,7 @@ def _batch(inputs: Tensor, targets: Tensor) -> Batch:
 def _of_batch(network: Network, batch: Batch, names: list[str]) -> Given:
     if not len(batch):
         raise ItinfError("The batch is empty; expected at least one item.")
-    return Given(batch, names, [_picture_of(network, one) for one in batch.inputs])
+    return Given(batch, names, [picture_of(network, one) for one in batch.inputs])
 
 
 def _of_tensor(network: Network, inputs: Tensor) -> Given:
@@ -129,8 +129,8 @@ def _of_picture(network: Network, source: Any) -> Given:
     return Given(_batch(tensor[None], torch.tensor([IGNORED])), [name], [png])
 
 
-def _picture_of(network: Network, tensor: Tensor) -> bytes | None:
-    """An input as a picture, in the colours that it had before it was standardised, where that is known."""
+def picture_of(network: Network, tensor: Tensor, side: int = SIDE) -> bytes | None:
+    """An input as a PNG of at most ``side`` pixels, in its colours before it was standardised, where these are known."""
     if network.unit != "image" or tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
         return None
     pixels = tensor.detach().to("cpu", torch.float64)
@@ -141,12 +141,12 @@ def _picture_of(network: Network, tensor: Tensor) -> bytes | None:
     else:
         pixels = (pixels - pixels.min()) / (pixels.max() - pixels.min()).clamp_min(1e-12)
     grey = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0)
-    return _png(Image.fromarray(grey.contiguous().numpy()))
+    return _png(Image.fromarray(grey.contiguous().numpy()), side)
 
 
-def _png(image: Image.Image) -> bytes:
+def _png(image: Image.Image, side: int = SIDE) -> bytes:
     image = image.copy()
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((side, side))
     content = io.BytesIO()
     image.save(content, format="png")
     return content.getvalue()

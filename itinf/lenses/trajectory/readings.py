@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from ...networks.readout import chunks, classes_of, require_finite
 from ...networks.states import Site, sites
 from ...networks.trace import Trace
 from ..lens import Lens, translators_at
-from ..translator import translated_logits
+from ..translator import Translator, translated_logits
 
 TOP = 5
 """How many of the likeliest classes are kept."""
@@ -51,7 +51,7 @@ class Reading:
 VALUES = ("classes", "probabilities", "truth_rank", "truth_probability", "entropy", "divergence")
 
 
-def readings(trace: Trace, readers: Mapping[str, Lens | None]) -> list[Reading]:
+def readings(trace: Trace, readers: Mapping[str, Lens | None], rows: Tensor | None = None) -> list[Reading]:
     """Reads all states of a trace through every reader that fits them.
 
     The logits of one state exist at a time, and of as many units as ``chunks`` gives.
@@ -59,25 +59,67 @@ def readings(trace: Trace, readers: Mapping[str, Lens | None]) -> list[Reading]:
     Args:
         trace: of a batch.
         readers: name -> lens; None is the network's own readout.
+        rows: (R,) units to read, in the order of ``Trace.per_prediction``; all by default.
 
     Raises:
         ItinfError: a lens of a network with other states, or numbers that are not finite.
     """
-    network = trace.network
+    network, last = trace.network, len(trace.states) - 1
+    known = _readable(trace, readers)
+    found: dict[tuple[int, str], list[dict[str, Tensor]]] = {(n, name): [] for n, _, name, _ in known}
+    chosen = torch.arange(trace.targets.numel()) if rows is None else rows
+    for part in _parts(trace, chosen):
+        target = trace.targets.flatten()[part]
+        with torch.no_grad(), evaluating(network):
+            final = _log_probabilities(network.readout(trace.per_prediction(last)[part]))
+            for number, site, name, translator in known:
+                logits = _logits(trace, site, translator, part)
+                found[number, name].append(_read(_log_probabilities(logits), final, target))
+    return [
+        Reading(site, number, name, **{key: torch.cat([p[key] for p in found[number, name]]).cpu() for key in VALUES})
+        for number, site, name, _ in known
+    ]
+
+
+def likeliest(trace: Trace, lens: Lens | None) -> tuple[Tensor, Tensor]:
+    """The likeliest class of every unit at each of the S states that a reader fits, and its probability: (S, R) each.
+
+    Of equal classes the one with the lower number.
+
+    Raises:
+        ItinfError: as for ``readings``.
+    """
+    found: list[list[tuple[Tensor, Tensor]]] = []
+    known = _readable(trace, {"": lens})
+    for part in _parts(trace, torch.arange(trace.targets.numel())):
+        with torch.no_grad(), evaluating(trace.network):
+            logits = (_logits(trace, site, translator, part) for _, site, _, translator in known)
+            found.append([(one.argmax(1), one.float().softmax(1).amax(1)) for one in logits])
+    classes, sure = (torch.cat([torch.stack([of[k] for of in part]) for part in found], 1).cpu() for k in (0, 1))
+    return classes, sure
+
+
+def _readable(trace: Trace, readers: Mapping[str, Lens | None]) -> list[tuple[int, Site, str, Translator | None]]:
+    """Number of a state, its site, name of a reader, and its translator there, for all readers that fit."""
     through = {name: translators_at(trace, lens) for name, lens in readers.items()}
-    known = [(n, site, name) for n, site in enumerate(sites(trace)) for name in readers if site.id in through[name]]
-    found: dict[tuple[int, str], list[dict[str, Tensor]]] = {(n, name): [] for n, _, name in known}
-    targets = trace.targets.flatten()
+    return [
+        (number, site, name, through[name][site.id])
+        for number, site in enumerate(sites(trace))
+        for name in readers
+        if site.id in through[name]
+    ]
+
+
+def _parts(trace: Trace, rows: Tensor) -> list[Tensor]:
+    """The units to read, as many at a time as ``chunks`` gives."""
     last = trace.per_prediction(len(trace.states) - 1)
-    with torch.no_grad(), evaluating(network):
-        for part in chunks(len(last), classes_of(network, last)):
-            final = _log_probabilities(network.readout(last[part]))
-            for number, site, name in known:
-                rows = trace.per_prediction(site.id)[part]
-                logits = translated_logits(network, rows, through[name][site.id])
-                require_finite(network, site.name, logits)
-                found[number, name].append(_read(_log_probabilities(logits), final, targets[part]))
-    return list(_joined(known, found))
+    return [rows[part].to(last.device) for part in chunks(len(rows), classes_of(trace.network, last))]
+
+
+def _logits(trace: Trace, site: Site, translator: Translator | None, rows: Tensor) -> Tensor:
+    logits = translated_logits(trace.network, trace.per_prediction(site.id)[rows], translator)
+    require_finite(trace.network, site.name, logits)
+    return logits
 
 
 def _log_probabilities(logits: Tensor) -> Tensor:
@@ -103,11 +145,3 @@ def _read(log_p: Tensor, final: Tensor, target: Tensor) -> dict[str, Tensor]:
         "entropy": torch.special.entr(p).sum(1) / math.log(2),
         "divergence": apart.clamp_min(0) / math.log(2),  # rounding may leave less than 0
     }
-
-
-def _joined(
-    known: list[tuple[int, Site, str]], found: dict[tuple[int, str], list[dict[str, Tensor]]]
-) -> Iterator[Reading]:
-    for number, site, name in known:
-        parts = found[number, name]
-        yield Reading(site, number, name, **{key: torch.cat([p[key] for p in parts]).cpu() for key in VALUES})

@@ -3,100 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 
-from ... import registry
 from ...data.dataset import IGNORED
 from ...errors import ItinfError
-from ...files import write_text
 from ...networks.network import Network, require_network
 from ...networks.states import sites
 from ...networks.trace import Trace, trace
+from ...results.schema import OPTIONAL_INTEGER, TRAJECTORY_DTYPES
+from ...results.trajectory import READERS, Trajectory
 from ..kinds import lens_kind
 from ..lens import Lens, require_lens, require_readout
 from .given import given
 from .readings import Reading, readings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-OWN, SHARED, LOGIT = "own", "shared", "logit"
-"""Readers: each state's own lens, one lens for a segment, the network's own readout."""
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What a network would predict at every depth, for a few items.
-
-    Attributes:
-        network: its name; ``weights``: where they came from.
-        table: one row for each item, position, state, reader and rank from 1 to 5. ``probability`` is that of ``class``;
-            ``truth`` is the label, or the next token; ``entropy`` and ``divergence`` (KL from the final prediction to this
-            reading) are in bits.
-        names: of the items.
-        pictures: PNG of each item; None for a text.
-        lenses: reader -> the lens in words.
-    """
-
-    network: str
-    weights: str
-    table: pd.DataFrame
-    names: tuple[str, ...]
-    pictures: tuple[bytes | None, ...]
-    lenses: dict[str, str]
-
-    @property
-    def readers(self) -> list[str]:
-        """Names of what reads the states, in the order own, shared, logit."""
-        return list(self.lenses)
-
-    def plot(self, item: int = 0, reader: str | None = None, start: int = 0, positions: int = 32) -> Figure:
-        """The grid of one item: tokens across and depths down, or a picture beside its five likeliest classes by depth.
-
-        Args:
-            item: number of the item.
-            reader: one of ``readers``; by default the first.
-            start: first position of a text that is shown; ``positions``: the most that are shown.
-
-        Raises:
-            ItinfError: there is no such item or reader.
-        """
-        if item not in range(len(self.names)):
-            raise ItinfError(f"There is no item {item!r}; expected 0 … {len(self.names) - 1}.")
-        options = {"item": item, "reader": reader, "start": start, "positions": positions}
-        return registry.figure("trajectory")(self.table, picture=self.pictures[item], **options)
-
-    def html(self, command: str = "") -> str:
-        """A page that is complete in itself: one file, without network access; readable without script.
-
-        Args:
-            command: that made it, to be written on it.
-        """
-        return self._page(command=command)
-
-    def save(self, path: str | Path) -> None:
-        """Writes the page to a file."""
-        write_text(Path(path), self.html())
-
-    def _page(self, **options: Any) -> str:
-        return registry.page("trajectory")(
-            self.table, self.network, self.weights, self.names, self.pictures, self.lenses, **options
-        )
-
-    def _repr_html_(self) -> str:
-        return self._page(whole=False)
-
-    def __repr__(self) -> str:
-        positions, states = self.table["position"].nunique(), self.table["state"].nunique()
-        return (
-            f"Trajectory of {self.network} ({self.weights}): {len(self.names)} items, up to {positions} positions, "
-            f"{states} states, read by {', '.join(self.readers)}; .table has {len(self.table):,} rows"
-        )
+OWN, SHARED, LOGIT = READERS
 
 
 def trajectory(network: Network, inputs: Any, lens: Lens | Sequence[Lens] | None = None) -> Trajectory:
@@ -117,11 +41,30 @@ def trajectory(network: Network, inputs: Any, lens: Lens | Sequence[Lens] | None
     readers = readers_of(network, lens)
     items = given(network, inputs)
     traced = trace(network, items.batch, gradients=False)
-    table = _table(traced, readings(traced, readers), readers)
+    found = readings(traced, readers)
+    return trajectory_of(traced, found, readers, units_of(traced), items.names, items.pictures)
+
+
+def trajectory_of(
+    traced: Trace,
+    found: Sequence[Reading],
+    readers: dict[str, Lens | None],
+    units: pd.DataFrame,
+    names: Sequence[str],
+    pictures: Sequence[bytes | None],
+) -> Trajectory:
+    """A trajectory from what was read.
+
+    Args:
+        traced: the pass; ``found``: what was read in it; ``readers``: see ``readers_of``.
+        units: the R units of the readings, in their order, see ``units_of``.
+        names, pictures: of the items.
+    """
+    network, table = traced.network, _table(traced.network, found, readers, units)
     fits = table.loc[table["reader"] == LOGIT, "state"].nunique()
     own = f"the network's own readout, which fits {fits} of {len(sites(traced))} states"
     in_words = {name: own if one is None else repr(one) for name, one in readers.items()}
-    return Trajectory(network.name, network.weights, table, tuple(items.names), tuple(items.pictures), in_words)
+    return Trajectory(network.name, network.weights, table, tuple(names), tuple(pictures), in_words)
 
 
 def readers_of(network: Network, lens: Any) -> dict[str, Lens | None]:
@@ -154,31 +97,28 @@ def _reader(lens: Lens) -> str:
     return LOGIT if kind.name == LOGIT else SHARED if kind.shared else OWN
 
 
-def _table(traced: Trace, found: Sequence[Reading], readers: dict[str, Lens | None]) -> pd.DataFrame:
+def units_of(traced: Trace) -> pd.DataFrame:
+    """One row for each unit of a pass: item, position, the token that is read, and the truth where it is known."""
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in traced.targets.shape))
+    units = pd.DataFrame({"item": positions[:, 0].numpy(), "position": positions[:, 1].numpy(), "input": _ids(traced)})
+    truth = pd.Series(traced.targets.flatten().cpu().numpy(), dtype=OPTIONAL_INTEGER)
+    return units.assign(truth=truth.mask(truth == IGNORED))
+
+
+def _table(
+    network: Network, found: Sequence[Reading], readers: dict[str, Lens | None], units: pd.DataFrame
+) -> pd.DataFrame:
     """All readings as rows, in order of item, position, state, reader and rank."""
-    shape = traced.targets.shape
-    positions = torch.cartesian_prod(*(torch.arange(size) for size in shape))  # (R, 2)
-    ids = _ids(traced)
-    units = pd.DataFrame({"item": positions[:, 0].numpy(), "position": positions[:, 1].numpy(), "input": ids})
-    units["input_text"] = _texts(traced.network, ids) if traced.network.unit == "token" else ""
-    truth = [None if t == IGNORED else t for t in traced.targets.flatten().tolist()]
+    units = units.assign(
+        input_text=_texts(network, units["input"].tolist()), truth_text=_texts(network, units["truth"].tolist())
+    )
     frames = [_rows(units, reading, readers[reading.reader]) for reading in found]
     table = pd.concat(frames, ignore_index=True)
     order = {name: place for place, name in enumerate(readers)}
     keys = [table["item"], table["position"], table["state"], table["reader"].map(order), table["rank"]]
     table = table.iloc[pd.concat(keys, axis=1).sort_values([k.name for k in keys], kind="stable").index]
-    row = table["item"] * shape[1] + table["position"]
-    table["text"] = _texts(traced.network, table["class"].tolist())
-    table["truth"] = pd.array([truth[r] for r in row], dtype="Int64")
-    told = ["" if t is None else _texts(traced.network, [t])[0] for t in truth]
-    table["truth_text"] = [told[r] for r in row]
-    return table[COLUMNS].reset_index(drop=True)
-
-
-COLUMNS = [
-    *("item", "position", "input", "input_text", "state", "state_name", "depth", "reader", "lens", "rank", "class"),
-    *("text", "probability", "truth", "truth_text", "truth_rank", "truth_probability", "entropy", "divergence"),
-]
+    table["text"] = _texts(network, table["class"].tolist())
+    return table[list(TRAJECTORY_DTYPES)].reset_index(drop=True)
 
 
 def _rows(units: pd.DataFrame, reading: Reading, lens: Lens | None) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Figures of the page that answer to hover, tap and keyboard; they read without a script, too."""
