@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from .networks.network import Network
     from .training.specimen import Specimen
 
-GROUPS = ("networks", "libraries", "datasets", "specimens", "figures", "probes", "nulls", "lens_kinds", "claims")
+GROUPS = (
+    "networks",
+    "libraries",
+    "datasets",
+    "specimens",
+    "figures",
+    "probes",
+    "nulls",
+    "lens_kinds",
+    "claims",
+    "sections",
+)
 """Groups that a session can add to; the entry point group of each is ``itinf.GROUP``."""
 _session: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
 
@@ -37,7 +48,8 @@ def register(added: Any = None, name: str | None = None, *, group: str = "networ
             function ``(argument, network, **options) -> Data``; for "figures" a function from a results table to a
             matplotlib Figure; for "probes" a class derived from ``itinf.Probe``; for "nulls" an ``itinf.Null`` or a
             function that finds partners; for "lens_kinds" an ``itinf.LensKind``; for "claims" a
-            ``reports.verdict.claim.Claim``, a row of the page's verdict table. Without it, a decorator is returned:
+            ``reports.verdict.claim.Claim``, a row of the page's verdict table; for "sections" a
+            ``reports.sections.section.Section`` of the page. Without it, a decorator is returned:
             ``@itinf.register(group="figures")``.
         name: name in the registry; by default the name of the object.
         group: one of ``GROUPS``.
@@ -200,8 +212,8 @@ def probe(name: str) -> Callable[[], Any]:
     return _known("probes", "probe", name)
 
 
-def page(name: str) -> Callable[..., str]:
-    """Opens a registered page: a function from results to the text of an HTML file.
+def page(name: str) -> Callable[..., Any]:
+    """Opens a registered page: what makes an HTML file from results.
 
     Raises:
         ItinfError: there is no such page.

@@ -12,12 +12,12 @@ import itinf
 from itinf import registry
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
-from itinf.results import report
 from itinf.results.comparison import Comparison
 from itinf.results.groups import HEADLINES
 from itinf.studies.compare import LENS_NULLS
 from itinf.studies.probe import default_probes
 from lens_oracles import descending, labelled, starts
+from pages import ShortPage
 from test_page import Read
 from tiny import SETTINGS
 
@@ -48,14 +48,14 @@ def test_all_headlines_of_groups_are_numbers_that_a_study_measures(both):
 def few_figures():
     """Few figures, and a page in a line: drawing takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "FIGURES", ("update_norm", "gain"))
-        patch.setattr(report, "LENS_FIGURES", ("lenses",))
-        patch.setattr(registry, "page", lambda name: short_page)
+        patch.setattr(registry, "page", lambda name: Short)
         yield
 
 
-def short_page(table, manifests, notes, target, *, remarks, groups, group_notes, **_):
-    return f"{[m['network']['name'] for m in manifests]}, {remarks}, {None if groups is None else group_notes}"
+class Short(ShortPage):
+    def html(self, drawn):
+        said = None if self.others["groups"] is None else self.others["group_notes"]
+        return f"{sorted(drawn)}, {self.others['remarks']}, {said}"
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,9 @@ def files(folder: Path) -> set[str]:
 def test_the_folder_holds_all_that_the_command_line_writes(both, folder):
     own = ("manifest.json", "measures.parquet", "sums.safetensors")
     moved = ("manifest.json", "measures.parquet", "summaries.parquet", "replicates.parquet")
-    # no gain was measured, and nothing was read through a lens
-    figures = ("update_norm", "lenses", "lenses_one", "overview_one", "overview_two")
     assert files(folder) == {
         "manifest.json", "measures.parquet", "summaries.parquet", "groups.parquet", "report.html", "measures.csv",
-        *(f"figures/{figure}.{ending}" for figure in figures for ending in ("png", "svg", "csv")),
+        *(f"figures/update_norm.{ending}" for ending in ("png", "svg", "csv")),
         *(f"networks/{name}/{file}" for name in NAMES for file in own),
         *(f"transfer/one/{kind}/{file}" for kind in ("trained", "untrained-0") for file in moved),
     }  # fmt: skip
@@ -91,7 +89,7 @@ def test_the_folder_holds_all_that_the_command_line_writes(both, folder):
         pd.testing.assert_frame_equal(getattr(again, name), getattr(both, name))
     assert (again.notes, again.groups) == (both.notes, both.groups)
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "groups.parquet"), both.group_table)
-    assert (folder / "report.html").read_text() == f"['one', 'two'], {both.notes}, ['trained: one, two.{ROUGH}']"
+    assert (folder / "report.html").read_text() == f"['update_norm'], {both.notes}, ['trained: one, two.{ROUGH}']"
 
 
 ROUGH = " Two networks give an interval of 1 degree of freedom, which is very wide."
@@ -153,5 +151,5 @@ def test_what_was_measured_without_alignment_or_accuracy_has_a_page_too(tmp_path
     assert "60 images in 60 clusters" in text and "as given" in text, "the page says that the network was live"
     assert any(row[:2] == ["mean over blocks or states", "alone, 1 network"] for row in Read(text).rows)
     assert {path.name for path in (folder / "figures").iterdir()} == {
-        f"{name}.{ending}" for name in ("update_norm", "overview_one") for ending in ("png", "svg", "csv")
+        f"{name}.{ending}" for name in ("overview_one",) for ending in ("png", "svg", "csv")
     }

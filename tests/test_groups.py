@@ -20,8 +20,8 @@ from itinf.statistics.over_networks import MOST_DIVISIONS, permutation_p
 from itinf.studies.study import _identity
 from itinf.studies.study_file import read_study, study_toml
 from lens_tables import moved
+from pages import page
 from reports.html.groups_table import group_table as on_the_page
-from reports.html.page import page
 from tables import BLANK
 from test_page import NAME, Read, manifest
 

@@ -14,10 +14,10 @@ import itinf
 from itinf import registry
 from itinf.lenses.fit import fit
 from itinf.lenses.transfer.transfer import transfer
-from itinf.results import report
 from itinf.results.comparison import Comparison
 from itinf.results.joint import joined
 from lens_oracles import descending, labelled, starts
+from pages import ShortPage
 from pictures import blank
 from test_page import Read
 from tiny import SETTINGS
@@ -29,9 +29,6 @@ SCHEMA1 = Path(__file__).parent / "data" / "schema1"
 @pytest.fixture(scope="module", autouse=True)
 def few_figures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "FIGURES", ("update_norm",))
-        patch.setattr(report, "LENS_FIGURES", ("retention",))
-        patch.setattr(report, "OF_ONE", ())
         patch.setattr(Figure, "savefig", blank)  # the page of this module is made before a test's own fixtures
         yield
 
@@ -69,7 +66,7 @@ def page(home, tmp_path_factory):
 def test_one_page_has_the_networks_of_all_folders_told_apart(page):
     read = Read(page.read_text(encoding="utf-8"))
     names = ["net (a/net)", "net (b/net)", "other"]
-    assert [h for h in read.inside("h2") if h in names] == names
+    assert [h for h in read.inside("h3") if h in names] == names
     said = read.inside("strong")
     assert [line for line in said if "is called" in line] == [
         f"Several folders have a network net; that of {folder} is called “net ({folder})”."
@@ -178,7 +175,7 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(home, tmp_path, command)
 
 
 def test_the_command_takes_several_folders(home, tmp_path, command, monkeypatch):
-    monkeypatch.setattr(registry, "page", lambda name: lambda *_, **__: "page")
+    monkeypatch.setattr(registry, "page", lambda name: ShortPage)
     code, printed = command("report", home / "a/net", home / "b/other", "--out", tmp_path / "out")
     assert code == 0 and f"Report: {tmp_path / 'out/report.html'}" in printed
     assert [run.name for run in Comparison.load(tmp_path / "out").runs] == ["net", "other"]

@@ -7,7 +7,6 @@ import pytest
 
 import itinf
 from itinf.lock import kept
-from itinf.results.report import FIGURES, LENS_FIGURES
 from itinf.results.transfer_result import TransferResult
 
 TINY = ["-O", "n_layer=2", "-O", "n_embd=8", "-O", "n_head=2", "-O", "vocab_size=256", "-O", "n_positions=16"]
@@ -49,9 +48,9 @@ def test_without_a_file_lenses_are_fitted_beside_the_results(command, text, tmp_
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", "lenses", "transfer", "figures"}
     assert {path.stem for path in (tmp_path / "out/figures").iterdir()} == {"lenses", "transfer", "retention"}
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
-    (tmp_path / "out/figures/lenses.png").unlink()
+    (tmp_path / "out/figures/transfer.png").unlink()
     itinf.report(tmp_path / "out")
-    assert (tmp_path / "out/figures/lenses.png").is_file() and (tmp_path / "out/report.html").is_file()
+    assert (tmp_path / "out/figures/transfer.png").is_file() and (tmp_path / "out/report.html").is_file()
     assert len(before) == 6 and command(*words, "--out", tmp_path / "out")[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -118,8 +117,9 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     }
     assert set(pd.read_parquet(out / "summaries.parquet")["model"]) == {"random:1", "random:2"}
     assert {path.stem for path in (out / "figures").iterdir()} == {
-        *FIGURES,
-        *LENS_FIGURES,
+        "comparison",
+        "transfer",
+        "retention",
         "prediction",
         "onset",
         *(f"{kind}_random_{seed}" for kind in ("overview", "lenses") for seed in (1, 2)),

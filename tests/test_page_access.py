@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from itinf.results.drawing import drawn, pictures_of
+from pages import page
 from reports.figures.overview import overview
 from reports.figures.update_norm import update_norm
 from reports.html.conditions import conditions
-from reports.html.page import page
 from test_overview import made
 from test_page import NAME, Read, manifest
 

@@ -11,6 +11,7 @@ from architecture_list import ARCHITECTURES
 from architectures import Architecture
 from itinf.lenses.kinds import lens_kinds
 from itinf.results.comparison import compare
+from itinf.results.drawing import drawn_all
 from itinf.results.report import _page
 from plain_hooks import plain
 from plain_readouts import READOUTS
@@ -78,8 +79,9 @@ def through_every_step(architecture: Architecture, folder: Path, draw: bool) -> 
     assert np.isfinite(numbers[made.run.table["reason"] == ""]).all()
     agree(made)
     if draw:
-        text = _page(compare([made.run], [made.transfer]), {}, [], [])
-        assert made.network.name in text and text.rstrip().endswith("</html>")
+        whole = _page(compare([made.run], [made.transfer]), [], [])
+        text = whole.html(drawn_all(whole.figures(), dict.fromkeys(whole.figures(), "figures/one")))
+        assert made.network.name in text and text.rstrip().endswith("</html>") and not whole.failed
 
 
 def agree(made: Support) -> None:

@@ -14,7 +14,7 @@ import itinf
 from itinf import registry
 from itinf.results import report
 from itinf.results.power import MEASURES
-from reports.html.page import page
+from pages import page
 from reports.verdict import blocks, depth, states
 from reports.verdict.blocks import DESCENT, GAINS, OWN_OR_CLASS
 from reports.verdict.claim import Claim
@@ -156,7 +156,7 @@ def test_a_session_adds_a_row(monkeypatch):
     monkeypatch.setitem(registry._session, "claims", {})
     itinf.register(own, "mine", group="claims")
     assert "mine" in registry.names("claims")
-    claims = report._claims()
+    claims = report._openers("claims")
     text = shown(["a"], claims={"mine": claims["mine"]})
     assert "my claim" in text and "indeed" in text
 
@@ -176,7 +176,7 @@ def test_an_outside_package_adds_a_row(tmp_path, monkeypatch):
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 0\n")
     (about / "entry_points.txt").write_text("[itinf.claims]\nanother = outside_row:ROW\n")
     monkeypatch.syspath_prepend(tmp_path)
-    claims = report._claims()
+    claims = report._openers("claims")
     text = shown(["a"], claims={"another": claims["another"]} | opener(DESCENT))
     assert text.index("a row of another package") < text.index(DESCENT.name)  # it asked to be the first
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ..errors import NothingToDrawError
@@ -13,6 +19,8 @@ PRINT_DPI = 300
 PICTURES = (".png", ".svg")
 """Endings of the files that every figure has; a figure whose numbers are known has a ``.csv``, too."""
 NUMBERS = ".csv"
+AT_ONCE, WORTH = 4, 4
+"""Most processes that draw at once, and figures for each that make another process worth its start."""
 
 
 @dataclass(frozen=True)
@@ -21,30 +29,85 @@ class Drawn:
 
     Attributes:
         png: at print quality; the page shows a smaller copy.
-        files: path in the results folder -> content; the path of a file that is there already -> None.
+        svg: the page shows it as it is where ``marks`` says where its numbers are.
+        files: path in the results folder -> content.
+        marks: what the figure's attribute ``marks`` returns after it was saved; None without one.
     """
 
     png: bytes
-    files: dict[str, bytes | None]
+    svg: bytes
+    files: dict[str, bytes]
+    marks: Any = None
 
 
 def drawn(draw: Callable[[], Any], stem: str) -> Drawn | None:
     """Draws a figure and makes its files; None if the results lack what it shows.
 
     Args:
-        draw: makes the matplotlib Figure; its attribute ``numbers``, if it has one, is the table of what it shows.
+        draw: makes the matplotlib Figure, or None; its attribute ``numbers``, if it has one, is the table of what it shows.
         stem: path of the files without ending.
     """
     try:
         figure = draw()
     except NothingToDrawError:
         return None
+    if figure is None:
+        return None
     png, svg = pictures_of(figure)
-    files: dict[str, bytes | None] = dict(zip((stem + ending for ending in PICTURES), (png, svg), strict=True))
-    numbers = getattr(figure, "numbers", None)
+    files = dict(zip((stem + ending for ending in PICTURES), (png, svg), strict=True))
+    numbers, marks = getattr(figure, "numbers", None), getattr(figure, "marks", None)
     if numbers is not None:
         files[stem + NUMBERS] = numbers.to_csv(index=False).encode()
-    return Drawn(png, files)
+    return Drawn(png, svg, files, None if marks is None else marks())
+
+
+def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> dict[str, Drawn]:
+    """Draws figures, in several processes where there are many figures and cores; those that show nothing are left out.
+
+    Args:
+        draws: name -> what draws it.
+        stems: name -> path of its files without ending.
+    """
+    shares = max(1, min(_cores(), AT_ONCE, len(draws) // WORTH)) if sys.platform == "linux" else 1  # fork is safe there
+    names = [list(draws)[share::shares] for share in range(shares)]
+    fork = multiprocessing.get_context("fork") if len(names) > 1 else None
+    others: list[Connection] = []
+    for share in names[1:]:
+        assert fork is not None
+        receives, sends = fork.Pipe(duplex=False)
+        # the draws need not be sent: a fork has them; it touches figures and tables alone, never torch's threads
+        helper = fork.Process(target=_send, args=(sends, {name: draws[name] for name in share}, stems), daemon=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
+            helper.start()
+        sends.close()
+        others.append(receives)
+    made = _made({name: draws[name] for name in names[0]}, stems)
+    for receives in others:
+        error, more = receives.recv()
+        if error is not None:
+            raise error
+        made |= more
+    return {name: made[name] for name in draws if name in made}
+
+
+def _send(to: Connection, draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> None:
+    """Draws a share of the figures in a process of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        to.send((None, _made(draws, stems)))
+    except Exception as error:
+        to.send((error, {}))
+
+
+def _made(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> dict[str, Drawn]:
+    every = ((name, drawn(draw, stems[name])) for name, draw in draws.items())
+    return {name: figure for name, figure in every if figure is not None}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def pictures_of(figure: Any) -> tuple[bytes, bytes]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import registry
 from ..errors import ItinfError
 from ..files import folder_name
-from ..registry import draw
-from .drawing import NUMBERS, PICTURES, Drawn, drawn
+from .drawing import NUMBERS, PICTURES, Drawn, drawn_all
 from .manifest import folder_of
 
 if TYPE_CHECKING:
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
 
 
 TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet", "power.parquet", "power.md")
-REPORT, TABLE_CSV = "report.html", "measures.csv"
+REPORT, TABLE_CSV, FIGURES_FOLDER = "report.html", "measures.csv", "figures/"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
-OF_ONE = ("overview", "lenses")
-"""Figures of one network on the page."""
-WITHOUT_TARGET = ("update_norm", "onset", *LENS_FIGURES)
-"""Figures that have no target to choose."""
-BUILT_IN = (*FIGURES, *LENS_FIGURES, "onset", "overview", "prediction", "trajectory")
-"""Figures that have a fixed place; every other registered figure is added at the end of the page."""
+"""Figures of a folder without a page."""
+WITHOUT_TARGET = ("update_norm", *LENS_FIGURES)
+"""Those that have no target to choose."""
 
 
 def report(*folders: str | Path, out: str | Path | None = None) -> Path:
@@ -110,81 +106,71 @@ def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> lis
 def draw_report(
     result: ProbeResult | Comparison, folder: ResultsFolder, again: bool = False, page: bool = True
 ) -> list[str]:
-    """Makes the figures and the page that are missing from a folder, or damaged.
+    """Makes the figures and the page of a folder, where one of them is missing or damaged.
 
     Args:
         result: the result in the folder.
         folder: the open folder.
         again: True makes undamaged figures and an undamaged page again, too.
-        page: False leaves the page out, and the figures that are on the page alone.
+        page: False makes the figures of a folder without a page.
 
     Returns:
         the names of the files that were made.
     """
+    if not page:
+        draws: dict[str, Callable[[], Any]] = {
+            kind: partial(result.plot, kind, **aim_of(result, kind)) for kind in _kinds(result)
+        }
+        draws |= _added_figures(result)[0]
+        lacking = {name: draw for name, draw in draws.items() if again or not _there(folder, _stem(name))}
+        return _add(folder, _files(drawn_all(lacking, {name: _stem(name) for name in lacking})))
+    made_before = [name for name in folder.manifest["files"] if name.startswith(FIGURES_FOLDER)]
+    if not again and all(map(folder.sound, [REPORT, TABLE_CSV, *made_before])):
+        return []
     added, remarks = _added_figures(result)
-    made: list[str] = []
-    pictures: dict[str, Drawn] = {}
-    page = page and (again or not folder.sound(REPORT))
-    for name, make in (_figures(result, page) | {name: partial(added.get, name) for name in added}).items():
-        stem = f"figures/{folder_name(name)}"  # an added figure may have any name
-        there = None if again else _there(folder, stem)
-        picture = there or drawn(make, stem)
-        if picture is not None:
-            made += _add(folder, picture.files)
-            pictures[name] = picture
-    if page:
-        made += _add(folder, {TABLE_CSV: result.table.to_csv(index=False).encode()})
-        made += _add(folder, {REPORT: _page(result, pictures, list(added), remarks).encode()})
-    return made
+    whole = _page(result, list(added), remarks)
+    draws = whole.figures() | added
+    drawings = drawn_all(draws, {name: _stem(name) for name in draws})
+    made = _add(folder, _files(drawings) | {TABLE_CSV: result.table.to_csv(index=False).encode()})
+    return made + _add(folder, {REPORT: whole.html(drawings).encode()})
 
 
-def _add(folder: ResultsFolder, files: Mapping[str, bytes | None]) -> list[str]:
-    """Writes the files that have a content; returns their names."""
-    new = {name: content for name, content in files.items() if content is not None}
-    for name, content in new.items():
+def _stem(name: str) -> str:
+    """Path of the files of a figure, without ending; an added figure may have any name."""
+    return FIGURES_FOLDER + folder_name(name)
+
+
+def _files(drawings: Mapping[str, Drawn]) -> dict[str, bytes]:
+    return {path: content for drawing in drawings.values() for path, content in drawing.files.items()}
+
+
+def _add(folder: ResultsFolder, files: Mapping[str, bytes]) -> list[str]:
+    """Writes files; returns their names."""
+    for name, content in files.items():
         folder.add(name, content)
-    return list(new)
+    return list(files)
 
 
-def _there(folder: ResultsFolder, stem: str) -> Drawn | None:
-    """A figure whose files are in the folder and undamaged; None where it must be drawn."""
-    pictures = [stem + ending for ending in PICTURES]
+def _there(folder: ResultsFolder, stem: str) -> bool:
+    """Whether the files of a figure are in the folder and undamaged."""
     numbers = [stem + NUMBERS] if stem + NUMBERS in folder.manifest["files"] else []
-    if folder.path is None or not all(map(folder.sound, [*pictures, *numbers])):
-        return None
-    return Drawn((folder.path / pictures[0]).read_bytes(), dict.fromkeys([*pictures, *numbers]))
-
-
-def _figures(result: Any, page: bool) -> dict[str, Callable[[], Any]]:
-    """Name -> function that draws, of the figures that come with itinf; for a page also those of single networks."""
-    from .schema import summaries_table
-
-    draws: dict[str, Callable[[], Any]] = {
-        kind: partial(result.plot, kind, **aim_of(result, kind)) for kind in _kinds(result)
-    }
-    runs = getattr(result, "runs", [result])
-    if page:
-        for run in runs:
-            rows = result.table[result.table["model"] == run.name]
-            for kind in OF_ONE:
-                options = aim_of(result, kind)
-                draws[f"{kind} {run.name}"] = partial(draw, kind, rows, summaries_table([]), options)
-    return draws
+    return all(map(folder.sound, [*(stem + ending for ending in PICTURES), *numbers]))
 
 
 def _kinds(result: Any) -> tuple[str, ...]:
-    """Names of the figures that a result has: those of runs, those of transfers, or both."""
-    transfers = getattr(result, "transfers", [])
-    if not transfers:
+    """Names of the figures of a folder without a page: those of runs, those of transfers, or both."""
+    if not getattr(result, "transfers", []):
         return FIGURES
-    return ("onset", *FIGURES, *LENS_FIGURES, "prediction") if result.runs else LENS_FIGURES
+    return (*FIGURES, *LENS_FIGURES) if result.runs else LENS_FIGURES
 
 
-def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], list[str]]:
+def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Callable[[], Any]], list[str]]:
     """Figures that a session or another package has registered and that draw something; and notes on failed ones."""
-    figures, remarks = {}, []
-    for name in registry.names("figures"):
-        if name in BUILT_IN:
+    own = registry.names("pages")["report"].partition(".")[0]  # those of the page's package have places of their own
+    figures: dict[str, Callable[[], Any]] = {}
+    remarks = []
+    for name, value in registry.names("figures").items():
+        if value.partition(".")[0] == own:
             continue
         try:
             figure = result.plot(name)
@@ -192,8 +178,12 @@ def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Any], li
             remarks.append(f"The figure {name!r} could not be drawn ({type(error).__name__}: {error}).")
             continue
         if figure is not None:
-            figures[name] = figure
+            figures[name] = partial(_same, figure)
     return figures, remarks
+
+
+def _same(figure: Any) -> Any:
+    return figure
 
 
 def aim_of(result: Any, kind: str) -> dict[str, str]:
@@ -201,7 +191,8 @@ def aim_of(result: Any, kind: str) -> dict[str, str]:
     return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
 
 
-def _page(result: Any, pictures: dict[str, Drawn], added: list[str], remarks: list[str]) -> str:
+def _page(result: Any, added: list[str], failed: list[str]) -> Any:
+    """The page of a result, before its figures are drawn."""
     from .comparison import Comparison
 
     comparison = result if isinstance(result, Comparison) else Comparison([result])
@@ -210,24 +201,24 @@ def _page(result: Any, pictures: dict[str, Drawn], added: list[str], remarks: li
         [run.manifest for run in comparison.runs],
         [run.notes for run in comparison.runs],
         _target(comparison),
+        sections=_openers("sections"),
+        claims=_openers("claims"),
         summaries=comparison.summaries,
         transfers=[one.manifest for one in comparison.transfers if "observed" in set(one.table["null"])],
         remarks=comparison.notes,
         groups=comparison.group_table if comparison.groups else None,
         group_notes=comparison.group_notes,
         power=comparison.power if comparison.roles else None,
-        pictures={name: (picture.png, list(picture.files)) for name, picture in pictures.items()},
         added=added,
-        failed=remarks,
+        failed=failed,
         joined=comparison.joined,
         paired=comparison.paired,
-        claims=_claims(),
     )
 
 
-def _claims() -> dict[str, Callable[[], Any]]:
-    """Rows of the verdict table: name -> what opens the claim."""
-    return {name: partial(registry.opened, "claims", name) for name in registry.names("claims")}
+def _openers(group: str) -> dict[str, Callable[[], Any]]:
+    """Name -> what opens it, of all that is registered in a group."""
+    return {name: partial(registry.opened, group, name) for name in registry.names(group)}
 
 
 def _target(result: Any) -> str:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from matplotlib.figure import Figure
 from PIL import Image
 
-from itinf.errors import NothingToDrawError
+SMALLER = 2
+"""How many pixels across of a figure become one pixel of the page."""
 
-PRINT_DPI, SMALLER = 300, 2
-"""Dots per inch of a figure, and how many of its pixels across become one pixel of the page."""
+
+class Drawn(Protocol):
+    """A figure that was drawn: PNG at print quality, SVG, paths of its files beside the page, and where its marks are."""
+
+    png: bytes
+    svg: bytes
+    files: Mapping[str, bytes]
+    marks: Any
 
 
 @dataclass(frozen=True)
@@ -36,40 +43,31 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The figures of a page, drawn before or drawn now.
+    """The figures of a page, by name; those that show nothing are left out."""
 
-    Attributes:
-        drawn: name -> PNG at print quality, and paths of its files beside the page.
-    """
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
 
-    drawn: Mapping[str, tuple[bytes, Sequence[str]]] = field(default_factory=dict)
-
-    def of(self, name: str, title: str, result: str = "", draw: Callable[[], Figure] | None = None) -> Picture | None:
+    def of(self, name: str, title: str, result: str = "") -> Picture | None:
         """A picture; None where the results lack what the figure shows.
 
         Args:
             name: of the figure.
             title: a few words.
             result: what came out, in a sentence.
-            draw: draws the figure if it was not drawn before.
         """
-        if name in self.drawn:
-            png, files = self.drawn[name]
-        elif draw is not None and (made := _png(draw)) is not None:
-            png, files = made, ()
-        else:
+        if name not in self.drawn:
             return None
-        links = [(path.rpartition(".")[2].upper(), quote(path)) for path in files]
-        return Picture(_small(png), f"{title}: {result}" if result else title, title, links)
+        alt = f"{title}: {result}" if result else title
+        return Picture(_small(self.drawn[name].png), alt, title, self.files(name))
+
+    def files(self, name: str) -> list[tuple[str, str]]:
+        """(kind, address) of the files of a figure beside the page."""
+        return [(path.rpartition(".")[2].upper(), quote(path)) for path in self.drawn[name].files]
 
 
-def _png(draw: Callable[[], Figure]) -> bytes | None:
-    full = io.BytesIO()
-    try:
-        draw().savefig(full, format="png", dpi=PRINT_DPI)
-    except NothingToDrawError:
-        return None
-    return full.getvalue()
+def known(*pictures: Picture | None) -> list[Picture]:
+    """Those that are there."""
+    return [picture for picture in pictures if picture is not None]
 
 
 def _small(png: bytes) -> str:

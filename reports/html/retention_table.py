@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -30,7 +30,7 @@ class RetentionRow(NamedTuple):
 
 
 def retention_rows(
-    table: pd.DataFrame, summaries: pd.DataFrame, manifests: Iterable[dict[str, Any]]
+    table: pd.DataFrame, summaries: pd.DataFrame, manifests: Iterable[Mapping[str, Any]]
 ) -> list[RetentionRow]:
     """Mean retentions of every network, and how many units they took.
 
@@ -58,7 +58,7 @@ def _means(numbers: LensNumbers, name: str) -> list[str]:
     return [", ".join(e.text() for e in estimates(rows)) or "–" for rows in summaries]
 
 
-def _units_used(manifest: dict[str, Any] | None) -> str:
+def _units_used(manifest: Mapping[str, Any] | None) -> str:
     """Units used and the precision reached; beside it the precision asked for, where it was not reached."""
     if manifest is None:
         return "–"
