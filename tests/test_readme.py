@@ -47,7 +47,8 @@ def test_it_is_short_and_its_pictures_are_there() -> None:
     assert len(text.splitlines()) <= LINES
     for name in ("docs/page-light.png", "docs/page-dark.png"):
         assert f'"{name}"' in text
-        width, height = Image.open(ROOT / name).size
+        with Image.open(ROOT / name) as picture:
+            width, height = picture.size
         assert width >= 1200 and height >= 600 and (ROOT / name).stat().st_size < 1e6
 
 
