@@ -136,6 +136,41 @@ CUT = """(scrolls) => {
 }"""
 
 
+def faint(seen: Opened) -> list[str]:
+    """Texts of less than 9 pt, and texts in drawings that are hard to tell from the paper, which axe does not look at."""
+    return seen.of(FAINT)
+
+
+FAINT = """() => {
+  const found = new Set();
+  const channels = (color) => (color.match(/[\\d.]+/g) || []).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+  const paper = (e) => {
+    for (; e; e = e.parentElement) {
+      const color = channels(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode, e = text.parentElement;
+    if (!text.data.trim() || e.closest("script, style, title, desc, sub, sup") || !e.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true })) continue;
+    const style = getComputedStyle(e), svg = e.closest("svg");
+    const size = parseFloat(style.fontSize) * (svg ? Math.hypot(e.getScreenCTM().a, e.getScreenCTM().b) : 1);
+    const said = "“" + text.data.trim().slice(0, 30) + "” ";
+    if (size < 11.8) found.add(said + "is " + (0.75 * size).toFixed(1) + " pt in " + e.tagName.toLowerCase());
+    if (svg && style.fill.startsWith("rgb")) {
+      const [ink, ground] = [light(channels(style.fill)), light(paper(svg))].sort((a, b) => b - a);
+      const ratio = (ink + 0.05) / (ground + 0.05);
+      if (ratio < 4.5) found.add(said + "has a contrast of " + ratio.toFixed(1));
+    }
+  }
+  return [...found].slice(0, 12);
+}"""
+
+
 def barriers(seen: Opened) -> list[str]:
     """What axe finds of moderate impact or worse: rule, impact, and the elements."""
     from axe_playwright_python.sync_playwright import Axe

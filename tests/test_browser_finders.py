@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser import NEEDED, barriers, cut, opened
+from browser import NEEDED, barriers, cut, faint, opened
 from browser_paper import sheets
 
 pytestmark = NEEDED
@@ -58,6 +58,16 @@ def test_barriers_are_named(empty: Any) -> None:
     assert barriers(empty) == []
     empty.page.set_content(HEAD + "<p style='color: #aaa'>pale</p><img src=''><table><tr><td>1</td></tr></table>")
     assert {found.split()[0] for found in barriers(empty)} >= {"color-contrast", "image-alt"}
+
+
+def test_faint_texts_are_found(empty: Any) -> None:
+    empty.page.set_content(HEAD + "<p>fine</p><svg width=99 height=20><text y=15>fine</text></svg>")
+    assert faint(empty) == []
+    small = (
+        "<p style='font-size: 11px'>small</p><svg width=50 height=10 viewBox='0 0 100 20'><text y=15>half</text></svg>"
+    )
+    empty.page.set_content(f"{HEAD}{small}<svg width=99 height=20><text y=15 fill='#999'>grey</text></svg>")
+    assert faint(empty) == ["“small” is 8.3 pt in p", "“half” is 6.0 pt in text", "“grey” has a contrast of 2.8"]
 
 
 def test_sheets_are_measured(empty: Any) -> None:

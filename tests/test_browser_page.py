@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser import NEEDED, PAPER, WIDTHS, barriers, cut, links, opened, unfold
+from browser import NEEDED, PAPER, WIDTHS, barriers, cut, faint, links, opened, unfold
 from browser_paper import Sheet, sheets
 
 pytestmark = NEEDED
@@ -48,6 +48,7 @@ def test_no_barriers(browser: Any, small_page: Path, dark: bool) -> None:
     with opened(browser, small_page, dark=dark) as seen:
         unfold(seen)
         assert barriers(seen) == []
+        assert faint(seen) == []
         assert (lightness(seen) < 0.2) == dark
 
 
