@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,14 +111,22 @@ class Comparison:
         data = {run.name: str(run.manifest["data"]["name"]) for run in self.runs}
         return group_notes(self.table, self.groups, data)
 
+    @property
+    def tables(self) -> list[str]:
+        """Names of the files of its tables."""
+        names = [MEASURES, *([SUMMARIES] if self.transfers else []), *([GROUPS] if self.groups else [])]
+        return names + ([POWER, POWER_WORDS] if self.roles else [])
+
     def files(self) -> dict[str, bytes]:
         """The tables of the comparison, as files for its folder."""
-        tables = {MEASURES: self.table}
-        tables |= {SUMMARIES: self.summaries} if self.transfers else {}
-        tables |= {GROUPS: self.group_table} if self.groups else {}
-        tables |= {POWER: self.power} if self.roles else {}
-        files = {name: table.to_parquet(index=False) for name, table in tables.items()}
-        return files | ({POWER_WORDS: self.power_words.encode()} if self.roles else {})
+        makes: dict[str, Callable[[], bytes]] = {
+            MEASURES: lambda: self.table.to_parquet(index=False),
+            SUMMARIES: lambda: self.summaries.to_parquet(index=False),
+            GROUPS: lambda: self.group_table.to_parquet(index=False),
+            POWER: lambda: self.power.to_parquet(index=False),
+            POWER_WORDS: lambda: self.power_words.encode(),
+        }
+        return {name: makes[name]() for name in self.tables}
 
     def save(self, folder: str | Path) -> Path:
         """Writes all that ``itinf compare`` writes into a folder: results, tables, figures and page; no study file.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -19,10 +20,10 @@ from ..statistics.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from . import notebook
 from .difference import Difference, difference
 from .folder import ResultsFolder
-from .manifest import MANIFEST, folder_of, read_finished, record_of, require_sound
+from .manifest import MANIFEST, damages, folder_of, read_finished, record_of, require_sound
 from .reasons import NO_GAUGE, NO_SKIPS, Reason
 from .row import Row
-from .schema import summaries_table
+from .schema import DTYPES, read_table, summaries_table
 from .sums import SUMS, StudySums, load_sums, merge_stages, sums_file
 from .table import MEASURES, table
 
@@ -46,6 +47,9 @@ class ProbeResult:
         stages: ``"observed"``, and ``"untrained:SEED"`` for each untrained network.
         manifest: settings, seeds, fingerprints, versions, wall time.
     """
+
+    tables: ClassVar = [MEASURES]
+    """Names of the files of its tables."""
 
     stages: dict[str, StudySums]
     manifest: dict[str, Any]
@@ -118,15 +122,20 @@ class ProbeResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> ProbeResult:
-        """Reads a finished folder and computes the table from the sums.
+        """Reads a finished folder; its table is read, too, or computed from the sums where it is damaged or older.
 
         Raises:
             ItinfError: the folder holds no finished results, or its sums are damaged.
         """
         expected = f"results; expected {MANIFEST}, {SUMS} and {MEASURES}. Give a folder that itinf probe has finished."
-        manifest = read_finished(folder_of(folder), SHAPE, expected)
-        require_sound(Path(folder), manifest, SUMS)
-        return cls(load_sums(Path(folder) / SUMS), record_of(manifest))
+        path = folder_of(folder)
+        manifest = read_finished(path, SHAPE, expected)
+        require_sound(path, manifest, SUMS)
+        loaded = cls(load_sums(path / SUMS), record_of(manifest))
+        if MEASURES in manifest.get("files", {}) and not damages(path, manifest, [MEASURES]):
+            with suppress(ItinfError):  # of an older itinf
+                loaded.table = read_table(path / MEASURES, DTYPES)
+        return loaded
 
     @cached_property
     def _picture(self) -> bytes | None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .probe_result import ProbeResult
 
 
-TABLES = ("measures.parquet", "summaries.parquet", "groups.parquet", "power.parquet", "power.md")
 REPORT, TABLE_CSV, FIGURES_FOLDER = "report.html", "measures.csv", "figures/"
 FIGURES = ("alignment", "update_norm", "gain", "comparison")
 LENS_FIGURES = ("lenses", "transfer", "retention")
@@ -96,11 +95,10 @@ def _again(path: Path) -> Path:
 
 def write_tables(result: ProbeResult | Comparison, folder: ResultsFolder) -> list[str]:
     """Writes the tables that are missing from the folder of a result, or damaged; returns their names."""
-    names = [name for name in TABLES if not folder.sound(name)]
-    made = {name: content for name, content in result.files().items() if name in names} if names else {}
-    for name, content in made.items():
-        folder.add(name, content)
-    return list(made)
+    lacking = [name for name in result.tables if not folder.sound(name)]
+    return _add(
+        folder, {name: content for name, content in result.files().items() if name in lacking} if lacking else {}
+    )
 
 
 def draw_report(
