@@ -136,6 +136,38 @@ CUT = """(scrolls) => {
 }"""
 
 
+def crossed(seen: Opened) -> list[str]:
+    """Texts that stand on each other."""
+    return seen.of(CROSSED)
+
+
+CROSSED = """() => {
+  const lines = [], found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  while (texts.nextNode()) {
+    const text = texts.currentNode, e = text.parentElement;
+    if (!text.data.trim() || e.closest("script, style, title, desc, tspan, sub, sup") || !e.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true, opacityProperty: true })) continue;
+    const region = e.closest("[role=region][tabindex]");
+    const window = region ? region.getBoundingClientRect() : null;
+    range.selectNodeContents(text);
+    for (const box of range.getClientRects())
+      if (box.width > 1 && !(window && (box.left < window.left || box.right > window.right))) lines.push({ box, text });
+  }
+  lines.sort((a, b) => a.box.top - b.box.top);
+  lines.forEach((one, k) => {
+    for (let n = k + 1; n < lines.length && lines[n].box.top < one.box.bottom; n++) {
+      const other = lines[n];
+      const wide = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
+      const high = Math.min(one.box.bottom, other.box.bottom) - other.box.top;
+      if (other.text !== one.text && wide > 3 && high > (one.text.parentElement.closest("svg") ? 0.35 : 0.2) * Math.min(one.box.height, other.box.height))
+        found.push("“" + one.text.data.trim().slice(0, 30) + "” and “" + other.text.data.trim().slice(0, 30) + "”");
+    }
+  });
+  return [...new Set(found)].slice(0, 12);
+}"""
+
+
 def faint(seen: Opened) -> list[str]:
     """Texts of less than 9 pt, and texts in drawings that are hard to tell from the paper, which axe does not look at."""
     return seen.of(FAINT)
@@ -157,7 +189,7 @@ FAINT = """() => {
   while (texts.nextNode()) {
     const text = texts.currentNode, e = text.parentElement;
     if (!text.data.trim() || e.closest("script, style, title, desc, sub, sup") || !e.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true })) continue;
-    const style = getComputedStyle(e), svg = e.closest("svg");
+    const style = getComputedStyle(e.closest("text") || e), svg = e.closest("svg");  // an index may be smaller than its text
     const size = parseFloat(style.fontSize) * (svg ? Math.hypot(e.getScreenCTM().a, e.getScreenCTM().b) : 1);
     const said = "“" + text.data.trim().slice(0, 30) + "” ";
     if (size < 11.8) found.add(said + "is " + (0.75 * size).toFixed(1) + " pt in " + e.tagName.toLowerCase());

@@ -91,7 +91,7 @@ def test_hover_says_what_the_table_says(page: Opened, numbers: dict[tuple[str, i
                 continue
             told = [float(each) for each in re.findall(r"-?\d+\.?\d*", value.replace("−", "-"))]
             assert told[0] == pytest.approx(mean, rel=0.006, abs=0.0006)
-            if state:  # other marks are means over cells
+            if state and "of the last" not in called:  # others are means over cells, or quotients of two rows
                 assert tuple(map(short, (mean, lo, hi))) in numbers[network, int(state[1])], (name, label, called)
                 compared += 1
     assert compared >= 10

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser import NEEDED, barriers, cut, faint, opened
+from browser import NEEDED, barriers, crossed, cut, faint, opened
 from browser_paper import sheets
 
 pytestmark = NEEDED
@@ -58,6 +58,13 @@ def test_barriers_are_named(empty: Any) -> None:
     assert barriers(empty) == []
     empty.page.set_content(HEAD + "<p style='color: #aaa'>pale</p><img src=''><table><tr><td>1</td></tr></table>")
     assert {found.split()[0] for found in barriers(empty)} >= {"color-contrast", "image-alt"}
+
+
+def test_texts_that_cross_are_found(empty: Any) -> None:
+    empty.page.set_content(f"{HEAD}<p>one</p><p>other</p>")
+    assert crossed(empty) == []
+    empty.page.set_content(f"{HEAD}<p>one</p><p style='margin-top: -1.8em'>other</p>")
+    assert crossed(empty) == ["“one” and “other”"]
 
 
 def test_faint_texts_are_found(empty: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser import NEEDED, WIDTHS, barriers, cut, faint, opened, unfold
+from browser import NEEDED, WIDTHS, barriers, crossed, cut, faint, opened, unfold
 
 pytestmark = NEEDED
 KINDS = pytest.mark.parametrize("kind", ["text", "pictures"])
@@ -24,7 +24,7 @@ def test_it_stands_alone_fits_and_has_no_barriers(
     for width in WIDTHS:
         with opened(browser, path, width, dark=width == 768) as seen:
             unfold(seen)
-            assert cut(seen) == []
+            assert cut(seen) == [] and crossed(seen) == []
             assert width == WIDTHS[-1] or barriers(seen) == []  # axe takes a second
             assert faint(seen) == []
             assert seen.said == [] and seen.asked == [path.resolve().as_uri()]
