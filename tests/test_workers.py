@@ -18,6 +18,7 @@ from itinf.studies import workers
 def write(folder, number, told):
     told("network", "stage", number, 9)
     (folder / str(number)).write_text(str(os.getpid()))
+    return number * number
 
 
 def refuse(folder, number, told):
@@ -75,7 +76,8 @@ def each(folder: Path, count: int):
 
 def test_everything_is_done_and_told(tmp_path):
     said = []
-    workers.run_in_processes(write, each(tmp_path, 5), 2, lambda *words: said.append(words))
+    returned = workers.run_in_processes(write, each(tmp_path, 5), 2, lambda *words: said.append(words))
+    assert returned == {f"net{number}": number * number for number in range(5)}
     assert sorted(path.name for path in tmp_path.iterdir()) == list("01234")
     assert sorted(said) == [("network", "stage", number, 9) for number in range(5)]
     processes = {path.read_text() for path in tmp_path.iterdir()}

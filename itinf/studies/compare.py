@@ -65,8 +65,10 @@ def measure_networks(study: Study, folder: ResultsFolder, jobs: int, progress: S
     folder.begin()
     if jobs > 1 and len(each) > 1 and folder.state != "complete":
         # start with the last network: usually it is a language model, which takes longest
-        run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
-    results = [_run_network(*arguments, progress) for arguments in each.values()]
+        returned = run_in_processes(_run_network, dict(reversed(each.items())), jobs, progress)
+        results = [returned[name] for name in each]
+    else:
+        results = [_run_network(*arguments, progress) for arguments in each.values()]
     transfers = [transfer for result in results for transfer in result.transfers]
     notes = [result.why for result in results if result.why]
     return compare([result.run for result in results], transfers, notes, study.groups, study.roles)

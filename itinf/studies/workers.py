@@ -1,4 +1,4 @@
-"""Worker processes: they measure several networks at a time, and write their results into the folder."""
+"""Worker processes: they measure several networks at a time, write their results into the folder, and send them back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ ENDED = 128 + signal.SIGTERM
 
 
 @dataclass
+class _Done:
+    """What a worker sends when it has done something: the return value."""
+
+    value: Any
+
+
+@dataclass
 class _Worker:
     """A process, this end of the pipe to it, and the name of what it does."""
 
@@ -31,17 +38,20 @@ class _Worker:
 
 def run_in_processes(
     work: Callable[..., Any], each: Mapping[str, tuple[Any, ...]], jobs: int, progress: Callable[..., None]
-) -> None:
+) -> dict[str, Any]:
     """Calls ``work(*arguments, report)`` for every tuple of arguments, in ``jobs`` processes.
 
     The processes end with this one, also when it is killed.
 
     Args:
-        work: a function at the top level of a module; its return value is lost. A call of ``report`` in a process
-            calls ``progress`` here, with the same arguments.
+        work: a function at the top level of a module, whose return value can be pickled. A call of ``report`` in a
+            process calls ``progress`` here, with the same arguments.
         each: name -> arguments that can be pickled; a message about a lost process says the name.
         jobs: number of processes; they share the cores equally.
         progress: see ``work``.
+
+    Returns:
+        name -> what ``work`` returned.
 
     Raises:
         ItinfError: ``work`` raised it, or a process died; the other processes are stopped.
@@ -49,6 +59,7 @@ def run_in_processes(
     """
     waiting, jobs = list(each.items()), min(jobs, len(each))
     workers: list[_Worker] = []
+    returned: dict[str, Any] = {}
     try:
         with _held_signals():  # no worker gets one before it can end without a traceback
             for _ in range(jobs):
@@ -56,12 +67,13 @@ def run_in_processes(
         while workers:
             for ready in connection.wait([worker.pipe for worker in workers]):
                 worker = next(worker for worker in workers if worker.pipe is ready)
-                _listen(worker, work, waiting, progress)
+                _listen(worker, work, waiting, returned, progress)
                 if not worker.name:
                     worker.process.join()
                     workers.remove(worker)
     finally:
         _stop(workers)
+    return returned
 
 
 def _started(threads: int) -> _Worker:
@@ -74,12 +86,18 @@ def _started(threads: int) -> _Worker:
 
 
 def _listen(
-    worker: _Worker, work: Callable[..., Any], waiting: list[tuple[str, tuple[Any, ...]]], progress: Callable[..., None]
+    worker: _Worker,
+    work: Callable[..., Any],
+    waiting: list[tuple[str, tuple[Any, ...]]],
+    returned: dict[str, Any],
+    progress: Callable[..., None],
 ) -> None:
-    """Takes one message: a report, an error, or None from a worker that has nothing to do; it gets the next name."""
+    """Takes one message: a report, an error, what was returned, or None at the start; a free worker gets the next name."""
     try:
         message = worker.pipe.recv()
-        if message is None:
+        if message is None or isinstance(message, _Done):
+            if message is not None:
+                returned[worker.name] = message.value
             worker.name, arguments = waiting.pop(0) if waiting else ("", ())
             worker.pipe.send((work, arguments) if worker.name else None)
             return
@@ -128,8 +146,7 @@ def _work(pipe: Any, threads: int) -> None:
         torch.set_num_threads(threads)
         pipe.send(None)
         for work, arguments in iter(pipe.recv, None):
-            work(*arguments, lambda *report: pipe.send(report))
-            pipe.send(None)
+            pipe.send(_Done(work(*arguments, lambda *report: pipe.send(report))))
     except ItinfError as error:
         pipe.send(error)
     except KeyboardInterrupt:
