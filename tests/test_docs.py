@@ -18,6 +18,7 @@ from itinf import registry
 from itinf.results import report
 from itinf.studies import study_file
 from markdown import ROOT, code_blocks, commands, install, parsed
+from reports.html.page import Page
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 READ = ("measuring.md",)
@@ -68,6 +69,7 @@ def run_all(
     patch.chdir(folder)
     patch.setattr(report, "FIGURES", ("gain",))  # drawing takes longest
     patch.setattr(report, "LENS_FIGURES", ("lenses",))
+    patch.setattr(Page, "figures", lambda page: {})
     names, blocks, package = run_python(path), code_blocks(path), folder / "package"
     for name, text in {**{f.file: f.text for f in blocks if f.file}, **more}.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
