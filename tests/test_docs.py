@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,20 +11,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import itinf
+from itinf import registry
 from itinf.results import report
-from markdown import ROOT, CodeBlock, code_blocks, install
+from itinf.studies import study_file
+from markdown import ROOT, code_blocks, commands, install, parsed
+from reports.html.page import Page
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+READ = ("measuring.md",)
+"""Pages whose commands are read by the command line, and not run: they name weights and data of a user."""
 NAMES = pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-
-
-def lines(blocks: list[CodeBlock]) -> list[list[str]]:
-    """The commands of all shell blocks, as words."""
-    return [
-        shlex.split(line, comments=True) for b in blocks if b.language == "sh" for line in b.text.splitlines() if line
-    ]
 
 
 def run_python(path: Path) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def run_python(path: Path) -> dict[str, Any]:
 def test_every_block_has_a_language_that_is_run(path: Path) -> None:
     fences = re.findall(r"^```(\w*)$", path.read_text(encoding="utf-8"), re.M)
     assert len(fences) == 2 * len(code_blocks(path)), "a block without a language"
-    assert {block.language for block in code_blocks(path) if not block.file} <= {"python", "sh"}
+    assert {block.language for block in code_blocks(path) if not block.file} <= {"python", "sh", "toml"}
 
 
 @NAMES
@@ -51,6 +49,8 @@ def test_names_and_links_are_there(path: Path) -> None:
         assert hasattr(itinf, name), name
     for link in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (path.parent / link).exists(), link
+    for name in re.findall(r"`itinf\.(\w+)`", text):
+        assert hasattr(itinf, name) or name in registry.GROUPS, name
     for named in re.findall(r"`((?:vision|language|reports|itinf|tests)/[\w./]+)`", text):
         assert (ROOT / named).exists(), named
 
@@ -69,6 +69,7 @@ def run_all(
     patch.chdir(folder)
     patch.setattr(report, "FIGURES", ("gain",))  # drawing takes longest
     patch.setattr(report, "LENS_FIGURES", ("lenses",))
+    patch.setattr(Page, "figures", lambda page: {})
     names, blocks, package = run_python(path), code_blocks(path), folder / "package"
     for name, text in {**{f.file: f.text for f in blocks if f.file}, **more}.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,18 +78,49 @@ def run_all(
         install(package)
         patch.syspath_prepend(package)
     said = {}
-    for words in lines(blocks):
+    for words in commands(blocks):
         assert words[0] == "itinf", words
         code, said[words[1]] = command(*words[1:])
         assert code == 0, said[words[1]]
     return names, said
 
 
-@pytest.mark.parametrize("path", [path for path in DOCS if path.name != "extending.md"], ids=lambda path: path.name)
-def test_every_block_runs(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str]]
+def test_pages_with_blocks_are_tested_below() -> None:
+    assert {path.name for path in DOCS if code_blocks(path)} == {"extending.md", "python.md", *READ}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_commands_and_study_files_are_understood(name: str, tmp_path: Path) -> None:
+    blocks = code_blocks(ROOT / "docs" / name)
+    for words in commands(blocks):
+        assert words[0] == "itinf", words
+        parsed(words)
+    (text,) = (block.text for block in blocks if block.language == "toml")
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    study = study_file.read_study(path)
+    assert [network.label for network in study.networks] == ["", "skips removed", ""]
+    path.write_text(study_file.study_toml(study))
+    assert study_file.read_study(path) == study
+
+
+def test_python_from_one_network_to_lenses(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., tuple[int, str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run_all(path, tmp_path, monkeypatch, command)
+    names, _ = run_all(ROOT / "docs" / "python.md", tmp_path, monkeypatch, command)
+    run, both, moved = names["run"], names["both"], names["moved"]
+    assert isinstance(run.table, pd.DataFrame) and isinstance(run.plot("gain"), Figure)
+    printed = capsys.readouterr().out
+    for word in ("layer1.0", "segments", "bridges", "undefined", "64 images"):
+        assert word in printed
+    assert Path("results/mine/manifest.json").is_file() and Path("results/gpt2.safetensors").is_file()
+    assert isinstance(moved.plot("transfer"), Figure)
+    assert set(moved.summaries["measure"]) == {"retention", "transfer_penalty"}
+    same = both.difference(run.name, "again", "descent_share", gradient="output", update="update")
+    assert same.paired.all() and (same["mean"] == 0).all() and (same.lo == 0).all() and (same.hi == 0).all()
 
 
 def test_a_network_from_nothing_to_a_page_and_to_a_package(

@@ -15,8 +15,8 @@ import oracles
 from gauges import regauged
 from itinf import Batch, Network, trace
 from itinf.probes.nudges import fixed
+from itinf.results.measures import STATE_MEASURES
 from itinf.results.row import Row
-from itinf.results.schema import STATE_MEASURES
 from measured import Measured, measure, view
 from oracles import normal
 from persistence_oracles import CLASSES, WIDTH, Quadratic, carrying, chain, head, plain_persistence

@@ -1,64 +1,89 @@
-"""The README's Python lines run one after another, as written but on smaller and fewer units."""
+"""The README is short, its pictures are there, and what it says of a network of one's own works as it is written."""
 
 from __future__ import annotations
 
-import re
-import warnings
+import sys
 from pathlib import Path
-from typing import Any
 
-import matplotlib.figure
-import pandas as pd
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import itinf
-from itinf import registry
-from itinf.studies import study_file
-from markdown import ROOT, code_blocks
+from markdown import ROOT, code_blocks, commands, parsed
+from reports.html.page import Page
 
-SMALLER = {"randn(64, 3, 64, 64)": "randn(64, 3, 32, 32)", "units=4096": "units=1024", "units=2048": "units=512"}
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+LINES, CODE = 120, 10
+MINE = """
+import torch
+from torch import nn
+from torchvision.transforms.functional import pil_to_tensor
 
 
-def _blocks(language: str) -> list[str]:
-    return [block.text for block in code_blocks(ROOT / "README.md") if block.language == language]
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branch = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+
+    def forward(self, h):
+        return h + self.branch(h)
 
 
-def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+class Net(nn.Sequential):
+    def __init__(self):
+        blocks = nn.Sequential(*(Block() for _ in range(3)))
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+
+def transform(picture):
+    return pil_to_tensor(picture).float() / 255
+"""
+
+
+def test_it_is_short_and_its_pictures_are_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES
+    for name in ("docs/page-light.png", "docs/page-dark.png"):
+        assert f'"{name}"' in text
+        with Image.open(ROOT / name) as picture:
+            width, height = picture.size
+        assert width >= 1200 and height >= 600 and (ROOT / name).stat().st_size < 1e6
+
+
+def test_its_commands_are_understood() -> None:
+    lines = [words for words in commands(code_blocks(README)) if words[0] == "itinf"]
+    assert {words[1] for words in lines} == {"check", "compare", "trajectory"}
+    for words in lines:
+        parsed(words)
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for words in commands(code_blocks(README)):
+        assert words[0] != "make" or f"\n{words[1]}:" in targets
+
+
+def test_a_network_of_ones_own_gets_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    text = "".join(_blocks("python"))
-    for written, smaller in SMALLER.items():
-        assert written in text
-        text = text.replace(written, smaller)
-    exec(compile(text, "README.md", "exec"), names)
-    run, both = names["run"], names["both"]
-    assert isinstance(run.table, pd.DataFrame)
-    assert isinstance(run.plot("gain"), matplotlib.figure.Figure)
-    printed = capsys.readouterr().out
-    for word in ("layer1.0", "segments", "bridges", "undefined", "64 images"):
-        assert word in printed
-    assert (tmp_path / "results" / "mine" / "manifest.json").is_file()
-    assert isinstance(names["moved"].plot("transfer"), matplotlib.figure.Figure)
-    assert {"retention", "transfer_penalty"} == set(names["moved"].summaries["measure"])
-    assert (tmp_path / "results" / "gpt2.safetensors").is_file()
-    same = both.difference(run.name, "again", "descent_share", gradient="output", update="update")
-    assert same.paired.all() and (same["mean"] == 0).all() and (same.lo == 0).all() and (same.hi == 0).all()
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("mine.py").write_text(MINE)
+    draw = np.random.default_rng(0)
+    for number in range(80):
+        place = Path("photos") / f"{number % 4}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place / f"{number:02}.png")
+    (block,) = [block.text for block in code_blocks(README) if block.language == "python"]
+    assert len([line for line in block.splitlines() if line.strip()]) <= CODE
+    assert "units=2000" in block
+    monkeypatch.setattr(Page, "figures", lambda page: {})  # drawing takes longest
+    try:
+        from mine import Net
 
-
-def test_the_study_file_is_one(tmp_path: Path) -> None:
-    (block,) = _blocks("toml")
-    path = tmp_path / "study.toml"
-    path.write_text(block)
-    study = study_file.read_study(path)
-    assert [e.label for e in study.networks] == ["", "skips removed", ""]
-    path.write_text(study_file.study_toml(study))
-    assert study_file.read_study(path) == study
-
-
-def test_names_in_the_readme_exist() -> None:
-    for name in re.findall(r"`itinf\.(\w+)`", README):
-        assert hasattr(itinf, name) or name in registry.GROUPS, name
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        itinf.network("cifar-resnet20")
+        torch.manual_seed(0)
+        torch.save(Net().state_dict(), "mine.pth")
+        exec(compile(block.replace("units=2000", "units=60"), "README.md", "exec"), {})
+    finally:
+        sys.modules.pop("mine", None)
+    (run,) = itinf.Comparison.load("results/mine").runs
+    assert run.name == "mine" and run.manifest["network"]["weights"].endswith("mine.pth")
+    assert "mine" in Path("results/mine/report.html").read_text(encoding="utf-8")
+    assert set(run.table["block_index"].dropna()) == {1, 2, 3}

@@ -13,7 +13,8 @@ from ...errors import ItinfError
 from ...networks.network import Network, require_network
 from ...networks.states import sites
 from ...networks.trace import Trace, trace
-from ...results.schema import OPTIONAL_INTEGER, TRAJECTORY_DTYPES
+from ...results.columns import OPTIONAL_INTEGER
+from ...results.schema import TRAJECTORY_DTYPES
 from ...results.trajectory import READERS, Trajectory
 from ..kinds import lens_kind
 from ..lens import Lens, require_lens, require_readout

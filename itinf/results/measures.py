@@ -1,0 +1,108 @@
+"""What every measure of itinf means: its unit, its range, and the reasons why it may be undefined. docs/reference.md is made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import reasons as why
+from .reasons import Reason
+
+BLOCK, STATE, SUMMARY = "block", "state", "network"
+"""What a number is about; numbers of a whole network stand in the summaries."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure.
+
+    Attributes:
+        about: ``BLOCK``, ``STATE`` or ``SUMMARY``.
+        meaning: one or two sentences.
+        unit: of its numbers; "" for a pure number.
+        range: what values it can have.
+        undefined: why a row can have no value, beside ``ANYWHERE``.
+    """
+
+    about: str
+    meaning: str
+    unit: str = ""
+    range: str = "any number"
+    undefined: tuple[Reason, ...] = ()
+
+
+ANYWHERE = (why.NO_UNIT, why.NO_PAIR, why.NOT_FINITE, why.TOO_FEW_CLUSTERS, why.NO_SPREAD)
+"""Reasons that come from the data, and may be met with any measure."""
+_UPDATE = (why.SHAPE_CHANGES, why.NO_BRANCH)
+_READ = (why.NO_READOUT, why.NO_TRANSLATOR, why.OTHER_READOUT)
+_READ_BOTH = (why.NO_READOUT_OF_BOTH, why.NO_TRANSLATOR_OF_BOTH, why.NO_TRANSLATOR, why.OTHER_READOUT)
+_GRADIENT = (*_UPDATE, *_READ, why.IDENTICALLY_ZERO)
+_RETAINED = (
+    why.LAST_UNRELIABLE,
+    why.OWN_LENS_TELLS_LITTLE,
+    why.OWN_LENS_UNCERTAIN,
+    why.ONE_HALF_EMPTY,
+    why.BEYOND_WINDOW,
+)
+_ONSET = (why.NEVER, why.NOT_FINITE, why.TOO_FEW_CLUSTERS)
+
+MEASURES: dict[str, Measure] = {
+    # blocks
+    "alignment": Measure(BLOCK, "Cosine of the update and the negative gradient of the unit's loss: positive points down the loss. "
+        "With the statistic ratio, a scaled mean dot product that needs no basis.", "", "−1 … 1; any number with the statistic ratio",
+        (*_GRADIENT, why.NO_MEAN, why.NO_GAUGE, why.NO_SKIPS)),
+    "descent_share": Measure(BLOCK, "Share of units whose update points down the loss: ⟨update, −gradient⟩ > 0.", "", "0 … 1", _GRADIENT),
+    "update_norm": Measure(BLOCK, "Length of the update divided by the length of the state that it is added to.", "", "≥ 0", _UPDATE),
+    "first_order_gain": Measure(BLOCK, "⟨update, −gradient⟩: what the update lowers the loss by, to first order.", "nats", "any number", _GRADIENT),
+    "realised_gain": Measure(BLOCK, "What the readout's loss falls by over the block.", "nats", "any number", (*_READ_BOTH, why.OTHER_WIDTH_AFTER)),
+    "unexplained_gain": Measure(BLOCK, "Realised gain minus first-order gain of the gradient readout: the effect of the curvature.", "nats",
+        "any number", (*_READ_BOTH, why.OTHER_WIDTH_AFTER)),
+    "prediction_gain": Measure(BLOCK, "G: what the loss of the prediction falls by over the block; each state is read by its own readout or "
+        "translator.", "bits", "any number", _READ_BOTH),
+    "prediction_movement": Measure(BLOCK, "K: how far the prediction moves over the block, KL(before ‖ after).", "bits",
+        "≥ 0", _READ_BOTH),
+    "efficiency": Measure(BLOCK, "ΣG / (|ΣG| + ΣK): 0 is movement without gain, about ½ calibrated new evidence, near 1 descent that knows the "
+        "target, negative harm.", "", "−1 … 1", _READ_BOTH),
+    "block_gain": Measure(BLOCK, "The part of prediction_gain under the translator of the block's end alone.", "bits", "any number",
+        (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
+    "lens_change_gain": Measure(BLOCK, "The rest of prediction_gain: what comes from the change of translator.", "bits", "any number",
+        (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
+    "accuracy": Measure(BLOCK, "Top-1 accuracy of the network, in a row about the last block.", "", "0 … 1"),
+    "loss": Measure(BLOCK, "Cross-entropy of the network, in a row about the last block.", "nats", "≥ 0"),
+    # states, nudged
+    "persistence": Measure(STATE, "What a small nudge of what is read at the state does at the end, for each nat of the nudge: 1 carried along, "
+        "below 1 corrected, above 1 amplified, 0 not read later, negative undone.", "", "any number; 1 at the last state", _READ),
+    "carried_alone": Measure(STATE, "The same nudge added to the last state unchanged: what persists if later blocks do nothing.", "",
+        "any number; 1 without a last norm", (*_READ, why.OTHER_SHAPE)),
+    "kept": Measure(STATE, "persistence / carried_alone: what the later blocks leave of the nudge.", "", "any number", (*_READ, why.OTHER_SHAPE)),
+    "selectivity": Measure(STATE, "kept of another unit's most probable wrong class minus kept of the unit's own: positive where the own error "
+        "is taken back more.", "", "any number", (*_READ, why.OTHER_SHAPE)),
+    "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
+    # states, read by a lens
+    "lens_loss": Measure(STATE, "Cross-entropy of what the lens reads.", "bits", "≥ 0"),
+    "lens_kl": Measure(STATE, "KL(final distribution ‖ what the lens reads).", "bits", "≥ 0"),
+    "lens_entropy": Measure(STATE, "Entropy of what the lens reads.", "bits", "0 … log₂ of the number of classes"),
+    "lens_agreement": Measure(STATE, "Share of units where the lens reads the network's final answer first.", "", "0 … 1"),
+    "lens_accuracy": Measure(STATE, "Share of units where the lens reads the label first.", "", "0 … 1"),
+    "lens_calibration_error": Measure(STATE, "Expected calibration error of what the lens reads, in 15 bins of confidence.", "", "0 … 1"),
+    "lens_marginal_bias": Measure(STATE, "KL(mean final distribution ‖ mean of what the lens reads).", "bits",
+        "≥ 0"),
+    "prediction_depth": Measure(STATE, "Relative depth from which on the lens of each state gives the network's final answer, in a row about the "
+        "last state.", "", "0 … 1"),
+    "readable": Measure(STATE, "Information: what the loss of the lens falls by below that of the target frequencies, at its best temperature.",
+        "bits", "any number", (why.ONE_HALF_EMPTY, why.BEYOND_WINDOW)),
+    "transfer_penalty": Measure(STATE, "Loss of the lens at this state minus that of the state's own lens.", "bits"),
+    "transfer_kl": Measure(STATE, "KL(what the state's own lens reads ‖ what this lens reads).", "bits", "≥ 0"),
+    "retention": Measure(STATE, "readable of the lens divided by readable of the state's own lens, both at their best temperature.", "",
+        "at most about 1", _RETAINED),
+    "raw_retention": Measure(STATE, "Retention without the temperatures, so that a wrong scale counts.", "", "at most about 1", _RETAINED),
+    # summaries
+    "iterative_depth": Measure(SUMMARY, "1 − onset / number of blocks; 0 without an onset.", "", "0 … 1", _ONSET),
+    "onset": Measure(SUMMARY, "First state whose step gains and from which on, to the end, all states are in the code and used and no step harms.",
+        "blocks before it", "0 … L − 1", _ONSET),
+    "bits_at_onset": Measure(SUMMARY, "readable of the own lens at the onset.", "bits", "any number", _ONSET),
+    "bits_after_onset": Measure(SUMMARY, "readable of the own lens at the last state minus that at the onset.", "bits", "any number", _ONSET),
+}  # fmt: skip
+"""Name -> measure, of all that come with itinf. With ``_effect`` behind its name, a measure is observed − null."""
+STATE_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.about == STATE)
+"""Measures of states. In schema 1, ``index`` is a state for these measures, and a block for all others."""
+EFFECT = "_effect"

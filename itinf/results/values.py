@@ -1,0 +1,70 @@
+"""What the values of the columns of text mean. docs/reference.md is made from it; nulls and kinds of lens describe themselves."""
+
+from __future__ import annotations
+
+STATISTICS = {
+    "mean": "Mean over units.",
+    "median": "Median over units.",
+    "weighted": "Mean over units, each weighted by the residual of its loss: units whose loss is near zero count little.",
+    "flattened": "One cosine for each sequence, over all its tokens at once; then the mean over sequences.",
+    "ratio": "Ratio of sums over units.",
+}
+GRADIENTS = {
+    "input": "Taken at the state before the block, through this block and all later ones. Predicts nothing exactly (Jastrzębski et al. 2018).",
+    "output": "Taken at the state after the block; for a branch or part, at the sum that it is added to. Its dot product predicts the cost of "
+    "deleting the block, to first order.",
+    "readout": "Taken at the state before the block, through the readout or lens alone. Its dot product predicts the gain of the readout from the "
+    "step; these gains telescope.",
+}
+UPDATES = {
+    "update": "The state after the block minus the state before it.",
+    "branch": "The vector that is added to the skip, before any ReLU.",
+    "part": "One part of the block that is added by itself; the column part names it.",
+}
+FORMS = {
+    "": "The only form of this measure.",
+    "raw": "The plain cosine.",
+    "centred": "The cosine after the means over units are subtracted.",
+    "gauge-fixed": "The cosine in a basis that does not change when the weights are rewritten without changing the function: channel scales of "
+    "BatchNorm networks, rotations of transformers.",
+    "gauge-free": "From dot products alone, which no change of basis changes. Use it to compare architectures.",
+    "gauge-matched": "Channels of the two states are first matched by their correlations, without labels.",
+    "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
+    "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
+    "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
+}
+TARGETS = {
+    "": "No loss is taken.",
+    "label": "The class, or the next token; for persistence, the nudge raises it.",
+    "answer": "The network's own top-1.",
+    "model": "The network's own final distribution.",
+    "wrong": "Persistence: the most probable wrong class at that state.",
+    "random": "Persistence: a random wrong class.",
+}
+SUBSETS = {
+    "all": "All units.",
+    "right before": "Units that the readout has right at the state before the update; the state after it would select units by the outcome.",
+    "wrong before": "The other units.",
+}
+LENSES = {"shared, left out": "the shared lens, fitted without the state that it reads"}
+"""Lenses that are no kind of their own."""
+DIRECTIONS = {
+    "forward": "A lens reads states after the one it was fitted at.",
+    "backward": "States before it.",
+    "both": "States on both sides.",
+    "forward − backward": "Their difference, over pairs that have both.",
+    "farther − nearer": "The same state read by a lens one state farther away, minus by the nearer one.",
+    "one lens": "The shared lens, left out, over all states.",
+    "one lens − rotated": "The same minus that of states rotated at random, over the same states.",
+}
+UNITS = {
+    "image": "An image.",
+    "token": "A token.",
+    "text": "A whole text with one label.",
+    "sequence": "A whole sequence of tokens, for the statistic flattened.",
+}
+VALUES = {
+    "statistic": STATISTICS, "gradient": GRADIENTS, "update": UPDATES, "form": FORMS, "target": TARGETS, "subset": SUBSETS,
+    "direction": DIRECTIONS, "unit": UNITS,
+}  # fmt: skip
+"""Column -> value -> what it means."""
