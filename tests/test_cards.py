@@ -105,7 +105,7 @@ class Six:
     pictures: tuple[bytes | None, ...]
 
 
-def test_three_pictures_of_the_examples_are_shown_or_the_beginning_of_a_text() -> None:
+def test_three_pictures_of_the_examples_are_shown_or_the_longest_text() -> None:
     pictures = sample(Six(pd.DataFrame(), (b"one", b"two", b"three", b"four")))
     assert len(pictures.pictures) == 3 and pictures.text == ""
     assert pictures.pictures[0] == "data:image/png;base64," + base64.b64encode(b"one").decode()
@@ -115,7 +115,7 @@ def test_three_pictures_of_the_examples_are_shown_or_the_beginning_of_a_text() -
         for state in (1, 0)
         for place, text in reversed(list(enumerate(words)))
     ]
-    assert sample(Six(pd.DataFrame(rows), (None, None))) == Sample((), "import os\n")
+    assert sample(Six(pd.DataFrame(rows), (None, None))) == Sample((), "import os")
     long = [{"item": 0, "position": k, "input_text": "word "} for k in range(99)]
     assert sample(Six(pd.DataFrame(long), (None,))).text == "word " * 24 + " …"
     assert sample("they are damaged") == sample(None) == Sample()

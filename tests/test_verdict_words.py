@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from reports.verdict.blocks import DESCENT, GAINS, ORDER, OWN_OR_CLASS
+from reports.verdict.source import Source
 from reports.verdict.states import CORRECTED, NEIGHBOUR, ONE_LENS, USED
 from reports.verdict.words import Word
 from verdict_tables import NAN, corrected, descent, gains, neighbour, one_lens, order, used
@@ -125,6 +126,17 @@ def test_used_responds_to_more_than_the_stream():
     assert said(USED, used([0.6] * 4, carried=0.8))[0] is Word.YES  # later blocks take part of it back
     assert said(USED, used([1.2] * 4, carried=0.8))[0] is Word.YES  # or reinforce it
     assert said(USED, used([0.8] * 4, untrained=0.9)) == (Word.SAME, "yes, but untrained too")
+
+
+def test_states_that_cannot_be_nudged_are_not_in_the_mean_of_carried_alone():
+    """The readout fits the last states alone; the others have no value."""
+    found = used([NAN, NAN, 0.8, 0.9], carried=1.0)
+    table = found.table.copy()
+    table.loc[(table["measure"] == "carried_alone") & (table["state_index"] < 3), "mean"] = NAN
+    table.loc[(table["measure"] == "carried_alone") & (table["state_index"] >= 3), "mean"] = 0.7
+    assert "carried alone 0.70" in USED.decide(USED.find(Source(table, found.summaries))).null
+    table.loc[table["measure"] == "carried_alone", "mean"] = NAN
+    assert USED.find(Source(table, found.summaries)).null == ""
 
 
 def test_undefined_says_why():

@@ -1,4 +1,4 @@
-"""Some of the data of a network for its card: three pictures, or the beginning of a text, of its recorded examples."""
+"""Some of the data of a network for its card: three pictures, or the longest text, of its recorded examples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def sample(examples: Examples | str | None) -> Sample:
         return Sample()
     if known := [picture for picture in examples.pictures if picture]:
         return Sample(["data:image/png;base64," + base64.b64encode(one).decode() for one in known[:PICTURES]])
-    first = examples.table[examples.table["item"] == examples.table["item"].min()]
-    pieces = first.drop_duplicates("position").sort_values("position")["input_text"]
-    text = "".join(map(str, pieces.dropna()))
+    pieces = examples.table.drop_duplicates(["item", "position"]).sort_values(["item", "position"])
+    pieces = pieces[pieces["input_text"].notna()]
+    texts = [" ".join("".join(map(str, of)).split()) for _, of in pieces.groupby("item")["input_text"]]
+    text = max(texts, key=len, default="")
     return Sample((), text if len(text) <= LETTERS else text[:LETTERS] + " …")

@@ -84,11 +84,11 @@ def _used(source: Source) -> Evidence:
         replace(place, others=(("carried alone", _change(kept[place.at])),) if place.at in kept else ())
         for place in _places(found["persistence"])
     ]
-    carried = mean_of(list(by_place(found["carried_alone"]).values())).mean
+    carried = mean_of([one for one in by_place(found["carried_alone"]).values() if one.mean == one.mean]).mean
     return Evidence(
         places,
         noun="state",
-        null=f"carried alone {number(carried, 2)}" + (", through one lens" if lens else ""),
+        null=f"carried alone {number(carried, 2)}{', through one lens' if lens else ''}" if carried == carried else "",
         untrained=beside_untrained(
             found["persistence"],
             _inner(source.rows("persistence", statistic="ratio", lens=lens, null=UNTRAINED)),
