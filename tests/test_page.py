@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from html.parser import HTMLParser
 from typing import Any
 
@@ -66,8 +67,21 @@ class Read(HTMLParser):
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for found, attributes in self.tags if found == tag]
 
+    @property
+    def scripts(self) -> set[str]:
+        """Texts of scripts that are no data."""
+        return {text for text in self.inside("script") if not isinstance(_json(text), dict)}
+
     def inside(self, tag: str) -> list[str]:
         return [data for parent, data in self.words if parent == tag]
+
+
+def _json(text: str) -> Any:
+    """Data in JSON; None for anything else."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 FIRST, SECOND = made(NAME), made(QUOTED, depth=3, changes=(), readout_from=1, seed=5)
@@ -87,7 +101,7 @@ def read(text: str) -> Read:
 
 def test_what_a_user_named_is_written_as_it_is_and_never_as_markup(text: str, read: Read) -> None:
     assert not {"i", "b"} & {tag for tag, _ in read.tags}
-    assert set(read.inside("script")) <= OWN
+    assert read.scripts <= OWN
     assert NAME not in text and "<img src=x" not in text and "<i>rough" not in text
     assert {NAME, QUOTED} <= set(read.inside("bdi"))
     assert "7 clusters: <i>rough</i> & few" in read.inside("strong")
@@ -213,7 +227,7 @@ def lensing() -> Read:
 def test_lenses_have_a_section_after_the_steps(lensing: Read) -> None:
     ids = [a["id"] for a in lensing.of("section")]
     parts = ["networks", "network-1", "network-2", "network-3", "methods", "provenance", "data"]
-    assert ids == ["cards", "together", "lenses", *parts]
+    assert ids == ["cards", "four-figures", "together", "lenses", *parts]
     # two of three networks have lenses of their own; steps, matrices and retention are of all
     alts = [picture["alt"] or "" for picture in lensing.of("img")]
     assert len(alts) == 1 + 3 + 3 + 2 and sum("how well lenses read" in alt for alt in alts) == 2
@@ -230,7 +244,7 @@ def test_guesses_stand_with_their_numbers(lensing: Read) -> None:
 
 
 def test_names_and_remarks_beside_lenses_are_never_markup(lensing: Read) -> None:
-    assert not {"i", "b"} & {tag for tag, _ in lensing.tags} and set(lensing.inside("script")) <= OWN
+    assert not {"i", "b"} & {tag for tag, _ in lensing.tags} and lensing.scripts <= OWN
     assert REMARK in lensing.inside("strong")
     assert all(not name.startswith("on") for _, attributes in lensing.tags for name in attributes)
 
