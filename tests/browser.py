@@ -149,6 +149,7 @@ CROSSED = """() => {
     const text = texts.currentNode, e = text.parentElement;
     if (!text.data.trim() || e.closest("script, style, title, desc, tspan, sub, sup") || !e.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true, opacityProperty: true })) continue;
     const region = e.closest("[role=region][tabindex]");
+    if (region && getComputedStyle(e.closest("th, td") || e).position === "sticky") continue;  // others scroll below it
     const window = region ? region.getBoundingClientRect() : null;
     range.selectNodeContents(text);
     for (const box of range.getClientRects())

@@ -43,7 +43,8 @@ def small_comparison(folder: Path) -> Path:
     first = made(network.named(NAME), *data)
     words, read = gpt2(), tokens(40)
     lens = itinf.fit(words, tokens(300, seed=1), "affine")
-    second = probed(words, read), itinf.transfer(words, lens, read, replicates=20)
+    run = replace(probed(words, read), examples=itinf.examples(words, read, lens))
+    second = run, itinf.transfer(words, lens, read, replicates=20)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # matplotlib's font has no such sign
         patch.setattr(Figure, "savefig", quick)
@@ -53,7 +54,7 @@ def small_comparison(folder: Path) -> Path:
 
 
 def small_trajectories(folder: Path) -> dict[str, Path]:
-    """Pages of a text and of two pictures, read by a lens and by the readout."""
+    """Pages of a text and of two pictures, read by a lens and by the readout; each with its table beside it."""
     words = itinf.network("gpt2", "random:1", n_layer=2, n_embd=32, n_head=2, vocab_size=256, n_positions=32)
     text = itinf.trajectory(words, "if x < 1: return '\u202e🧪'", itinf.fit(words, tokens(60, seed=1)))
     eyes, data = resnet(), images(2)
@@ -62,5 +63,6 @@ def small_trajectories(folder: Path) -> dict[str, Path]:
     pages = {}
     for name, found in (("text", replace(text, network=NAME)), ("pictures", pictures)):
         pages[name] = folder / f"{name}.html"
+        found.table.to_parquet(pages[name].with_suffix(".parquet"))
         pages[name].write_text(found.html(command="itinf trajectory"), encoding="utf-8")
     return pages

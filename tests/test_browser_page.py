@@ -65,12 +65,15 @@ def test_nothing_is_too_wide_for_paper(browser: Any, small_page: Path) -> None:
         assert cut(seen, scrolls=False) == []
 
 
+HEADINGS = """() => [...document.querySelectorAll("h1, h2, th")]
+  .filter((e) => !e.closest("nav") && e.checkVisibility({ contentVisibilityAuto: true })).map((e) => e.innerText)"""
+"""Of sections, and of columns and rows of every table that is not folded."""
+
+
 def test_it_prints_without_loss_and_without_empty_halves(browser: Any, small_page: Path) -> None:
     with opened(browser, small_page) as seen:
         pdf = seen.page.pdf(prefer_css_page_size=True, print_background=True)
-        headings = seen.of(
-            "() => [...document.querySelectorAll('h1, h2')].filter((e) => !e.closest('nav')).map((e) => e.innerText)"
-        )
+        headings = seen.of(HEADINGS)
     printed: list[Sheet] = sheets(pdf)
     assert 2 <= len(printed) <= 40
     assert [(n, round(one.filled, 2)) for n, one in enumerate(printed[:-1], 1) if one.filled < 0.5] == []

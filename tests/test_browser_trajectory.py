@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from browser import NEEDED, WIDTHS, barriers, crossed, cut, faint, opened, unfold
+from reports.trajectories import visible
 
 pytestmark = NEEDED
 KINDS = pytest.mark.parametrize("kind", ["text", "pictures"])
@@ -46,26 +47,28 @@ def readers(seen: Any) -> set[str]:
 
 
 @KINDS
-def test_hover_says_what_the_data_says(browser: Any, small_trajectory_pages: dict[str, Path], kind: str) -> None:
+def test_hover_says_what_the_table_says(browser: Any, small_trajectory_pages: dict[str, Path], kind: str) -> None:
+    table = pd.read_parquet(small_trajectory_pages[kind].with_suffix(".parquet"))
+    table = table[table["reader"] == "own"].sort_values("rank")
     with opened(browser, small_trajectory_pages[kind]) as seen:
-        data = json.loads(seen.page.locator("script[type='application/json']").inner_text())
         cells = seen.page.locator(SHOWN)
         for number in random.Random(0).sample(range(cells.count()), 12):
-            cell = cells.nth(number)
-            cell.hover()
-            words, numbers, entropy, *_ = data["cells"][int(cell.get_attribute("data-cell") or "")]
-            said = seen.page.locator(".values li").all_inner_texts()
-            assert [" ".join(line.split()) for line in said] == [
-                " ".join(f"{data['texts'][word]} {percent(p)}".split()) for word, p in zip(words, numbers, strict=True)
-            ]
-            assert f"entropy {entropy:.2f} bits" in seen.page.locator(".values").inner_text()
+            cells.nth(number).hover()
+            item, state, column = cells.nth(number).evaluate(WHERE)
+            position = 0 if kind == "pictures" else column
+            rows = table[(table["item"] == item) & (table["state"] == state) & (table["position"] == position)]
+            said = [" ".join(line.split()) for line in seen.page.locator(".values li").all_inner_texts()]
+            assert len(said) == len(rows) == 5
+            for line, (_, row) in zip(said, rows.iterrows(), strict=True):
+                word, _, percent = line.removesuffix(" %").rpartition(" ")
+                assert word.removesuffix(" <") == " ".join(visible(row["text"], row["class"]).split())
+                assert float(percent) == pytest.approx(100 * row["probability"], abs=0.011)
+            assert f"entropy {rows['entropy'].iloc[0]:.2f} bits" in seen.page.locator(".values").inner_text()
 
 
-def percent(p: float) -> str:
-    """As the page writes it: one decimal, or two digits of what is small."""
-    if p >= 0.0995:
-        return f"{100 * p:.1f} %"
-    return f"{100 * p:#.2g}".rstrip(".") + " %"
+WHERE = """(cell) => [[...document.querySelectorAll(".item")].indexOf(cell.closest(".item")),
+  cell.parentElement.sectionRowIndex, cell.cellIndex - 1]"""
+"""Item, state and column of a cell."""
 
 
 @KINDS
