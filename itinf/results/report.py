@@ -189,7 +189,7 @@ def aim_of(result: Any, kind: str) -> dict[str, str]:
     return {} if kind in WITHOUT_TARGET else {"target": _target(result)}
 
 
-def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolder) -> Any:
+def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolder | None = None) -> Any:
     """The page of a result in its folder, before its figures are drawn."""
     from .comparison import Comparison
 
@@ -212,14 +212,14 @@ def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolde
         joined=comparison.joined,
         paired=comparison.paired,
         study=_study(folder),
-        files=list(folder.manifest["files"]),
+        files=[] if folder is None else list(folder.manifest["files"]),
         examples=comparison.examples,
     )
 
 
-def _study(folder: ResultsFolder) -> str:
+def _study(folder: ResultsFolder | None) -> str:
     """The study file in a folder; "" where there is none, or it was changed."""
-    if folder.path is None or STUDY not in folder.manifest["files"] or not folder.sound(STUDY):
+    if folder is None or folder.path is None or STUDY not in folder.manifest["files"] or not folder.sound(STUDY):
         return ""
     return (folder.path / STUDY).read_text(encoding="utf-8")
 
