@@ -59,7 +59,7 @@ def test_sentence():
     assert top(asked) == f"{first}, plain not at all."
     controls = {"built": ((0.9, 0.9, 0.9), "yes"), "not, trained": (NONE, "no")}
     assert top(controls | asked, "tells") == (
-        f"{first}, plain not at all; the network built to infer iteratively, built does over the last 90 % of its depth; "
+        f"{first}, plain not at all; the network built to infer iteratively, built, does over the last 90 % of its depth; "
         "the control that should not does not."
     )
 
@@ -72,7 +72,7 @@ def test_sentence_says_nothing_that_the_numbers_do_not():
     untold = top({"yes": (SHALLOW, "yes"), "no": (SHALLOW, "no"), "a": (DEEP, "")}, "cannot tell")
     assert untold == (
         "By the numbers alone a infers iteratively over the last 80 % of its depth (70 … 80 %), but the image controls "
-        "cannot be told apart; the network built to infer iteratively, yes does over the last 40 % of its depth; "
+        "cannot be told apart; the network built to infer iteratively, yes, does over the last 40 % of its depth; "
         "of the controls that should not, no does over the last 40 % of its depth."
     )
 

@@ -45,8 +45,11 @@ def _controls(networks: Sequence[Network], judged: Mapping[str, Verdict]) -> str
     shares = [(n.name, _share(judged[n.name])) for n in networks]
     one = len(networks) == 1
     if networks[0].role == YES:
-        whose = "the network" if one else "of the networks"
-        return f"{whose} built to infer iteratively, {_each(shares, 'does')}"
+        if not one:
+            return f"of the networks built to infer iteratively, {_each(shares, 'does')}"
+        name, share = shares[0]
+        does = "does not" if share == "not at all" else f"does {share}" if share.startswith("over ") else share
+        return f"the network built to infer iteratively, {named(name)}, {does}"
     if all(judged[n.name].word is Word.NO for n in networks):
         return "the control that should not does not" if one else f"the {len(networks)} controls that should not do not"
     return f"of the controls that should not, {_each(shares, 'does')}"
