@@ -28,6 +28,7 @@ VARIABLES = {
 """Colours of a file -> names of the page's colours, which differ on dark paper."""
 FONTS = "system-ui, sans-serif"
 
+
 class Chart(NamedTuple):
     """A figure on the page, its verdict in a sentence, and (kind, address) of its files."""
 

@@ -18,12 +18,14 @@ from ..verdict.blocks import PAIRING, SAME_TARGET, descent_gradient
 from ..verdict.source import Source
 from .by_depth import Record
 from .identity import controls_first, identities
-from .sheet import RIGHT, Row, Sheet
+from .sheet import RIGHT, Row, Sheet, Values
 from .style import SOFT, shows
 
 HEIGHT = 36.0
 SCALES = (0.6, 1.0)
 """Half the height of the scale: the first that all values are within."""
+SHOWN = ("block_index", "block", "depth", "segment", "mean", "lo", "hi", "n_units", "unit", "null_seed", "reason")
+ByBlock = dict[int, list[Record]]
 MEASURE, EFFECT = "descent_share", "descent_share_effect"
 
 
@@ -66,7 +68,9 @@ def descent(table: pd.DataFrame, *, target: str = "label", roles: Mapping[str, s
     networks = {str(name): _steps(of, target) for name, of in rows.groupby("model", sort=False)}
     shown = [steps.beyond for steps in networks.values()]
     if not any(beyond["mean"].notna().any() for beyond in shown):
-        raise NothingToDrawError("No step was compared with pairing; it takes the probe alignment and the null pairing.")
+        raise NothingToDrawError(
+            "No step was compared with pairing; it takes the probe alignment and the null pairing."
+        )
     most = max(float(beyond["mean"].abs().max()) for beyond in shown if len(beyond))
     half = next((one for one in SCALES if most <= one), SCALES[-1])
     key = [("band", "untrained")] if any(len(steps.untrained) for steps in networks.values()) else []
@@ -94,8 +98,11 @@ def _steps(rows: pd.DataFrame, target: str) -> Steps:
 def _row(row: Row, steps: Steps) -> None:
     row.levels(signed(row.scale[0], 1).replace("0.", "."), f"{row.scale[1]:.1f}".replace("0.", "."), zero=True)
     row.write(RIGHT + 25, row.top - 8, f"{steps.gradient} gradient", SOFT, "right")
-    level = _by_block(steps.pairing)
-    _nulls(row, steps, {block: float(found[0]["mean"]) for block, found in level.items()})
+    level, untrained, same_target = map(_by_block, (steps.pairing, steps.untrained, steps.same_target))
+    for line in _above_pairing(untrained, level):
+        row.band(line[:, 0], line[:, 2], line[:, 3])
+    for line in _above_pairing(same_target, level):
+        row.dashes(line[:, 0], line[:, 1], "dots")
     beyond = steps.beyond[steps.beyond["mean"].notna()]
     if beyond.empty:
         why = steps.observed["reason"][steps.observed["reason"] != ""]
@@ -107,41 +114,39 @@ def _row(row: Row, steps: Steps) -> None:
         row.end(last, signed(last, 2).replace("0.", ".") if abs(last) < 0.995 else signed(last, 1))
         lacking = steps.observed[~steps.observed["block_index"].isin(beyond["block_index"])]
         row.missing(lacking["depth"].to_numpy(float))
-    beside = [("untrained", _by_block(steps.untrained)), ("same-target, a question", _by_block(steps.same_target))]
+    beside = (("pairing", level), ("untrained", untrained), ("same-target, a question", same_target))
     effects = _by_block(steps.beyond)
-    for one in steps.observed.to_dict("records"):
-        block = int(one["block_index"])
+    for block, (one, *_) in _by_block(steps.observed).items():
         effect = effects.get(block, [None])[0]
         first = reading("beyond pairing", effect, str(one["reason"]).removeprefix("undefined: ") or "not compared")
         readings = [first, reading("share of steps down the loss", one)]
-        for words, found in (("pairing", level), *beside):
+        for words, found in beside:
             readings += _readings(words, found.get(block, []))
         label = f"block {block}, {one['block']}, {steps.gradient} gradient"
         row.mark(float(one["depth"]), first.mean, "blocks", label, readings)
 
 
-def _nulls(row: Row, steps: Steps, level: Mapping[int, float]) -> None:
-    """Untrained copies behind, one band around the intervals of all of them, and same-target; both above pairing."""
-    for how, rows in (("band", steps.untrained), ("dots", steps.same_target)):
-        pairing = rows["block_index"].map(level)
-        known = rows.assign(
-            mean=rows["mean"] - pairing,
-            lo=rows["lo"].fillna(rows["mean"]) - pairing,
-            hi=rows["hi"].fillna(rows["mean"]) - pairing,
-        ).dropna(subset="mean")
-        for _, segment in known.groupby("segment"):
-            by_depth = segment.groupby("depth").agg({"mean": "mean", "lo": "min", "hi": "max"})
-            share, mean, lo, hi = by_depth.index.to_numpy(float), *by_depth.to_numpy(float).T
-            if how == "band":
-                row.band(share, lo, hi)
-            else:
-                row.dashes(share, mean, how)
+def _above_pairing(found: ByBlock, level: ByBlock) -> list[Values]:
+    """Shares less that of pairing at the same block, all seeds together.
+
+    Returns:
+        For each segment (blocks, 4): depth, mean, least lower end and highest upper end.
+    """
+    lines: dict[int, list[tuple[float, float, float, float]]] = {}
+    for block, rows in found.items():
+        seeds = np.array([[one[name] for name in ("mean", "lo", "hi")] for one in rows], float)
+        seeds = np.where(np.isnan(seeds), seeds[:, :1], seeds)  # a copy without an interval
+        if block in level and not np.isnan(seeds).any():
+            seeds -= float(level[block][0]["mean"])
+            heights = (float(seeds[:, 0].mean()), float(seeds.min()), float(seeds.max()))
+            lines.setdefault(int(rows[0]["segment"]), []).append((float(rows[0]["depth"]), *heights))
+    return [np.array(line) for line in lines.values()]
 
 
-def _by_block(rows: pd.DataFrame) -> dict[int, list[Record]]:
+def _by_block(rows: pd.DataFrame) -> ByBlock:
     """Block -> its rows, one for each seed."""
-    found: dict[int, list[Record]] = {}
-    for one in rows.to_dict("records"):
+    found: ByBlock = {}
+    for one in rows[list(SHOWN)].to_dict("records"):
         found.setdefault(int(one["block_index"]), []).append(one)
     return found
 

@@ -13,8 +13,10 @@ from ..numbers import Estimate, number, sides, signed
 from ..rows import about_blocks, number_of_blocks
 
 MEASURES = ("accuracy", "loss", "efficiency", "descent_share", "descent_share_effect")
-COLUMNS = ("model", "modality", "block_index", "depth", "measure", "statistic", "gradient", "update", "lens", "target")
-COLUMNS += ("subset", "null", "mean", "lo", "hi")
+COLUMNS = (
+    *("model", "modality", "block_index", "depth", "measure", "statistic", "gradient", "update", "lens", "target"),
+    *("subset", "null", "mean", "lo", "hi"),
+)
 """What headlines are made from."""
 EFFECTS = (("output", "pairing"), ("output", "same-target"), ("readout", "same-target"))
 

@@ -22,7 +22,6 @@ from .judged import judged, networks_in_order
 from .results import Results
 from .section import Draw, Section
 
-
 TITLES: Mapping[str, tuple[str, Callable[[Results], str]]] = {
     "onset": ("Iterative depth", lambda r: onset_caption(judged(r, ITERATIVE_DEPTH))),
     "distance": ("Own lenses at other states", lambda r: distance_caption(r.table, networks_in_order(r))),
