@@ -11,6 +11,7 @@ import pandas as pd
 from .labels import LEFT_OUT
 from .numbers import Estimate
 from .rows import fitted_at_one_state, most_steps, own_lens
+from .selector import Selector
 
 SUMMARY = ("model", "measure", "lens", "form", "target", "null", "null_seed", "direction", "distance", "share")
 
@@ -62,20 +63,17 @@ class LensNumbers:
         direction: str = "both",
     ) -> pd.DataFrame:
         """Summaries of own lenses at other states: one row, or one for each seed of a null; distance 0 is all pairs."""
-        s = self.summaries
-        return s[
-            (s["model"] == model) & (s["measure"] == measure) & (s["form"] == form) & (s["target"] == target)
-            & (s["null"] == null) & (s["direction"] == direction) & (s["distance"] == distance)
-        ]  # fmt: skip
+        return self._summaries.where(
+            model=model, measure=measure, form=form, target=target, null=null, direction=direction, distance=distance
+        )
 
     def by_distance(self, model: str, measure: str) -> list[tuple[int, Estimate]]:
         """(states apart, mean over pairs) of own lenses transferred as they are."""
-        s = self.summaries
-        rows = s[
-            (s["model"] == model) & (s["measure"] == measure) & (s["form"] == "") & (s["target"] == "label")
-            & (s["null"] == "observed") & (s["direction"] == "both") & (s["distance"] > 0)
-        ].sort_values("distance")  # fmt: skip
-        return [(int(row["distance"]), estimate(row)) for _, row in rows.iterrows()]
+        rows = self._summaries.where(
+            model=model, measure=measure, form="", target="label", null="observed", direction="both"
+        )
+        rows = rows[rows["distance"] > 0].sort_values("distance")
+        return list(zip(rows["distance"].astype(int), estimates(rows), strict=True))
 
     def farthest(self, model: str) -> float:
         """The largest distance, in relative depth, over which a lens was transferred."""
@@ -119,10 +117,15 @@ class LensNumbers:
         return most_steps(self._rows("efficiency", null="observed", model=model, lens=lens)["form"].unique(), limit)
 
     def _rows(self, measure: str, **values: str) -> pd.DataFrame:
-        chosen = self.table["measure"] == measure
-        for column, value in values.items():
-            chosen &= self.table[column] == value
-        return self.table[chosen]
+        return self._table.of_measure(measure).where(**values)
+
+    @cached_property
+    def _table(self) -> Selector:
+        return Selector(self.table)
+
+    @cached_property
+    def _summaries(self) -> Selector:
+        return Selector(self.summaries)
 
 
 def estimate(row: pd.Series, suffix: str = "") -> Estimate:
@@ -133,7 +136,8 @@ def estimate(row: pd.Series, suffix: str = "") -> Estimate:
 
 def estimates(rows: pd.DataFrame, suffix: str = "") -> list[Estimate]:
     """The estimate in each row."""
-    return [estimate(row, suffix) for _, row in rows.iterrows()]
+    ends = rows[[name + suffix for name in ("mean", "lo", "hi")]].to_numpy(float)
+    return [Estimate(float(mean), float(hi - lo) / 2) for mean, lo, hi in ends]
 
 
 def rises(sequence: list[Estimate]) -> tuple[int, int, int]:

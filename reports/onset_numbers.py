@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from .labels import LEFT_OUT, UNTRAINED
+from .selector import Selector
 
 THRESHOLD, OTHERS = "1/2", ("1/3", "2/3")
 
@@ -39,8 +41,11 @@ class OnsetCurves:
 
     def number(self, measure: str, form: str = THRESHOLD) -> pd.Series:
         """One row of the summaries."""
-        rows = self.summaries
-        return rows[(rows["measure"] == measure) & (rows["form"] == form)].iloc[0]
+        return self._selector.of_measure(measure).where(form=form).iloc[0]
+
+    @cached_property
+    def _selector(self) -> Selector:
+        return Selector(self.summaries)
 
     @property
     def onset(self) -> int | None:

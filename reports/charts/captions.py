@@ -10,7 +10,7 @@ import pandas as pd
 from ..figures.distance import means_by_distance
 from ..figures.readable import own_readings, with_something_to_keep
 from ..labels import LEFT_OUT, UNTRAINED
-from ..numbers import counted, number
+from ..numbers import counted, number, signed
 from ..verdict.sentence import named
 from ..verdict.states import LEAST_BITS
 from ..verdict.words import Verdict, Word
@@ -96,6 +96,31 @@ def one_lens_caption(judged: Mapping[str, Verdict], table: pd.DataFrame) -> str:
             "no more than a null in": _of(judged, Word.SAME),
             "less than half of": _of(judged, Word.LITTLE),
             "nothing of": _of(judged, Word.NO, Word.REVERSE),
+            "cannot be told of": _of(judged, Word.OPEN, Word.FEW, Word.NO_ROOM),
+        },
+    )
+
+
+def descent_caption(judged: Mapping[str, Verdict]) -> str:
+    """At which blocks of each network steps go down the loss more often than another unit's steps would.
+
+    Args:
+        judged: name -> verdict on the claim that steps go down the loss.
+    """
+    everywhere = [f"{named(name)} ({signed(v.size.mean, 2)})" for name, v in judged.items() if v.word is Word.YES]
+    parts = [
+        f"at {_where(v)} of {named(name)}" + (" and less often at others" if "the reverse" in v.rest else "")
+        for name, v in judged.items()
+        if v.word in (Word.PART, Word.MIXED)
+    ]
+    return _sentence(
+        "Steps that go down the loss more often than other units' steps would (pairing)",
+        {
+            "at every block of": everywhere,
+            "": parts,
+            "no more often than in untrained copies in": _of(judged, Word.SAME),
+            "as often in": _of(judged, Word.NO),
+            "less often in": _of(judged, Word.REVERSE),
             "cannot be told of": _of(judged, Word.OPEN, Word.FEW, Word.NO_ROOM),
         },
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
 from ..figures.identity import COLOURS
 from ..figures.style import BAND, EMPTY, INK, LINE, SOFT
+from ..html.picture import Pictures
 from .marks import GROUP
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -26,6 +27,16 @@ VARIABLES = {
 } | {colour: f"--network-{number}" for number, colour in enumerate(COLOURS)}
 """Colours of a file -> names of the page's colours, which differ on dark paper."""
 FONTS = "system-ui, sans-serif"
+
+
+class Chart(NamedTuple):
+    """A figure on the page, its verdict in a sentence, and (kind, address) of its files."""
+
+    name: str
+    drawn: Markup
+    caption: str
+    files: Sequence[tuple[str, str]]
+
 
 _COLOUR = re.compile("|".join(VARIABLES), re.IGNORECASE)
 _FAMILIES = re.compile(r"(font-family:|font:[^;']*?\dpx) [^;]*")
@@ -56,6 +67,16 @@ def inline(svg: bytes, name: str, title: str, alt: str, marks: Mapping[str, Any]
         f'<div class="chart" data-chart="{escape(name)}" data-title="{escape(title)}" '
         f'style="--natural: {float(width):g}pt">{drawn}{data}</div>'
     )
+
+
+def chart(pictures: Pictures, name: str, title: str, caption: str) -> Chart:
+    """A figure of the page that was drawn.
+
+    Args:
+        name: of the figure; ``title``: a few words; ``caption``: its verdict in a sentence.
+    """
+    one = pictures.drawn[name]
+    return Chart(name, inline(one.svg, name, title, caption, one.marks), caption, pictures.files(name))
 
 
 def _own_names(root: ElementTree.Element, prefix: str) -> ElementTree.Element:

@@ -29,6 +29,8 @@ NAME, GAP, FOOT = 12.0, 7.0, 14.0
 """Heights of a network's name, of the space between rows, and of the axis below them."""
 BEYOND = 0.06
 """By how much of a row's scale what is outside is drawn outside."""
+DASHES = {"line": (0, (3, 2)), "dots": (0, (1, 1.6))}
+"""Lines of nulls that are no band: a second null, and a question."""
 Values = NDArray[np.float64]
 
 
@@ -37,7 +39,7 @@ class Sheet:
 
     Args:
         title: on top.
-        key: what stands below it: (how it is drawn, in words) pairs; how: "line", "band", "hollow" or "" for words alone.
+        key: what stands below it: (how it is drawn, in words) pairs; how: "line", "dots", "band", "hollow" or "" for words alone.
         identities: of the networks, one for each row, by name.
         height: of a row's drawing; ``scale``: its lower and upper end.
         foot: label of the horizontal axis; "" for none.
@@ -92,8 +94,8 @@ class Sheet:
         ends = [x, x + 14]
         if how == "band":
             self.axes.fill_between(ends, y - 3, y + 3, color=BAND, lw=0)
-        elif how == "line":
-            self.axes.plot(ends, [y, y], color=SOFT, lw=0.8, ls=(0, (3, 2)))
+        elif how in DASHES:
+            self.axes.plot(ends, [y, y], color=SOFT, lw=0.8, ls=DASHES[how])
         elif how == "hollow":
             self.axes.plot([x + 7], [y], "o", ms=3.5, mfc="white", mec=SOFT, mew=0.9)
         self.text(x + 18 if how else x, y, words, colour=SOFT)
@@ -128,14 +130,21 @@ class Row:
         )
         belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, letters)))
 
-    def levels(self, low: str, high: str, half: bool = False) -> None:
-        """Lines at the ends of the scale, with their labels; ``half``: a dotted line in the middle."""
+    def levels(self, low: str, high: str, half: bool = False, zero: bool = False) -> None:
+        """A line at the lower end of the scale, and labels at both.
+
+        Args:
+            half: a dotted line in the middle, too.
+            zero: the line is in the middle, and that is 0.
+        """
         axes, (bottom, top) = self.sheet.axes, self.y(np.array(self.scale))
-        axes.plot([LEFT, RIGHT], [bottom, bottom], color=LINE, lw=0.6, zorder=1)
+        level = (bottom + top) / 2 if zero else bottom
+        axes.plot([LEFT, RIGHT], [level, level], color=LINE, lw=0.6, zorder=1)
         if half:
             axes.plot([LEFT, RIGHT], [(bottom + top) / 2] * 2, color=LINE, lw=0.6, ls=(0, (1, 2)), zorder=1)
-        self.sheet.text(LEFT - 4, float(bottom), low, "right", SOFT)
-        self.sheet.text(LEFT - 4, float(top), high, "right", SOFT)
+        edge = LEFT - (1 if zero else 4)  # a minus sign takes room
+        for y, words in ((bottom, low), (top, high), *([(level, "0")] if zero else [])):
+            self.sheet.text(edge, float(y), words, "right", SOFT)
 
     def line(self, share: Values, mean: Values, lo: Values, hi: Values, *, hollow: bool = False) -> None:
         """A line with intervals; ``hollow``: points only."""
@@ -164,11 +173,11 @@ class Row:
             self.drawn.number, self.sheet.axes.fill_between(x, middle - wide, middle + wide, color=BAND, lw=0, zorder=0)
         )
 
-    def dashes(self, share: Values, mean: Values) -> None:
-        """A second null: a thin grey line."""
+    def dashes(self, share: Values, mean: Values, how: str = "line") -> None:
+        """A second null, or a question: a thin grey line."""
         x, y = self.x(share), self.y(mean)
         (line,) = self.sheet.axes.plot(
-            x, y, color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=2, marker="." if len(x) == 1 else ""
+            x, y, color=SOFT, lw=0.8, ls=DASHES[how], zorder=2, marker="." if len(x) == 1 else ""
         )
         belongs(self.drawn.number, line)
 
@@ -183,9 +192,9 @@ class Row:
         """A label at the end of a line."""
         belongs(self.drawn.number, self.sheet.text(RIGHT + 4, float(self.y(value)), words, colour=colour))
 
-    def write(self, x: float, y: float, words: str, colour: str = INK) -> None:
+    def write(self, x: float, y: float, words: str, colour: str = INK, side: str = "left") -> None:
         """Words anywhere in the row, in points."""
-        belongs(self.drawn.number, self.sheet.text(x, y, words, colour=colour))
+        belongs(self.drawn.number, self.sheet.text(x, y, words, side, colour))
 
     def note(self, words: str) -> None:
         """Words in the row instead of a drawing."""

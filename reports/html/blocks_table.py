@@ -6,11 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ..numbers import Estimate, number, sides, signed
 from ..rows import about_blocks, number_of_blocks
 
+MEASURES = ("accuracy", "loss", "efficiency", "descent_share", "descent_share_effect")
+COLUMNS = (
+    *("model", "modality", "block_index", "depth", "measure", "statistic", "gradient", "update", "lens", "target"),
+    *("subset", "null", "mean", "lo", "hi"),
+)
+"""What headlines are made from."""
 EFFECTS = (("output", "pairing"), ("output", "same-target"), ("readout", "same-target"))
 
 
@@ -38,8 +45,8 @@ def headlines(table: pd.DataFrame, target: str = "label") -> list[Headline]:
 
     A block counts where the interval of its effect lies on one side of zero: "4 of 5 blocks above the null, 1 below".
     """
-    table = about_blocks(table)
-    return [_headline(table[table["model"] == model], target) for model in table["model"].unique()]
+    by_model = about_blocks(table[list(COLUMNS)]).groupby("model", sort=False)
+    return [_headline(str(model), rows, target) for model, rows in by_model]
 
 
 def undefined(rows: pd.DataFrame) -> list[str]:
@@ -58,17 +65,20 @@ def undefined(rows: pd.DataFrame) -> list[str]:
     return sentences or ["Nothing."]
 
 
-def _headline(rows: pd.DataFrame, target: str) -> Headline:
+def _headline(model: str, rows: pd.DataFrame, target: str) -> Headline:
+    depth, modality = number_of_blocks(rows), str(rows["modality"].iloc[0])
+    rows = rows[rows["measure"].isin(MEASURES) & rows["update"].isin(["", "update"]) & rows["lens"].eq("")]
+    rows = rows[rows["subset"].isin(["all", ""])]
     accuracy, loss = (_select(rows, {"measure": m}, "label")["mean"].dropna() for m in ("accuracy", "loss"))
     efficiencies = _select(rows, {"measure": "efficiency", "statistic": "ratio"}, target)["mean"].dropna()
     return Headline(
-        network=str(rows["model"].iloc[0]),
-        modality=str(rows["modality"].iloc[0]),
+        network=model,
+        modality=modality,
         accuracy=f"{accuracy.iloc[0]:.1%}" if len(accuracy) else "–",
         loss=number(loss.iloc[0], 3) if len(loss) else "–",
-        blocks=number_of_blocks(rows),
+        blocks=depth,
         counts=[_count(rows, gradient, null, target) for gradient, null in EFFECTS],
-        efficiency=_span(efficiencies, number_of_blocks(rows)),
+        efficiency=_span(efficiencies, depth),
     )
 
 
@@ -93,12 +103,10 @@ def _span(values: pd.Series, depth: int) -> str:
 
 
 def _select(rows: pd.DataFrame, values: dict[str, str], target: str) -> pd.DataFrame:
-    """Rows with these values, of updates or whole networks, over all units, for one target and no lens."""
-    rows = rows[rows["update"].isin(["", "update"]) & rows["lens"].eq("")]
-    rows = rows[rows["subset"].isin(["all", ""]) & rows["target"].isin([target, ""])]
-    for column, value in ({"statistic": "mean", "null": "observed"} | values).items():
-        rows = rows[rows[column] == value]
-    return rows
+    """Rows with these values, for one target."""
+    wanted = {"statistic": "mean", "null": "observed"} | values
+    chosen = [(rows[column] == value).to_numpy(bool) for column, value in wanted.items()]
+    return rows[np.logical_and.reduce([rows["target"].isin([target, ""]).to_numpy(bool), *chosen])]
 
 
 def written(mean: float, lo: float, hi: float, sign: bool, effect: bool) -> Cell:

@@ -24,6 +24,11 @@ HATCHES = 3
 """How many kinds of hatches there are; letters tell further reasons apart."""
 MOST = 60
 """States up to which a matrix is written as a table."""
+SHOWN = (
+    *("model", "state_index", "fitted_at", "form", "target", "null", "null_seed"),
+    *("mean", "lo", "hi", "n_units", "unit", "reason"),
+)
+"""Columns that a matrix is made from."""
 AS_IT_IS = "as it is"
 
 
@@ -59,10 +64,12 @@ def matrices(rows: pd.DataFrame, target: str = "label") -> list[Matrix]:
     Args:
         rows: results of one network; ``target``: of what is retained.
     """
-    cells = fitted_at_one_state(rows[rows["measure"] == "retention"])
+    cells = fitted_at_one_state(rows.loc[rows["measure"] == "retention", list(SHOWN)])
     if cells.empty or is_own_lens(cells).all() or cells["state_index"].max() >= MOST:
         return []
-    known = about_states(rows).drop_duplicates("state_index").set_index("state_index")["state"]
+    known = (
+        about_states(rows[["state_index", "state"]]).drop_duplicates("state_index").set_index("state_index")["state"]
+    )
     names = {int(state): str(name) for state, name in known.items()}
     made: list[Matrix] = []
     for kind, heading in KINDS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,7 +17,7 @@ class OnsetRow(NamedTuple):
 
     network: str
     depth: str
-    others: str
+    others: Sequence[str]
     onset: str
     before: str
     bits: str
@@ -57,7 +58,7 @@ def _row(curves: OnsetCurves, role: str) -> OnsetRow:
     return OnsetRow(
         name,
         depth_text(curves),
-        ", ".join(depth_text(curves, form) for form in OTHERS),
+        [depth_text(curves, form) for form in OTHERS],
         onset,
         curves.limit or "–",
         bits,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ..labels import UNTRAINED
 from ..rows import about_blocks, kinds
+from ..selector import Selector
 from .blocks_table import Cell, written
 from .choices import NOTHING
 
@@ -43,7 +43,8 @@ def sizes(rows: pd.DataFrame, target: str = "label") -> tuple[list[str], list[tu
     rows = rows[rows["target"].isin([target, ""])]
     rows = rows.assign(kind=rows["part"].where(rows["part"] != "", rows["update"]))
     names = rows.drop_duplicates("block_index").sort_values("block_index")
-    columns = [(column, of) for column in (*_lengths(rows), *READ) if (of := _chosen(rows, column))]
+    selector = Selector(rows)
+    columns = [(column, of) for column in (*_lengths(rows), *READ) if (of := _chosen(selector, column))]
     return [column.heading for column, _ in columns], [
         (
             f"{block} {name}",
@@ -67,9 +68,8 @@ def _lengths(rows: pd.DataFrame) -> Sequence[Column]:
     return [*lengths, untrained]
 
 
-def _chosen(rows: pd.DataFrame, column: Column) -> dict[int, tuple[float, float, float]]:
+def _chosen(selector: Selector, column: Column) -> dict[int, tuple[float, float, float]]:
     """Block -> mean, lower and upper end; of several untrained copies the first."""
-    chosen = np.logical_and.reduce([(rows[name] == value).to_numpy(bool) for name, value in column.rows.items()])
-    rows = rows[chosen].drop_duplicates("block_index")
+    rows = selector.where(**column.rows).drop_duplicates("block_index")
     ends = zip(*(rows[name] for name in ("mean", "lo", "hi")), strict=True)
     return dict(zip(rows["block_index"].astype(int), ends, strict=True))

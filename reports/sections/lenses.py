@@ -4,52 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
 from markupsafe import Markup
 
-from ..figures.prediction import prediction
-from ..figures.retention import retention
 from ..figures.transfer import transfer
 from ..html.findings import findings
+from ..html.matrices import MOST
 from ..html.picture import Pictures, known
 from ..html.retention_table import HEADINGS, retention_rows
 from ..html.template import render
-from ..rows import through_lenses
 from .results import Results
 from .section import Draw, Section
 
-STEPS = "efficiency, gain and movement through one lens and through each depth's own, step by step"
 MATRICES = "retention of each state's lens at every other state, one matrix per network"
-CURVES = "retention against distance, and of one lens by depth, all networks"
 
 
 def _figures(results: Results) -> Mapping[str, Draw]:
-    table, target = results.table, results.lens_target
-    draws: dict[str, Draw] = {}
-    if through_lenses(table)["form"].str.startswith("merged to ").any():
-        draws["prediction"] = lambda: prediction(table, target=target)
-    if (table["measure"] == "retention").any():
-        draws["transfer"] = lambda: transfer(table, target=target)
-        draws["retention"] = lambda: retention(table, summaries=results.summaries, target=target)
-    return draws
+    rows = _without_table(results)
+    return {"transfer": lambda: transfer(rows, target=results.lens_target)} if len(rows) else {}
+
+
+def _without_table(results: Results) -> pd.DataFrame:
+    """The retentions of networks whose parts have no table of them, because there is no part, or there are too many states."""
+    rows = results.table[results.table["measure"] == "retention"]
+    tabled = {str(manifest["network"]["name"]) for manifest in results.manifests}
+    most = rows.groupby("model")["state_index"].max()
+    return rows[~rows["model"].isin(tabled & set(most.index[most < MOST]))]
 
 
 def _html(results: Results, pictures: Pictures) -> Markup | None:
     means = retention_rows(results.table, results.summaries, results.transfers)
     pairs = "; ".join(f"{row.network} {row.cells[1]} over all pairs" for row in means)
-    kept = "; ".join(f"{row.network} {row.cells[3]}" for row in means)
-    of_one = f"one lens, that depth left out, retains in {kept}" if kept else ""
-    steps = known(pictures.of("prediction", STEPS))
-    transferred = known(pictures.of("transfer", MATRICES, pairs), pictures.of("retention", CURVES, of_one))
-    if not (steps or transferred or results.remarks):
+    guesses = findings(results.table, results.summaries)
+    if not (means or guesses or results.remarks):
         return None
     return render(
         "sections/lenses.html",
         remarks=results.remarks,
-        steps=steps,
-        findings=findings(results.table, results.summaries),
+        findings=guesses,
         headings=HEADINGS,
         retention_rows=means,
-        transfer=transferred,
+        transfer=known(pictures.of("transfer", MATRICES, pairs)),
     )
 
 

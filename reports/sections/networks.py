@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import pandas as pd
 from markupsafe import Markup
 
 from ..figures.lenses import lenses
 from ..figures.overview import overview
-from ..html.blocks_table import Cell, headlines, undefined
+from ..html.blocks_table import Cell, undefined
 from ..html.choices import Axis, Choice, choices
 from ..html.conditions import facts
 from ..html.matrices import Matrix, matrices, shades
@@ -76,7 +75,7 @@ def _part(results: Results, manifest: Manifest, notes: Sequence[str], pictures: 
         name,
         facts(rows, manifest),
         notes,
-        _pictures(name, rows, results.target, pictures),
+        _pictures(name, results, pictures),
         axes,
         tables,
         sizes(rows, results.target),
@@ -85,8 +84,8 @@ def _part(results: Results, manifest: Manifest, notes: Sequence[str], pictures: 
     )
 
 
-def _pictures(name: str, rows: pd.DataFrame, target: str, pictures: Pictures) -> list[Picture]:
-    lines = headlines(rows, target)
+def _pictures(name: str, results: Results, pictures: Pictures) -> list[Picture]:
+    lines = [line for line in results.headlines if line.network == name]
     result = f"efficiency {lines[0].efficiency}; {beyond_pairing(lines)}" if lines else ""
     title = f"{name}, descent share, efficiency, l2 ratio and gain against depth"
     return known(

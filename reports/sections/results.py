@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..html.blocks_table import Headline, headlines
 from ..html.examples import Examples
 from ..html.onset_table import OnsetRow, onset_rows
 from ..verdict.claim import Claim
@@ -82,6 +83,11 @@ class Results:
     def verdict(self) -> VerdictTable | None:
         """The verdict table."""
         return verdict_table(self.table, self.summaries, self.manifests, self.claims, self.power, self.target)
+
+    @cached_property
+    def headlines(self) -> Sequence[Headline]:
+        """Each network in one row: its accuracy, and how many of its blocks descend more often than each null."""
+        return headlines(self.table, self.target)
 
     @cached_property
     def onsets(self) -> Sequence[OnsetRow]:

@@ -1,4 +1,4 @@
-"""All networks side by side: their numbers in one table, and their steps against each null."""
+"""All networks side by side: their steps against each null, and their numbers in one table."""
 
 from __future__ import annotations
 
@@ -6,26 +6,38 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from ..figures.overview import comparison
-from ..html.blocks_table import Headline, headlines
+from ..charts.captions import descent_caption
+from ..charts.inline import chart
+from ..charts.switches import chart_script, chart_style, switches
+from ..figures.descent import descent
+from ..figures.identity import controls_first, identities
+from ..html.blocks_table import Headline
 from ..html.picture import Pictures
 from ..html.template import render
+from ..verdict.blocks import DESCENT
+from .judged import judged
 from .results import Results
 from .section import Draw, Section
 
-TITLE = "descent share and efficiency of all networks against relative depth"
+TITLE = "Steps down the loss, beyond pairing"
 
 
 def _figures(results: Results) -> Mapping[str, Draw]:
-    return {"comparison": lambda: comparison(results.table, target=results.target)} if results.manifests else {}
+    if not results.manifests:
+        return {}
+    return {"descent": lambda: descent(results.table, target=results.target, roles=results.roles)}
 
 
 def _html(results: Results, pictures: Pictures) -> Markup | None:
     if not results.manifests:
         return None
-    lines = headlines(results.table, results.target)
-    picture = pictures.of("comparison", TITLE, beyond_pairing(lines))
-    return render("sections/together.html", headlines=lines, picture=picture)
+    drawn = "descent" in pictures.drawn
+    return render(
+        "sections/together.html",
+        headlines=results.headlines,
+        bar=switches(controls_first(identities(results.table), results.roles)),
+        chart=chart(pictures, "descent", TITLE, descent_caption(judged(results, DESCENT))) if drawn else None,
+    )
 
 
 def beyond_pairing(lines: Sequence[Headline]) -> str:
@@ -40,4 +52,6 @@ TOGETHER = Section(
     html=_html,
     figures=_figures,
     place=41,
+    script=chart_script(),
+    style=chart_style(),
 )

@@ -12,14 +12,14 @@ from .words import Evidence, Word
 PAIRING, SAME_TARGET, SHUFFLED = "pairing", "same-target", "order-shuffled"
 
 
-def _gradient(source: Source) -> str:
+def descent_gradient(source: Source) -> str:
     """The readout's gradient where it says something of every block, else that of the output."""
     read = source.rows("descent_share", gradient="readout", update="update", form="gauge-free")
     return "readout" if len(read) and read["mean"].notna().all() else "output"
 
 
 def _descent(source: Source, null: str) -> Evidence:
-    gradient = _gradient(source)
+    gradient = descent_gradient(source)
     columns = {"gradient": gradient, "update": "update", "form": "gauge-free"}
     places = source.effects("descent_share", null, ceiling=True, **columns)
     share, beside = (by_place(source.rows("descent_share", **columns | {"null": n})) for n in ("observed", null))
@@ -63,6 +63,7 @@ DESCENT = Claim(
     "Does a step lower the loss of its own unit more often than that of another unit?",
     lambda source: _descent(source, PAIRING),
     nulls="pairing, untrained",
+    anchor="together",
     power=("descent share, readout gradient, beyond pairing",),
     order=20,
     scale=(-0.6, 0.6),
@@ -72,7 +73,7 @@ GAINS = Claim(
     "Read by one lens, does every step add to what is known of the label?",
     _gain,
     nulls="pairing, untrained",
-    anchor="lenses",
+    anchor="four-figures",
     order=70,
     scale=(-1.0, 4.0),
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from ..labels import UNTRAINED
+from ..selector import Selector
 from .places import NOTHING, Number, Place, Untrained, mean_of, numbers
 
 
@@ -40,17 +40,15 @@ class Source:
             "part": "",
             "form": "",
         } | values
-        of = self._by_measure.get(measure, self.table.iloc[:0])
-        chosen = np.logical_and.reduce([(of[column] == value).to_numpy(bool) for column, value in wanted.items()])
-        return of[chosen].sort_values(["block_index", "state_index"])
+        return self._selector.of_measure(measure).where(**wanted)
 
     @cached_property
-    def _by_measure(self) -> dict[str, pd.DataFrame]:
-        return {str(measure): rows for measure, rows in self.table.groupby("measure")}
+    def _selector(self) -> Selector:
+        return Selector(self.table.sort_values(["block_index", "state_index"]))
 
     def why_not(self, measure: str) -> str:
         """Why a measure has no value, or was not measured."""
-        rows = self._by_measure.get(measure, self.table.iloc[:0])
+        rows = self._selector.of_measure(measure).rows
         found = rows.loc[rows["reason"] != "", "reason"]
         return str(found.mode().iloc[0]) if len(found) else "it was not measured"
 

@@ -84,11 +84,12 @@ def _used(source: Source) -> Evidence:
         replace(place, others=(("carried alone", _change(kept[place.at])),) if place.at in kept else ())
         for place in _places(found["persistence"])
     ]
-    carried = mean_of([one for one in by_place(found["carried_alone"]).values() if one.mean == one.mean]).mean
+    alone = mean_of([one for one in by_place(found["carried_alone"]).values() if one.mean == one.mean]).mean
+    carried = f"carried alone {number(alone, 2)}" if alone == alone else "carried alone not defined"
     return Evidence(
         places,
         noun="state",
-        null=f"carried alone {number(carried, 2)}{', through one lens' if lens else ''}" if carried == carried else "",
+        null=carried + (", through one lens" if lens else ""),
         untrained=beside_untrained(
             found["persistence"],
             _inner(source.rows("persistence", statistic="ratio", lens=lens, null=UNTRAINED)),
