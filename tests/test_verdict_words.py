@@ -136,7 +136,7 @@ def test_states_that_cannot_be_nudged_are_not_in_the_mean_of_carried_alone():
     table.loc[(table["measure"] == "carried_alone") & (table["state_index"] >= 3), "mean"] = 0.7
     assert "carried alone 0.70" in USED.decide(USED.find(Source(table, found.summaries))).null
     table.loc[table["measure"] == "carried_alone", "mean"] = NAN
-    assert USED.find(Source(table, found.summaries)).null == ""
+    assert USED.find(Source(table, found.summaries)).null == "carried alone not defined"
 
 
 def test_undefined_says_why():
