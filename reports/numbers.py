@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
             most: decimals, at most; more only where the half-width would otherwise have no digit at all.
         """
         write = signed if sign else number
-        if math.isnan(self.half):
+        if math.isnan(self.half) or math.isnan(self.mean):
             return write(self.mean, 3)
         two_digits = places(self.half)
         decimals = min(two_digits, max(most, two_digits - 1)) if self.half > 0 else two_digits
@@ -52,13 +52,17 @@ def places(half: float) -> int:
 
 
 def signed(value: float, places: int = 3) -> str:
-    """A number with its sign, zero as "+0"."""
-    return f"{value:+z.{places}f}".replace("-", "−")
+    """A number with its sign, zero as "+0"; NaN is "no value"."""
+    return _written(value, f"+z.{places}f")
 
 
 def number(value: float, places: int = 3) -> str:
-    """A number; zero has no sign."""
-    return f"{value:z.{places}f}".replace("-", "−")
+    """A number; zero has no sign; NaN is "no value"."""
+    return _written(value, f"z.{places}f")
+
+
+def _written(value: float, form: str) -> str:
+    return "no value" if math.isnan(value) else f"{value:{form}}".replace("-", "−").replace("inf", "∞")
 
 
 def counted(count: int, noun: str) -> str:

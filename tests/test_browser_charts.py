@@ -84,15 +84,19 @@ def test_hover_says_what_the_table_says(page: Opened, numbers: dict[tuple[str, i
         assert network in said and label in said
         terms, values = (page.page.locator(f".reading {tag}").all_inner_texts() for tag in ("dt", "dd"))
         assert terms == [reading[0] for reading in readings]
-        state = re.match(r"state (\d+)", label)
+        place = re.match(r"(state|block) (\d+)", label)
         for (called, mean, lo, hi, *_), value in zip(readings, values, strict=True):
             if mean is None:
                 assert value.startswith("no value")
                 continue
             told = [float(each) for each in re.findall(r"-?\d+\.?\d*", value.replace("−", "-"))]
             assert told[0] == pytest.approx(mean, rel=0.006, abs=0.0006)
-            if state and "of the last" not in called:  # others are means over cells, or quotients of two rows
-                assert tuple(map(short, (mean, lo, hi))) in numbers[network, int(state[1])], (name, label, called)
+            if place and "of the last" not in called:  # others are means over cells, or quotients of two rows
+                assert tuple(map(short, (mean, lo, hi))) in numbers[network, int(place[2]) - (place[1] == "block")], (
+                    name,
+                    label,
+                    called,
+                )
                 compared += 1
     assert compared >= 10
 

@@ -36,6 +36,10 @@ def test_rows(both):
     assert rows["gathering"].before == "–" and " then +" in rows["gathering"].bits
     assert rows["descending"].depth.startswith("0.80 (") and rows["descending"].onset == "1 of 5"
     assert rows["descending"].before.startswith("state 0: one lens retains ")
+    curves = next(one for one in onset_curves(*both) if one.model == "descending")
+    assert [float(text.partition(" (")[0]) for text in rows["descending"].others] == pytest.approx(
+        [curves.number("iterative_depth", threshold)["mean"] for threshold in ("1/3", "2/3")], abs=0.005
+    )
     assert rows["turning"].depth.startswith("0.00 (") and (rows["turning"].onset, rows["turning"].bits) == ("none", "–")
     assert rows["turning"].before.startswith("state ")
     assert {row.read_by for row in rows.values()} == {"own readout"}

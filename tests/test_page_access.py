@@ -39,11 +39,12 @@ def test_what_scrolls_takes_the_focus_and_has_a_name(read: Read) -> None:
 
 def test_every_heading_of_a_table_says_what_it_heads(read: Read) -> None:
     assert read.of("th") and all(th.get("scope") in ("col", "row") for th in read.of("th"))
-    assert len(read.of("figure")) == len(read.of("figcaption")) == len(read.of("img"))
+    charts = [attributes for attributes in read.of("div") if attributes.get("class") == "chart"]
+    assert len(read.of("figure")) == len(read.of("figcaption")) == len(read.of("img")) + len(charts)
 
 
 def test_a_picture_says_what_came_out(read: Read) -> None:
-    (alt,) = [str(image["alt"]) for image in read.of("img") if "of all networks" in str(image["alt"])]
+    (alt,) = [str(image["alt"]) for image in read.of("img") if str(image["alt"]).startswith("one,")]
     (headline,) = [cells for cells in read.rows if cells[0] == "one"]
     assert f"one {headline[5]} (null: pairing)" in alt
 

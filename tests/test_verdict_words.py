@@ -14,7 +14,7 @@ from reports.verdict.blocks import DESCENT, GAINS, ORDER, OWN_OR_CLASS
 from reports.verdict.source import Source
 from reports.verdict.states import CORRECTED, NEIGHBOUR, ONE_LENS, USED
 from reports.verdict.words import Word
-from verdict_tables import NAN, corrected, descent, gains, neighbour, one_lens, order, used
+from verdict_tables import NAN, NO_SUMMARIES, corrected, descent, gains, neighbour, one_lens, order, used
 
 
 def said(claim, of):
@@ -162,3 +162,14 @@ def test_the_number_and_its_null():
     beside = DESCENT.decide(DESCENT.find(descent([0.3, 0.1], untrained=0.25)))
     assert beside.null == "readout gradient: share 0.70, pairing 0.50; untrained 0.25"
     assert verdict.curve == ((1, 0.3, True), (2, 0.1, True))
+
+
+def test_carried_alone_without_a_value_is_said_and_is_no_number():
+    whole = used([0.8] * 4, carried=0.6)
+    null = USED.decide(USED.find(whole)).null
+    assert null == "carried alone 0.60"
+    alone = whole.table["measure"].isin(["carried_alone", "kept"])
+    some = whole.table.assign(mean=whole.table["mean"].where(~alone | (whole.table["state_index"] != 2)))
+    assert USED.decide(USED.find(Source(some, NO_SUMMARIES))).null == "carried alone 0.60"  # the mean of those with one
+    none = whole.table.assign(mean=whole.table["mean"].where(~alone))
+    assert USED.decide(USED.find(Source(none, NO_SUMMARIES))).null == "carried alone not defined"

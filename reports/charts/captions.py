@@ -116,7 +116,7 @@ def descent_caption(judged: Mapping[str, Verdict]) -> str:
     return _sentence(
         "Steps that go down the loss more often than other units' steps would (pairing)",
         {
-            "at every block of": everywhere,
+            "at every measured block of": everywhere,
             "": parts,
             "no more often than in untrained copies in": _of(judged, Word.SAME),
             "as often in": _of(judged, Word.NO),
