@@ -103,16 +103,16 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
         "networks",
         "report.html",
     } == {p.name for p in out.iterdir()}
-    for name in ("report.html", "figures/gain.png", "figures/gain.svg"):
+    for name in ("report.html", "figures/descent.png", "figures/gain.svg"):
         (out / name).unlink()
         code, printed = command("compare", toml, "--out", out)
         assert code == 0 and (out / name).is_file() and f"Report: {out / 'report.html'}" in printed, printed
     page = (out / "report.html").read_bytes()
-    for name in ("report.html", "figures/gain.png", "measures.parquet"):
+    for name in ("report.html", "figures/descent.png", "measures.parquet"):
         (out / name).unlink()
     code, printed = command("report", out)  # neither weights nor images are read
     assert code == 0 and f"Report: {out / 'report.html'}" in printed and (out / "report.html").read_bytes() == page
-    assert (out / "figures/gain.png").is_file() and (out / "measures.parquet").is_file()
+    assert (out / "figures/descent.png").is_file() and (out / "measures.parquet").is_file()
     one = out / "networks" / "cifar-resnet8"
     assert command("report", one)[0] == 0 and "cifar-plain8" not in (one / "report.html").read_text()
     code, printed = command("report", tmp_path)

@@ -90,7 +90,7 @@ def test_a_transfer_joins_the_probe_of_the_network_with_its_fingerprint(page):
     both = Comparison.load(page.parent)
     assert [moved.name for moved in both.transfers] == ["net (a/net)"], "whatever it was called"
     assert set(both.summaries["model"]) == {"net (a/net)"}
-    assert (page.parent / "figures/retention.svg").is_file()
+    assert (page.parent / "figures/one_lens.svg").is_file()
 
 
 def test_what_differs_is_said_and_what_is_paired(page):

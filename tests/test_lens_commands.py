@@ -117,10 +117,7 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     }
     assert set(pd.read_parquet(out / "summaries.parquet")["model"]) == {"random:1", "random:2"}
     assert {path.stem for path in (out / "figures").iterdir()} == {
-        "comparison",
-        "transfer",
-        "retention",
-        "prediction",
+        "descent",
         "onset",
         "distance",
         "one_lens",

@@ -53,7 +53,6 @@ def shown(table: pd.DataFrame, summaries: pd.DataFrame) -> str:
     )  # fmt: skip
 
 
-@pytest.mark.pixels
 def test_the_page_says_none_of_them(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert said("<p>carried alone nan</p>") and said('<p title="None">infers</p>') and not said("<p>infers</p>")
     assert not said(shown(*whole))
