@@ -103,7 +103,7 @@ def test_compare_lays_networks_side_by_side(command: Command, photographs: Path,
         "networks",
         "report.html",
     } == {p.name for p in out.iterdir()}
-    for name in ("report.html", "figures/descent.png", "figures/gain.svg"):
+    for name in ("report.html", "figures/descent.png", "figures/descent.svg"):
         (out / name).unlink()
         code, printed = command("compare", toml, "--out", out)
         assert code == 0 and (out / name).is_file() and f"Report: {out / 'report.html'}" in printed, printed

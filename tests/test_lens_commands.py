@@ -119,8 +119,6 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     assert {path.stem for path in (out / "figures").iterdir()} == {
         "descent",
         "onset",
-        "distance",
-        "one_lens",
         "readable",
         *(f"{kind}_random_{seed}" for kind in ("overview", "lenses") for seed in (1, 2)),
     }
