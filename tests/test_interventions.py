@@ -181,7 +181,9 @@ def test_linear_blocks_that_commute_swap_at_no_cost():
 
 
 def test_a_block_that_adds_nothing_costs_nothing():
-    found = measured(residual(normal(6, 6) / 4, torch.zeros(6, 6)), of_vectors(), itinf.Lesion(nulls=("mean", "pairing")))
+    found = measured(
+        residual(normal(6, 6) / 4, torch.zeros(6, 6)), of_vectors(), itinf.Lesion(nulls=("mean", "pairing"))
+    )
     for null in ("observed", "mean", "pairing"):
         assert costs(found, "lesion", null)[1] == 0 != costs(found, "lesion", null)[0]
     for name in ("intervention_kl", "predicted_cost", "self_repair"):
@@ -207,7 +209,8 @@ def test_scaling_a_branch_down_a_little_costs_what_the_first_order_says(block):
     (row,) = [
         r
         for r in gain.values
-        if (r.measure, r.block, r.gradient, r.update, r.subset) == ("first_order_gain", block + 1, "output", "branch", "all")
+        if (r.measure, r.block, r.gradient, r.update, r.subset)
+        == ("first_order_gain", block + 1, "output", "branch", "all")
     ]
     assert predicted == pytest.approx(gain.values[row] * BITS, rel=1e-9)
     assert costs(found, "lesion", measure="self_repair")[block] == pytest.approx(predicted - cost, rel=1e-9)
