@@ -186,7 +186,7 @@ def test_a_block_that_adds_nothing_costs_nothing():
     )
     for null in ("observed", "mean", "pairing"):
         assert costs(found, "lesion", null)[1] == 0 != costs(found, "lesion", null)[0]
-    for name in ("intervention_kl", "predicted_cost", "self_repair"):
+    for name in ("intervention_kl", "predicted_cost", "direct_cost", "self_repair"):
         assert costs(found, "lesion", measure=name)[1] == 0
 
 
@@ -203,7 +203,7 @@ def test_scaling_a_branch_down_a_little_costs_what_the_first_order_says(block):
 
     slope = (loss(1 - small) - loss(1 + small)) / (2 * small)
     found = measured(network, batch, itinf.Lesion(nulls=()))
-    predicted, cost = (costs(found, "lesion", measure=name)[block] for name in ("predicted_cost", "cost"))
+    predicted = costs(found, "lesion", measure="predicted_cost")[block]
     assert slope == pytest.approx(predicted, rel=1e-4)
     gain = measured(network, batch, itinf.Gain(nulls=()))
     (row,) = [
@@ -213,7 +213,27 @@ def test_scaling_a_branch_down_a_little_costs_what_the_first_order_says(block):
         == ("first_order_gain", block + 1, "output", "branch", "all")
     ]
     assert predicted == pytest.approx(gain.values[row] * BITS, rel=1e-9)
-    assert costs(found, "lesion", measure="self_repair")[block] == pytest.approx(predicted - cost, rel=1e-9)
+
+
+def test_later_blocks_repair_what_they_take_back():
+    """The second block takes half of all differences back, so half of what the first block adds, and of what its lesion changes."""
+
+    class Back(nn.Module):
+        def forward(self, h: Tensor) -> Tensor:
+            return h - 0.5 * (h - h[:, :1])
+
+    batch = of_vectors()
+    network = residual(normal(6, 6, seed=1) / 4)
+    network = oracles.opened(Chain([*network.model.blocks, Back()], network.model.head))
+    found = measured(network, batch, itinf.Lesion(nulls=()))
+    h = batch.inputs
+    a = network.model.blocks[0].branch(h).detach()
+    states = [Back()(h + a), Back()(h), Back()(h + a) - a]  # the network, with the lesion, with its direct effect alone
+    whole, cost, direct = (float(F.cross_entropy(network.readout(s), batch.targets).detach()) * BITS for s in states)
+    assert costs(found, "lesion")[0] == pytest.approx(cost - whole, abs=1e-12)
+    assert costs(found, "lesion", measure="direct_cost")[0] == pytest.approx(direct - whole, abs=1e-12)
+    assert costs(found, "lesion", measure="self_repair")[0] == pytest.approx(direct - cost, abs=1e-12)
+    assert costs(found, "lesion", measure="self_repair")[1] == 0 != costs(found, "lesion")[1]
 
 
 Q = np.array([0.6, 0.4])

@@ -100,13 +100,12 @@ def probe(
     source = opened_data(data, opened, seed, length)
     through = [] if lens is None else [Lens.load(lens, opened)]
     targets = target or ["label"]
-    probes = study_probes(targets, through, *through, measure=measure or ())
+    readout = through[0] if through else None
+    probes = study_probes(targets, through, readout, measure or ())
     with working(), saved_is_shown(out_):
         show_preview(lambda: [preview_probe(opened, source, probes, settings)], out_)
         with progress_bars(opened.name) as progress:
-            run = probe_network(
-                opened, source, targets, out_, settings, progress, through, *through, measure=measure or ()
-            )
+            run = probe_network(opened, source, targets, out_, settings, progress, through, readout, measure or ())
     _draw(run, out_)
     if first_process():
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)

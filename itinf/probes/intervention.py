@@ -29,7 +29,7 @@ LOGITS = 2**25
 BITS = 1 / math.log(2)
 MEASURES = ("cost", "intervention_kl", "agreement")
 """Of every intervention."""
-AGAINST_LABEL = ("cost", "predicted_cost", "self_repair")
+AGAINST_LABEL = ("cost", "predicted_cost", "direct_cost", "self_repair")
 """Measures of a loss that is taken against the label; others compare two outputs or two states."""
 
 
@@ -43,6 +43,7 @@ class Change:
         null: what replaces it; "observed" for nothing.
         last: the last state with the intervention, in the network's layout.
         beside: further measure -> (N, P) values of these clusters.
+        names: measure of ``MEASURES`` that is recorded -> its name in the table.
     """
 
     form: str
@@ -51,6 +52,7 @@ class Change:
     update: str = ""
     null: str = OBSERVED
     beside: Mapping[str, Tensor] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=lambda: {name: name for name in MEASURES})
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Intervention(Probe):
                 before = _read(network, piece.on.calls[-1].after)
                 for change in self.changes(piece):
                     effects = _compare(before, _read(network, change.last), trace.targets[clusters].flatten())
-                    for measure, values in {**effects, **change.beside}.items():
+                    named = {change.names[name]: values for name, values in effects.items() if name in change.names}
+                    for measure, values in {**named, **change.beside}.items():
                         row = self.row(batch, measure, change.about, change.form, change.update, change.null)
                         whole = found.setdefault(row, torch.zeros_like(trace.loss))
                         whole[clusters] = values.view_as(whole[clusters])

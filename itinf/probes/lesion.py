@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..networks.network import Network
-from ..networks.trace import Target, UpdateName, updates
-from ..results.reasons import SHAPE_CHANGES, Reason
+from ..networks.states import segments
+from ..networks.trace import Target, Trace, UpdateName, updates
+from ..results.reasons import OTHER_SHAPE, SHAPE_CHANGES, Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
 from ..statistics.nulls import OBSERVED
@@ -20,7 +21,7 @@ from .intervention import BITS, MEASURES, Change, Intervention, Piece
 from .probe import NullChoice
 
 LESION, MEAN = "lesion", "mean"
-BESIDE = ("predicted_cost", "self_repair")
+PREDICTED, DIRECT, REPAIR = "predicted_cost", "direct_cost", "self_repair"
 """Measures of a lesion alone."""
 
 
@@ -34,7 +35,10 @@ class Lesion(Intervention):
 
     * ``predicted_cost``: ⟨what the block adds, −gradient after it⟩, in bits: the cost to first order, which is
       ``first_order_gain`` with the gradient ``output``.
-    * ``self_repair``: predicted − actual cost; positive where later blocks make good for more than the first order says.
+    * ``direct_cost``: the cost if later blocks did not answer: what the lesion changes at its block is added to the last
+      state. Undefined where it does not fit there.
+    * ``self_repair``: direct − actual cost; positive where later blocks make good for the lesion, negative where the loss of
+      what they read costs more than the loss of what is read out. 0 at the last block.
 
     A lesion takes away what the block computes, and gives later blocks a state that they never saw. The nulls tell the two
     apart: with ``mean`` the block adds its mean over other units, so that only what it does to this unit is lost; with
@@ -44,7 +48,7 @@ class Lesion(Intervention):
     Attributes:
         nulls: "mean", "pairing", "same-target", or a null of your own that has partners.
 
-    Source: Veit et al. 2016 (deleting blocks); McGrath et al. 2023 (self-repair).
+    Source: Veit et al. 2016 (deleting blocks); McGrath et al. 2023 (direct and actual effects).
     """
 
     nulls: Sequence[NullChoice] = (MEAN, "pairing", "same-target")
@@ -61,7 +65,8 @@ class Lesion(Intervention):
         return ("label",)
 
     def changes(self, piece: Piece) -> Iterator[Change]:
-        for block in range(len(piece.on.calls)):
+        calls = piece.on.calls
+        for block in range(len(calls)):
             taken = taken_away(piece.batch, block)
             if isinstance(taken, Reason):
                 continue
@@ -70,6 +75,10 @@ class Lesion(Intervention):
                 other = None if null == OBSERVED else self._instead(piece, block, taken, null)
                 state = _given(piece, block, update, vector, other)
                 yield Change(LESION, block, piece.on.last(block, state), update, null)
+                if null == OBSERVED and _fits_at_the_end(piece.trace, block):
+                    direct = calls[-1].after + (state - calls[block].after)
+                    direct = state if block == len(calls) - 1 else direct  # without rounding
+                    yield Change(LESION, block, direct, update, names={"cost": DIRECT})
 
     def _instead(self, piece: Piece, block: int, taken: tuple[UpdateName, Tensor], null: str) -> Tensor:
         """What the block adds under a null, in the network's layout."""
@@ -85,16 +94,20 @@ class Lesion(Intervention):
         return network.batch_first(rows.view(-1, *vector.shape[1:]))
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
+        known = batch.trace.known
         for block in range(len(batch.network.blocks)):
             taken = taken_away(batch, block)
             if isinstance(taken, Reason):
-                for measure in (*MEASURES, *BESIDE):
+                for measure in (*MEASURES, PREDICTED, DIRECT, REPAIR):
                     record.absent(self.row(batch, measure, block, LESION, "update"), taken)
                 continue
-            predicted = _predicted(batch, block, *taken)
-            actual = found[self.row(batch, "cost", block, LESION, taken[0])]
-            for measure, values in zip(BESIDE, (predicted, predicted - actual), strict=True):
-                record.mean(self.row(batch, measure, block, LESION, taken[0]), values, batch.trace.known, "n|known")
+            rows = {m: self.row(batch, m, block, LESION, taken[0]) for m in ("cost", PREDICTED, DIRECT, REPAIR)}
+            record.mean(rows[PREDICTED], _predicted(batch, block, *taken), known, "n|known")
+            if rows[DIRECT] in found:
+                record.mean(rows[REPAIR], found[rows[DIRECT]] - found[rows["cost"]], known, "n|known")
+            else:
+                for measure in (DIRECT, REPAIR):
+                    record.absent(rows[measure], OTHER_SHAPE)
 
 
 def taken_away(batch: ProbeBatch, block: int) -> tuple[UpdateName, Tensor] | Reason:
@@ -105,6 +118,12 @@ def taken_away(batch: ProbeBatch, block: int) -> tuple[UpdateName, Tensor] | Rea
         if (name, "") in vectors:
             return name, vectors[name, ""]
     return SHAPE_CHANGES
+
+
+def _fits_at_the_end(trace: Trace, block: int) -> bool:
+    """Whether what changes after a block can be added to the last state: the same shape, and a basis in common."""
+    after, last, numbers = trace.after[block], len(trace.states) - 1, segments(trace)
+    return trace.states[after].shape == trace.states[last].shape and numbers[after] == numbers[last]
 
 
 def _predicted(batch: ProbeBatch, block: int, update: UpdateName, vector: Tensor) -> Tensor:

@@ -75,8 +75,10 @@ MEASURES: dict[str, Measure] = {
     "agreement": Measure(BLOCK, "Share of units whose top-1 is the same with the intervention.", "", "0 … 1", _CHANGED),
     "predicted_cost": Measure(BLOCK, "The cost of a lesion to first order: first_order_gain with the gradient output.", "bits", "any number",
         (why.SHAPE_CHANGES,)),
-    "self_repair": Measure(BLOCK, "predicted_cost − cost of a lesion: positive where later blocks make good for more than the first order says.", "bits",
-        "any number", (why.SHAPE_CHANGES,)),
+    "direct_cost": Measure(BLOCK, "The cost of a lesion if later blocks did not answer: what it changes is added to the last state.", "bits",
+        "any number", (why.SHAPE_CHANGES, why.OTHER_SHAPE)),
+    "self_repair": Measure(BLOCK, "direct_cost − cost of a lesion: positive where later blocks make good for it; 0 at the last block.", "bits",
+        "any number", (why.SHAPE_CHANGES, why.OTHER_SHAPE)),
     "repeated_norm": Measure(BLOCK, "Length of the state after the repeats of the block divided by its length before them.", "", "≥ 0",
         (why.SHAPE_CHANGES,)),
     # states, nudged
