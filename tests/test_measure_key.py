@@ -25,6 +25,11 @@ def test_a_file_names_them_and_old_files_stay_as_they_were(tmp_path):
     assert read_study(tmp_path / "study.toml") == more
 
 
+def test_the_command_line_lists_probes(command):
+    code, printed = command("list")
+    assert code == 0 and "swap The cost of two neighbouring blocks in the other order" in printed
+
+
 def test_they_come_after_the_usual_ones_and_none_comes_twice():
     usual = study_probes(["label"])
     found = study_probes(["label"], measure=["gain", "swap"])

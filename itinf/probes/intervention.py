@@ -128,7 +128,7 @@ class Intervention(Probe):
         known, share = batch.trace.known, row.measure == "agreement"
         if row.null in self.partner_nulls:
             kind = PartnerShare if share else PartnerMean
-            record.partners(row, values, observed, batch.partners[row.null], f"partners|{row.null}", kind)
+            record.partners(row, values, observed, batch.partners[row.null], f"changed|partners|{row.null}", kind)
         elif share:
             record.share(row, values, known, "n|known")
         else:
@@ -151,8 +151,10 @@ def _read(network: Network, last: Tensor) -> Tensor:
 
 
 def _compare(before: Tensor, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Measure -> (R,) float64: cost and KL in bits, and whether the top-1 agrees."""
+    """Measure -> (R,) float64: cost and KL in bits, and whether the top-1 agrees; NaN where the output is not finite."""
     label = targets.clamp_min(0).unsqueeze(1)
     cost = (before.gather(1, label).double() - after.gather(1, label).double()).squeeze(1) * BITS
     kl = (before.exp() * (before - after)).sum(1).double() * BITS
-    return {"cost": cost, "intervention_kl": kl, "agreement": (top1(before) == top1(after)).double()}
+    finite = after.isfinite().all(1)  # some repeats overflow
+    cost, kl = (torch.where(finite, x, torch.nan) for x in (cost, kl))
+    return {"cost": cost, "intervention_kl": kl, "agreement": ((top1(before) == top1(after)) & finite).double()}

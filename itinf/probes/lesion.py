@@ -27,9 +27,10 @@ PREDICTED, DIRECT, REPAIR = "predicted_cost", "direct_cost", "self_repair"
 
 @dataclass(frozen=True, repr=False)
 class Lesion(Intervention):
-    """The cost of a block that adds nothing: its branch is zero, so a post-activation block gives ReLU(skip), and a block
-    that changes the shape keeps its shortcut. Where the branch alone is not known, the block gives its input; in a network
-    without skips this deletes a whole layer.
+    """The cost of a block that adds nothing.
+
+    Its branch is zero, so a post-activation block gives ReLU(skip), and a block that changes the shape keeps its shortcut.
+    Where the branch alone is not known, the block gives its input; in a network without skips this deletes a whole layer.
 
     Beside the measures of ``Intervention``:
 

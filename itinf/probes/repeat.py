@@ -25,8 +25,10 @@ BEST, NORM = "repeat best", "repeated_norm"
 
 @dataclass(frozen=True, repr=False)
 class Repeat(Intervention):
-    """The cost of a block that runs k more times, each time with a share a of its update: h ← h + a·(f(h) − h); a
-    post-activation block ends in its ReLU, h ← ReLU(h + a·F(h)).
+    """The cost of a block that runs again, with its whole update or a share of it.
+
+    It runs k more times, each time with a share a: h ← h + a·(f(h) − h); a post-activation block ends in its ReLU,
+    h ← ReLU(h + a·F(h)).
 
     Every block is repeated once and in full, "repeat 1 × 1". The last block is repeated in every combination of ``times`` and
     ``scale``. If it is a step down the loss of the readout, the loss goes on falling. Beside these stand:
@@ -77,7 +79,7 @@ class Repeat(Intervention):
             for a in sorted({scale for _, scale in wanted}):
                 for k, state in enumerate(repeated(call, a, max(k for k, scale in wanted if scale == a)), 1):
                     if (k, a) in wanted:
-                        size = {NORM: _norm(piece, state) / _norm(piece, call.after)}
+                        size = {NORM: (_norm(piece, state) / _norm(piece, call.after))}
                         yield Change(form_of(k, a), block, piece.on.last(block, state), beside=size)
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
@@ -110,7 +112,7 @@ def repeated(call: BlockCall, scale: float, times: int) -> Iterator[Tensor]:
 
 
 def _norm(piece: Piece, state: Tensor) -> Tensor:
-    """(N, P) float64: the length of each unit's state; 1 where it is zero, which no repeat changes."""
+    """(N, P) float64: the length of each unit's state; 1 where it is zero, NaN where it is not finite."""
     network = piece.batch.network
     norm = network.canonical(network.batch_first(state)).double().square().sum((2, 3)).sqrt()
-    return torch.where(norm > 0, norm, 1.0)
+    return torch.where(norm.isfinite(), torch.where(norm > 0, norm, 1.0), torch.nan)

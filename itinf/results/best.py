@@ -38,9 +38,8 @@ class BestOption(Estimator):
         number = sum(role.startswith("0|") for role in roles)
         totals = np.stack([[sums.column(roles[f"{half}|{i}"]) for i in range(number)] for half in range(2)])
         units = np.stack([sums.column(roles[f"n{half}"]) for half in range(2)])
-        chosen = totals[::-1].argmin(
-            1
-        )  # (2, 1 + B): by the other half, whose number of units does not change the choice
+        # chosen by the other half, where an option that overflows is not chosen
+        chosen = np.nan_to_num(totals[::-1], nan=np.inf).argmin(1)  # (2, 1 + B)
         least = np.take_along_axis(totals, chosen[:, None], 1)[:, 0].sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where((units > 0).all(0), least / units.sum(0), np.nan)
