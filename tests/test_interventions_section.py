@@ -1,6 +1,7 @@
 """The section on interventions: its figure, its numbers, and that it is there only where blocks were left out."""
 
 import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -11,6 +12,8 @@ from itinf.errors import NothingToDrawError
 from pages import page
 from reports.figures.lesions import lesions
 from reports.sections.interventions import INTERVENTIONS
+from reports.verdict.interventions import LEFT_OUT, SWAPPED
+from reports.verdict.table import verdict_table
 from test_overview import made
 from test_page import Read, manifest
 
@@ -49,6 +52,19 @@ def test_hover_gives_every_number_of_a_block(table):
     }
     drawn = lesions(table)
     assert set(drawn.numbers["form"]) == {"lesion", "swap"}
+
+
+def test_the_questions_are_answered_where_they_were_asked(table):
+    asked = {claim.name: partial(lambda one: one, claim) for claim in (LEFT_OUT, SWAPPED)}
+    verdict = verdict_table(table, None, [manifest("image"), manifest("token")], asked)
+    stays = table[(table["measure"] == "agreement") & (table["null"] == "observed")].set_index(["model", "form"])
+    for row, form in zip(verdict.rows, ("lesion", "swap"), strict=True):
+        for network, cell in zip(verdict.networks, row.cells, strict=True):
+            known = stays.loc[[(network.name, form)]].dropna(subset="mean")
+            assert cell.verdict.size.mean == pytest.approx(known["mean"].mean())
+            says = {p[0] for p in cell.verdict.curve if p[2]}
+            assert says == set(known.loc[known["band_lo"].fillna(known["lo"]) > 0.5, "block_index"])
+    assert not verdict_table(made("net", depth=2), None, [manifest("net")], asked).rows
 
 
 def test_without_lesions_there_is_no_section():
