@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
+    from .probes import Lesion as Lesion
     from .probes import Performance as Performance
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
+    from .probes import Repeat as Repeat
+    from .probes import Swap as Swap
     from .probes import UpdateNorm as UpdateNorm
     from .registry import dataset as dataset
     from .registry import network as network
@@ -71,7 +74,18 @@ _HOMES = {
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("build", "load"),
-    "probes": ("Alignment", "Gain", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
+    "probes": (
+        "Alignment",
+        "Gain",
+        "Lesion",
+        "Performance",
+        "Persistence",
+        "Prediction",
+        "Probe",
+        "Repeat",
+        "Swap",
+        "UpdateNorm",
+    ),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),

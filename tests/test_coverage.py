@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import itinf
+import tiny
 from itinf.results.estimators import Efficiency, PairEfficiency
 from itinf.results.recorder import Recorder
 from itinf.results.row import Row
@@ -16,6 +17,7 @@ from itinf.results.sums import StudySums
 from itinf.results.table import table
 from itinf.statistics.bootstrap import Sums
 from itinf.statistics.nulls import neighbours, same_target
+from oracles import normal, smooth
 from test_pair_intervals import KNOWN, STRUCTURE
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -110,3 +112,40 @@ def test_24_subsets_of_photographs_cover(tmp_path):
     # a subset is 1/24 of the whole, which takes 2 % off its distance; rows of one network depend on each other
     assert all(0.92 <= share <= 0.985 for share in shown.values()), shown
     print(shown)
+
+
+def lesion_coverage(network, subsets, **settings):
+    """(block, row) -> how many intervals of disjoint subsets hold the mean over all of them."""
+    found = []
+    for data in subsets:
+        table = itinf.probe(network, data, [itinf.Lesion(nulls=("mean", PAIRING))], **settings).table
+        kept = table["measure"].isin(["cost", "cost_effect", "self_repair"]) & (table["statistic"] == "mean")
+        found.append(table[kept].set_index(["block_index", "measure", "null"])[["mean", "lo", "hi"]])
+    numbers = np.stack([rows.to_numpy() for rows in found])
+    truth = numbers[:, :, 0].mean(0)
+    held = (numbers[:, :, 1] <= truth) & (truth <= numbers[:, :, 2])
+    return dict(zip(found[0].index, held.mean(0), strict=True))
+
+
+def test_intervals_of_a_lesion_cost_cover():
+    inputs, labels = normal(SUBSETS * 72, 6, 2, 2, seed=5), torch.arange(SUBSETS * 72) % 10
+    parts = [slice(72 * i, 72 * i + 72) for i in range(SUBSETS)]
+    subsets = [tiny.Items("image", inputs[part], labels[part], f"part {part.start}") for part in parts]
+    network = smooth(blocks=3)
+    covered = lesion_coverage(network, subsets, group=32, calibration=24, replicates=200, batch=72)
+    assert len(covered) == 3 * 6 and min(covered.values()) >= 18 / 24
+    assert 0.9 <= np.mean(list(covered.values())) <= 0.99
+
+
+@pytest.mark.simulation
+@pytest.mark.skipif(not (SHARED / "cifar10-jpeg.tar.gz").exists(), reason="photographs and weights are not at hand")
+def test_intervals_of_a_lesion_cost_cover_on_photographs(tmp_path):
+    """ResNet-20, 24 subsets of 400 photographs."""
+    with tarfile.open(SHARED / "cifar10-jpeg.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    network = itinf.network("cifar-resnet20", weights=str(SHARED / "resnet20-cifar10-idelbayev.safetensors"))
+    test = itinf.dataset(f"images:{tmp_path}", network, split="test")
+    places = np.random.default_rng(0).permutation(len(test))[: SUBSETS * 400].reshape(SUBSETS, 400)
+    subsets = [torch.utils.data.Subset(test, part.tolist()) for part in places]
+    covered = lesion_coverage(network, subsets, calibration=64, replicates=400)
+    assert 0.93 <= np.mean(list(covered.values())) <= 0.99

@@ -28,11 +28,12 @@ def test_the_page_is_up_to_date():
 
 @pytest.fixture(scope="module")
 def tables():
-    """Of images and tokens, with the default probes, a lens, its transfer, nulls, subsets, and an onset."""
+    """Of images and tokens, with the default probes, interventions, a lens, its transfer, nulls, subsets, and an onset."""
     eyes = resnet()
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     seen = probed(eyes, images(24), probes=read)
+    changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
     depth = made(*oracle("gathering"))
     words = gpt2()
@@ -41,6 +42,7 @@ def tables():
         study("image", untrained=1).table,
         study("token").table,
         seen.table,
+        changed.table,
         moved.table,
         heard.table,
         depth.table,
@@ -64,6 +66,7 @@ def test_every_value_of_a_real_table_is_described(tables):
         for column, meanings in VALUES.items():
             if column in table:
                 values = {re.sub(r"merged to \d+", "merged to N", value) for value in table[column]}
+                values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column
         assert set(table["null"]) <= {OBSERVED, *NULLS}

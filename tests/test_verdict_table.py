@@ -15,7 +15,7 @@ from itinf import registry
 from itinf.results import report
 from itinf.results.power import MEASURES
 from pages import page
-from reports.verdict import blocks, depth, states
+from reports.verdict import blocks, depth, interventions, states
 from reports.verdict.blocks import DESCENT, GAINS, OWN_OR_CLASS
 from reports.verdict.claim import Claim
 from reports.verdict.places import Number
@@ -26,7 +26,12 @@ from test_page import OWN, QUOTED, Read, manifest
 from verdict_tables import NAN, NO_SUMMARIES, descent, gains
 
 ROOT = Path(__file__).parent.parent
-OURS = [value for module in (depth, blocks, states) for value in vars(module).values() if isinstance(value, Claim)]
+OURS = [
+    value
+    for module in (depth, blocks, states, interventions)
+    for value in vars(module).values()
+    if isinstance(value, Claim)
+]
 ROLES = {"built": "yes", "plain": "no", "random": "no", "asked": ""}
 
 
@@ -183,12 +188,17 @@ def test_an_outside_package_adds_a_row(tmp_path, monkeypatch):
 
 def test_every_claim_is_an_entry_point_and_names_known_measures():
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["itinf.claims"]
-    named = {f"{value.find.__module__}:{name}" for module in (depth, blocks, states)
+    named = {f"{value.find.__module__}:{name}" for module in (depth, blocks, states, interventions)
              for name, value in vars(module).items() if isinstance(value, Claim)}  # fmt: skip
     assert set(points.values()) == {f"reports.verdict.{point.rpartition('.')[2]}" for point in named}
     assert {name for claim in OURS for name in claim.power} <= {measure.words for measure in MEASURES}
     assert min(OURS, key=lambda one: one.order).name == "iterative depth"
-    assert [claim.name for claim in OURS if claim.is_question] == [OWN_OR_CLASS.name, blocks.ORDER.name]
+    assert [claim.name for claim in OURS if claim.is_question] == [
+        OWN_OR_CLASS.name,
+        blocks.ORDER.name,
+        interventions.LEFT_OUT.name,
+        interventions.SWAPPED.name,
+    ]
 
 
 def test_every_word_has_a_shape_and_a_meaning():

@@ -40,11 +40,12 @@ app = typer.Typer(
 
 @app.command("list")
 def list_() -> None:
-    """List the names of networks, libraries, data sets and kinds of lens."""
+    """List the names of networks, libraries, data sets, probes and kinds of lens."""
     from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
-    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
+    groups = ("networks", "datasets", "probes")
+    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in groups}
     listed["libraries"] = {f"{n}:NAME": describe(value) for n, value in names("libraries").items()}
     listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
     for group, descriptions in listed.items():

@@ -88,6 +88,10 @@ Untrained = Annotated[int, typer.Option(help="Number of untrained copies to meas
 Target = Annotated[
     list[str] | None, typer.Option(help="Target of the loss: label, answer or model; repeatable; by default label.")
 ]
+Measured = Annotated[
+    list[str] | None,
+    typer.Option("--measure", help="Probe that is measured beside the usual ones, such as lesion; repeatable."),
+]
 RESULTS = Path("results")
 Out = Annotated[Path, typer.Option("--out", help="Results folder; if it holds the same study, the study is resumed.")]
 

@@ -22,6 +22,7 @@ from .options import (
     Group,
     Jobs,
     Length,
+    Measured,
     Opened,
     Option,
     Out,
@@ -64,6 +65,7 @@ def probe(
     out_: Out = RESULTS,
     option: Option = None,
     target: Target = None,
+    measure: Measured = None,
     length: Length = None,
     device: Device = DEFAULTS.device,
     dtype: Dtype = DEFAULTS.dtype,
@@ -98,11 +100,12 @@ def probe(
     source = opened_data(data, opened, seed, length)
     through = [] if lens is None else [Lens.load(lens, opened)]
     targets = target or ["label"]
-    probes = study_probes(targets, through, *through)
+    readout = through[0] if through else None
+    probes = study_probes(targets, through, readout, measure or ())
     with working(), saved_is_shown(out_):
         show_preview(lambda: [preview_probe(opened, source, probes, settings)], out_)
         with progress_bars(opened.name) as progress:
-            run = probe_network(opened, source, targets, out_, settings, progress, through, *through)
+            run = probe_network(opened, source, targets, out_, settings, progress, through, readout, measure or ())
     _draw(run, out_)
     if first_process():
         out.print(repr(run), markup=False, highlight=False, soft_wrap=True)
@@ -132,6 +135,7 @@ def compare(
     seed: StudySeed = None,
     untrained: StudyUntrained = None,
     lens: StudyLens = None,
+    measure: Measured = None,
     precision: StudyPrecision = None,
     pairs: StudyPairs = None,
     jobs: Jobs = 1,
@@ -145,6 +149,7 @@ def compare(
         "seed": seed,
         "untrained": untrained,
         "lens": lens,
+        "measure": measure or None,
         "precision": precision,
         "pairs": pairs,
     }

@@ -44,7 +44,7 @@ def _summand_faults(call: BlockCall) -> Iterator[str]:
             continue
         shift = _noise(value, SHIFT)
         moved, _ = call.again({**{p: call.inside[p] for p in paths}, path: value + shift})
-        open_ = (call.after > 0) & (moved > 0) if _ends_in_relu(call) else torch.ones_like(moved, dtype=torch.bool)
+        open_ = (call.after > 0) & (moved > 0) if ends_in_relu(call) else torch.ones_like(moved, dtype=torch.bool)
         gap = float(((moved - call.after - shift) * open_).abs().max())
         if gap > MOVED * float(shift.abs().max()) + _rounding(call.after):
             yield (
@@ -58,7 +58,7 @@ def _skip_faults(call: BlockCall) -> Iterator[str]:
     if not call.added:
         return
     rest, _ = call.again({path: torch.zeros_like(call.inside[path]) for path in call.added})
-    expected = call.before.relu() if _ends_in_relu(call) else call.before
+    expected = call.before.relu() if ends_in_relu(call) else call.before
     if float((rest - expected).abs().max()) > _rounding(call.before):
         what = "its branch" if call.block.branch is not None else "its parts"
         if float(rest.abs().max()) <= _rounding(call.after):
@@ -124,6 +124,6 @@ def _moves(old: Tensor, new: Tensor) -> bool:
     return float((new - old).abs().max()) > _rounding(old)
 
 
-def _ends_in_relu(call: BlockCall) -> bool:
+def ends_in_relu(call: BlockCall) -> bool:
     """Whether the sum goes through a ReLU: no entry of the output is negative, and some are exactly zero."""
     return bool((call.after >= 0).all()) and bool((call.after == 0).any())

@@ -2,8 +2,11 @@
 
 from .alignment import Alignment as Alignment
 from .gain import Gain as Gain
+from .lesion import Lesion as Lesion
 from .performance import Performance as Performance
 from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction
 from .probe import Probe as Probe
+from .repeat import Repeat as Repeat
+from .swap import Swap as Swap
 from .update_norm import UpdateNorm as UpdateNorm

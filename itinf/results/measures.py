@@ -36,6 +36,7 @@ _UPDATE = (why.SHAPE_CHANGES, why.NO_BRANCH)
 _READ = (why.NO_READOUT, why.NO_TRANSLATOR, why.OTHER_READOUT)
 _READ_BOTH = (why.NO_READOUT_OF_BOTH, why.NO_TRANSLATOR_OF_BOTH, why.NO_TRANSLATOR, why.OTHER_READOUT)
 _GRADIENT = (*_UPDATE, *_READ, why.IDENTICALLY_ZERO)
+_CHANGED = (why.SHAPE_CHANGES, why.NO_NEIGHBOUR)
 _RETAINED = (
     why.LAST_UNRELIABLE,
     why.OWN_LENS_TELLS_LITTLE,
@@ -68,6 +69,18 @@ MEASURES: dict[str, Measure] = {
         (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
     "accuracy": Measure(BLOCK, "Top-1 accuracy of the network, in a row about the last block.", "", "0 … 1"),
     "loss": Measure(BLOCK, "Cross-entropy of the network, in a row about the last block.", "nats", "≥ 0"),
+    # blocks, with an intervention
+    "cost": Measure(BLOCK, "Loss of the network with an intervention at the block minus its loss without.", "bits", "any number", _CHANGED),
+    "intervention_kl": Measure(BLOCK, "KL(output ‖ output with the intervention).", "bits", "≥ 0", _CHANGED),
+    "agreement": Measure(BLOCK, "Share of units whose top-1 is the same with the intervention.", "", "0 … 1", _CHANGED),
+    "predicted_cost": Measure(BLOCK, "The cost of a lesion to first order: first_order_gain with the gradient output.", "bits", "any number",
+        (why.SHAPE_CHANGES,)),
+    "direct_cost": Measure(BLOCK, "The cost of a lesion if later blocks did not answer: what it changes is added to the last state.", "bits",
+        "any number", (why.SHAPE_CHANGES, why.OTHER_SHAPE)),
+    "self_repair": Measure(BLOCK, "direct_cost − cost of a lesion: positive where later blocks make good for it; 0 at the last block.", "bits",
+        "any number", (why.SHAPE_CHANGES, why.OTHER_SHAPE)),
+    "repeated_norm": Measure(BLOCK, "Length of the state after the repeats of the block divided by its length before them.", "", "≥ 0",
+        (why.SHAPE_CHANGES,)),
     # states, nudged
     "persistence": Measure(STATE, "What a small nudge of what is read at the state does at the end, for each nat of the nudge: 1 carried along, "
         "below 1 corrected, above 1 amplified, 0 not read later, negative undone.", "", "any number; 1 at the last state", _READ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import ItinfError
 from ..statistics.bootstrap import Array
 from ..statistics.twice import product_name
+from .best import BestOption
 from .dyads import both_ways, of_partners, per_cluster
 from .estimators import Estimator, Mean, Median, PairMean, PartnerMean, Ratio, Share
 from .ratios import BandRatio
@@ -127,6 +128,21 @@ class Recorder:
     def share(self, row: Row, happens: Tensor, known: Tensor, count: str = "") -> None:
         """Adds a row with the share of units for which something happens; arguments as for ``mean``."""
         self.mean(row, happens.double(), known, count, kind=Share)
+
+    def best(self, row: Row, options: Sequence[Tensor], known: Tensor, second: Tensor, count: str) -> None:
+        """Adds a row with the mean of the least of several options; each half of the clusters chooses for the other.
+
+        Args:
+            row: the row; options: each (N, P).
+            known: (N, P) bool; count: name of their count.
+            second: (N,) bool, the clusters of the second half.
+        """
+        columns: dict[str, Tensor] = {}
+        for half, mine in enumerate((~second, second)):
+            here = known & mine.unsqueeze(1)
+            columns[f"n{half}"] = here.sum(1).double()
+            columns |= {f"{half}|{i}": torch.where(here, values, 0.0).sum(1) for i, values in enumerate(options)}
+        self.add(row, BestOption, columns, n=count)
 
     def pairs(self, row: Row, values: Tensor, number: Tensor, count: str = "", kind: type[PairMean] = PairMean) -> None:
         """Adds a row with the mean over pairs.

@@ -31,6 +31,10 @@ FORMS = {
     "gauge-matched": "Channels of the two states are first matched by their correlations, without labels.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
+    "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
+    "swap": "The block and the next one run in the other order.",
+    "repeat K × A": "The block runs K more times, each time with the share A of its update.",
+    "repeat best": "The repeat that costs least on the other half of the clusters.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
 }
 TARGETS = {

@@ -30,7 +30,7 @@ from ..settings import CALIBRATION, Settings
 from .examples import with_examples
 from .fitting_data import fitting_data
 from .lens_study import LensStudy
-from .probe import probe
+from .probe import opened_probe, probe
 from .study_file import Study, StudyNetwork
 from .workers import run_in_processes
 
@@ -84,6 +84,7 @@ def probe_network(
     progress: Progress,
     through: Sequence[Lens] = (),
     readout: Lens | None = None,
+    measure: Sequence[str] = (),
 ) -> ProbeResult:
     """Measures one network with every probe.
 
@@ -92,19 +93,22 @@ def probe_network(
         targets: targets of the losses: "label", "answer", "model".
         through: lenses; predictions are also read through each of them.
         readout: a lens; the ``readout`` gradient is also taken through it.
+        measure: names of registered probes beside the usual ones.
 
     Raises:
-        ItinfError: there is no such target, or ``itinf.probe`` refuses its arguments.
+        ItinfError: there is no such target or probe, or ``itinf.probe`` refuses its arguments.
     """
-    probes = study_probes(targets, through, readout)
+    probes = study_probes(targets, through, readout, measure)
     return probe(network, data, probes, out=folder, settings=settings, progress=progress)
 
 
-def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: Lens | None = None) -> list[Probe]:
+def study_probes(
+    targets: Sequence[Any], through: Sequence[Lens] = (), readout: Lens | None = None, measure: Sequence[str] = ()
+) -> list[Probe]:
     """Every probe, see ``probe_network``.
 
     Raises:
-        ItinfError: there is no such target.
+        ItinfError: there is no such target or probe.
     """
     if wrong := [t for t in targets if t not in TARGETS]:
         raise ItinfError(f"--target {wrong[0]!r}: expected {' or '.join(TARGETS)}. Give one of these.")
@@ -122,7 +126,8 @@ def study_probes(targets: Sequence[Any], through: Sequence[Lens] = (), readout: 
         probes += [Persistence(), *(Persistence(lens=lens) for lens in needed)]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
-    return probes
+    usual = set(map(type, probes))
+    return probes + [added for added in map(opened_probe, measure) if type(added) not in usual]
 
 
 def _nulls_of(lens: Lens) -> tuple[str, ...]:
@@ -162,7 +167,7 @@ def _run_network(study: Study, chosen: StudyNetwork, folder: Path, progress: Stu
             raise
         lens_study, why = None, f"{chosen.title} has no lenses: {error}"
     where = folder / NETWORKS / folder_name(chosen.title)
-    run = probe_network(opened, data, study.targets, where, settings, shown, through)
+    run = probe_network(opened, data, study.targets, where, settings, shown, through, measure=study.measure)
     run = with_examples(run, opened, data, through, where, settings, shown)
     return NetworkResults(run, [] if lens_study is None else lens_study.transfers(shown), why)
 

@@ -52,7 +52,7 @@ def _of_network(study: Study, chosen: StudyNetwork) -> Preview:
             raise ItinfError(f"{chosen.title}: {error}") from None
         why = [f"{chosen.title} will have no lenses: {error}"]
     try:
-        probed = preview_probe(network, data, study_probes(study.targets, lenses), settings)
+        probed = preview_probe(network, data, study_probes(study.targets, lenses, measure=study.measure), settings)
     except TooFewError as error:
         raise TooFewError(f"{chosen.title}: {error}") from None
     whole = probed if moved is None else probed + moved

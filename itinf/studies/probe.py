@@ -107,7 +107,9 @@ class ProbeStudy:
                 f"{data.name} has {data.unit}s, but {network.name} reads {network.unit}s. Give data of {network.unit}s."
             )
         self.network, self.data, self.settings, self.progress = network, data, settings, progress
-        self.measurement = ProbePass(data, tuple(map(_opened, probes)), settings.batch, settings.group, settings.seed)
+        self.measurement = ProbePass(
+            data, tuple(map(opened_probe, probes)), settings.batch, settings.group, settings.seed
+        )
         self.order = keyed_order(data, clusters_of(data, settings.units), settings.seed, self._calibration())
         if len(self.share("observed").indices) == 0:
             raise ItinfError(
@@ -211,7 +213,7 @@ def about_network(network: Network, structure: Mapping[str, Any]) -> dict[str, A
     } | {name: structure[name] for name in ("outputs", "shapes", "widths") if name in structure}
 
 
-def _opened(given: Any) -> Probe:
+def opened_probe(given: Any) -> Probe:
     """The given probe, or the registered probe with that name."""
     if isinstance(given, str):
         given = registered_probe(given)()

@@ -45,7 +45,7 @@ def run_study(
         jobs: number of networks measured at a time, each in its own process.
         progress: called with a network's name (or "report"), a stage, steps done, and all steps; by default a notebook
             shows bars.
-        **changes: settings, ``targets`` or ``lens`` that replace those of the study, for every network.
+        **changes: settings, ``targets``, ``lens`` or ``measure`` that replace those of the study, for every network.
 
     Returns:
         The comparison: ``.table``, ``.plot()``, ``.difference()``; the page is ``report.html`` in the folder.

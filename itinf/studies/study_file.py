@@ -15,6 +15,7 @@ from ..errors import ItinfError, nearest, shown, system_error
 from ..lenses.kinds import require_transfers
 from ..networks.trace import TARGETS
 from ..networks.weights import random_seed
+from ..registry import probe as registered_probe
 from ..results.power import ROLES
 from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 
@@ -91,17 +92,24 @@ class Study:
         targets: targets of the losses: "label", "answer", "model".
         lens: the kind of the lens of each state, "affine" or "tuned"; "none" leaves out lenses and transfer; "auto"
             is affine for every network that has enough data to fit a lens.
+        measure: names of registered probes that are measured beside the usual ones, such as "lesion".
 
     Raises:
-        ItinfError: a value is of a wrong type, or there is no such target or kind of lens.
+        ItinfError: a value is of a wrong type, or there is no such target, kind of lens or probe.
     """
 
     networks: list[StudyNetwork]
     settings: Settings = field(default_factory=lambda: replace(DEFAULTS, units=MEASURED_UNITS))
     targets: list[str] = field(default_factory=lambda: ["label"])
     lens: str = "auto"
+    measure: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.measure, list | tuple):
+            raise ItinfError(f'measure is {shown(self.measure)}; expected a list of probes, such as ["lesion"].')
+        for probe in self.measure:
+            registered_probe(probe)
+        self.measure = list(dict.fromkeys(self.measure))
         for name, kind, what in (
             ("networks", StudyNetwork, "a list of itinf.StudyNetwork(name, data)"),
             ("targets", str, f"a list of {' or '.join(TARGETS)}"),
@@ -118,13 +126,13 @@ class Study:
             require_transfers(self.lens)
 
     def changed(self, **values: Any) -> Study:
-        """A copy with settings, ``targets`` or ``lens`` replaced, also for networks that set their own value.
+        """A copy with settings, ``targets``, ``lens`` or ``measure`` replaced, also for networks that set their own value.
 
         Raises:
             ItinfError: there is no such setting, or the value is not valid.
         """
         cleared: dict[str, Any] = {name: None for name in OF_ONE_NETWORK if name in values}
-        others = {name: values.pop(name) for name in ("targets", "lens") if name in values}
+        others = {name: values.pop(name) for name in ("targets", "lens", "measure") if name in values}
         networks = [replace(network, **cleared) for network in self.networks]
         return replace(self, networks=networks, settings=self.settings.changed(values), **others)
 
@@ -205,6 +213,7 @@ def study_toml(study: Study) -> str:
     settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
     entries = {**settings, "targets": study.targets, "lens": study.lens}
     entries = {name: value for name, value in entries.items() if value is not None and (name, value) != ("pairs", True)}
+    entries |= {"measure": study.measure} if study.measure else {}
     text = tomli_w.dumps(entries)
     for network in study.networks:
         table = {name: value for name, value in asdict(network).items() if value not in (None, "", {})}

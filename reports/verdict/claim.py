@@ -25,6 +25,7 @@ class Claim:
             so; without a name, the row's own numbers of the controls are compared.
         order: of the row; rows with the same order are sorted by name.
         is_question: whether it is a question, which judges nothing, and no verdict.
+        optional: whether the row is left out where no network has its numbers, such as those that a study asks for by name.
         says: other texts for words, for a question that has answers of its own.
         scale: lower and upper end of the sparklines of the row.
         decide: the verdict on what ``find`` found.
@@ -38,6 +39,7 @@ class Claim:
     power: tuple[str, ...] = ()
     order: int = 100
     is_question: bool = False
+    optional: bool = False
     says: Mapping[Word, str] = field(default_factory=dict)
     scale: tuple[float, float] = (-1.0, 1.0)
     decide: Callable[[Any], Verdict] = decide

@@ -88,6 +88,8 @@ def verdict_table(
         try:
             claim = opens()
             judged = {model: claim.decide(claim.find(source)) for model, source in sources.items()}
+            if claim.optional and all(verdict.word is Word.UNDEFINED for verdict in judged.values()):
+                continue
             told = told_apart(claim, judged, networks, power)
             cells = [_cell(claim, judged[n.name], told[n.modality], sections[n.name]) for n in networks]
             rows.append(Row(claim, cells, remark(told)))

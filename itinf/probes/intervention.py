@@ -1,0 +1,160 @@
+"""Interventions: passes in which a block gives something else, and what they change at the end of the network."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..data.clusters import groups
+from ..networks.measuring import evaluating
+from ..networks.network import Network
+from ..networks.onward import Onward, is_chain, onward
+from ..networks.readout import chunks, classes_of
+from ..networks.residual import top1
+from ..networks.trace import Trace
+from ..results.estimators import PartnerMean, PartnerShare
+from ..results.recorder import Recorder
+from ..results.row import Row
+from ..statistics.nulls import OBSERVED
+from .batch import ProbeBatch
+from .probe import Probe
+
+LOGITS = 2**25
+"""Most logits of the clusters that run together: those without the intervention are held meanwhile."""
+BITS = 1 / math.log(2)
+MEASURES = ("cost", "intervention_kl", "agreement")
+"""Of every intervention."""
+AGAINST_LABEL = ("cost", "predicted_cost", "direct_cost", "self_repair")
+"""Measures of a loss that is taken against the label; others compare two outputs or two states."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One intervention on some clusters.
+
+    Attributes:
+        form: name of the intervention; ``about``: number of the block that its row is about.
+        update: what is taken away or replaced, "update" or "branch"; "" for others.
+        null: what replaces it; "observed" for nothing.
+        last: the last state with the intervention, in the network's layout.
+        beside: further measure -> (N, P) values of these clusters.
+        names: measure of ``MEASURES`` that is recorded -> its name in the table.
+    """
+
+    form: str
+    about: int
+    last: Tensor
+    update: str = ""
+    null: str = OBSERVED
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=lambda: {name: name for name in MEASURES})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some clusters of a batch: which they are, and their pass."""
+
+    batch: ProbeBatch
+    clusters: slice
+    on: Onward
+
+    @property
+    def trace(self) -> Trace:
+        return self.batch.trace
+
+    def part(self, vector: Tensor) -> Tensor:
+        """The part of a vector of the trace that belongs to these clusters, in the network's layout."""
+        return self.batch.network.batch_first(vector[self.clusters])
+
+
+class Intervention(Probe):
+    """What changes at the end of the network if a block gives something else; weights stay as they are.
+
+    Each intervention has three measures, of every unit:
+
+    * ``cost``: the loss with the intervention minus the loss without it, in bits. Mean and median: a few units often
+      own the mean.
+    * ``intervention_kl``: KL(output ‖ output with the intervention), in bits.
+    * ``agreement``: share of units whose top-1 stays.
+
+    A pass is taken up after the block, and all later blocks run; BatchNorm keeps the statistics that it has. Where more
+    than blocks lies on the way, whole passes run instead.
+    """
+
+    @abstractmethod
+    def changes(self, piece: Piece) -> Iterator[Change]:
+        """Runs every intervention on some clusters."""
+
+    @abstractmethod
+    def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
+        """Adds what stands beside the interventions, and rows without a value for blocks that have none.
+
+        Args:
+            batch, record: as for ``measure_batch``; ``found``: row -> (N, P) values.
+        """
+
+    def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
+        trace, network = batch.trace, batch.network
+        assert trace.inputs is not None
+        found: dict[Row, Tensor] = {}
+        with torch.no_grad(), evaluating(network):
+            chained = is_chain(network, trace.inputs[:1])
+            for clusters in groups(len(trace), _together(batch)):
+                piece = Piece(batch, clusters, onward(network, trace.inputs[clusters], trace.after, chained))
+                before = _read(network, piece.on.calls[-1].after)
+                for change in self.changes(piece):
+                    effects = _compare(before, _read(network, change.last), trace.targets[clusters].flatten())
+                    named = {change.names[name]: values for name, values in effects.items() if name in change.names}
+                    for measure, values in {**named, **change.beside}.items():
+                        row = self.row(batch, measure, change.about, change.form, change.update, change.null)
+                        whole = found.setdefault(row, torch.zeros_like(trace.loss))
+                        whole[clusters] = values.view_as(whole[clusters])
+        for row, values in found.items():
+            self._record(batch, record, row, values, found[replace(row, null=OBSERVED)])
+        self.beside(batch, record, found)
+
+    @staticmethod
+    def row(batch: ProbeBatch, measure: str, block: int, form: str, update: str = "", null: str = OBSERVED) -> Row:
+        """The row of a measure of an intervention."""
+        target = "label" if measure in AGAINST_LABEL else ""
+        return batch.row(measure, block, form=form, update=update, null=null, target=target)
+
+    def _record(self, batch: ProbeBatch, record: Recorder, row: Row, values: Tensor, observed: Tensor) -> None:
+        known, share = batch.trace.known, row.measure == "agreement"
+        if row.null in self.partner_nulls:
+            kind = PartnerShare if share else PartnerMean
+            record.partners(row, values, observed, batch.partners[row.null], f"changed|partners|{row.null}", kind)
+        elif share:
+            record.share(row, values, known, "n|known")
+        else:
+            record.mean(row, values, known, "n|known", median=row.null == OBSERVED)
+
+
+def _together(batch: ProbeBatch) -> int:
+    """Clusters that run together: as many as their logits allow."""
+    trace = batch.trace
+    classes = classes_of(batch.network, trace.per_prediction(len(trace.states) - 1))
+    return max(1, min(batch.at_once, LOGITS // (classes * trace.targets.shape[1])))
+
+
+def _read(network: Network, last: Tensor) -> Tensor:
+    """(R, classes) log-probabilities of a last state in the network's layout, in float32 or better."""
+    rows = network.per_prediction(network.batch_first(last))
+    parts = [network.readout(rows[part]) for part in chunks(len(rows), classes_of(network, rows))]
+    wide = torch.cat(parts)
+    return (wide.float() if wide.element_size() < 4 else wide).log_softmax(1)
+
+
+def _compare(before: Tensor, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Measure -> (R,) float64: cost and KL in bits, and whether the top-1 agrees; NaN where the output is not finite."""
+    label = targets.clamp_min(0).unsqueeze(1)
+    cost = (before.gather(1, label).double() - after.gather(1, label).double()).squeeze(1) * BITS
+    kl = (before.exp() * (before - after)).sum(1).double() * BITS
+    finite = after.isfinite().all(1)  # some repeats overflow
+    cost, kl = (torch.where(finite, x, torch.nan) for x in (cost, kl))
+    return {"cost": cost, "intervention_kl": kl, "agreement": ((top1(before) == top1(after)) & finite).double()}
