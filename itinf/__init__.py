@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from .networks.weights import build as build
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
+    from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
     from .probes import Performance as Performance
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
     from .probes import UpdateNorm as UpdateNorm
+    from .probes import VarianceShares as VarianceShares
     from .registry import dataset as dataset
     from .registry import network as network
     from .registry import register as register
@@ -71,7 +73,17 @@ _HOMES = {
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("build", "load"),
-    "probes": ("Alignment", "Gain", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
+    "probes": (
+        "Alignment",
+        "EstimationError",
+        "Gain",
+        "Performance",
+        "Persistence",
+        "Prediction",
+        "Probe",
+        "UpdateNorm",
+        "VarianceShares",
+    ),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),
