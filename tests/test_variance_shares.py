@@ -222,7 +222,7 @@ def covered(subsets: int, units: int) -> float:
 
 
 def test_24_subsets_cover():
-    assert 0.86 <= covered(24, 96) <= 1
+    assert 0.88 <= covered(24, 288) <= 1
 
 
 @pytest.mark.simulation
