@@ -37,9 +37,7 @@ NO_GAUGE = Reason(
     "no_gauge", "no change of basis is known to leave the function as it is, so no cosine is fixed by one"
 )
 NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
-NO_SKIP_CARRIES = Reason(
-    "no_skip_carries", "nothing is carried along without skips: every layer has a basis of its own, and differences of states none"
-)
+NO_SKIP_CARRIES = Reason("no_skip_carries", "every layer has a basis of its own: no skips")
 ALONE = Reason("alone", "no state before or after it has its width")
 LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
