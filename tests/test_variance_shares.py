@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tarfile
 from dataclasses import replace
 from itertools import pairwise, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ from test_study import agree
 from tiny import opened, probed, tokens
 
 PROBE = itinf.VarianceShares()
+SHARED, SUBSETS = Path(__file__).parents[2] / "shared" / "data", 24
 SHARES, CARRIED, SCALED = (
     (name, "raw", "observed") for name in ("variance_share", "carried_share", "carried_share_scaled")
 )
@@ -229,6 +232,27 @@ def test_24_subsets_cover():
 def test_24_subsets_of_40_populations_cover_93_to_97_percent():
     """4 × 960 intervals that depend on each other: the standard error of a share is about 0.7 %, allowed for twice."""
     assert 0.93 - 0.014 <= covered(40 * 24, 288) <= 0.97 + 0.014
+
+
+@pytest.mark.simulation
+@pytest.mark.skipif(
+    not (SHARED / "resnet20-cifar10-idelbayev.safetensors").exists(), reason="needs ResNet-20 and photographs"
+)
+def test_24_subsets_of_photographs_cover(tmp_path):
+    """ResNet-20 on 24 disjoint subsets of 128 photographs each, against all of them; rows of all states together."""
+    with tarfile.open(SHARED / "cifar10-jpeg.tar.gz") as archive:
+        archive.extractall(tmp_path, [m for m in archive if m.name.startswith("test/")], filter="data")
+    network = itinf.network("cifar-resnet20", weights=str(SHARED / "resnet20-cifar10-idelbayev.safetensors"))
+    data = itinf.dataset(f"images:{tmp_path}", network)
+    settings = {"units": 128 * SUBSETS, "batch": 128, "replicates": 200, "calibration": 128}
+    settings["probes"] = [PROBE, itinf.EstimationError()]
+    runs = [itinf.probe(network, data, shard=(place, SUBSETS), **settings) for place in range(SUBSETS)]
+    whole = itinf.merge(runs).table
+    held = np.array([(run.table.lo <= whole["mean"]) & (whole["mean"] <= run.table.hi) for run in runs])
+    wide = np.min([run.table.hi - run.table.lo for run in runs], axis=0) > 1e-9  # not what is 1 by definition
+    rows = {name: wide & (whole.measure == name).to_numpy() for name in (SHARES[0], "carried_share", "error_over_walk")}
+    shown = {name: held[:, chosen].mean() for name, chosen in rows.items()}
+    assert all(0.92 <= share <= 0.985 for share in shown.values()), shown
 
 
 def test_by_hand_on_one_group():
