@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .networks.weights import build as build
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
+    from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
     from .probes import Lesion as Lesion
     from .probes import Performance as Performance
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .probes import Repeat as Repeat
     from .probes import Swap as Swap
     from .probes import UpdateNorm as UpdateNorm
+    from .probes import VarianceShares as VarianceShares
     from .registry import dataset as dataset
     from .registry import network as network
     from .registry import register as register
@@ -78,6 +80,8 @@ _HOMES = {
         "Alignment",
         "Gain",
         "Lesion",
+        "EstimationError",
+        "Gain",
         "Performance",
         "Persistence",
         "Prediction",
@@ -85,6 +89,8 @@ _HOMES = {
         "Repeat",
         "Swap",
         "UpdateNorm",
+        "UpdateNorm",
+        "VarianceShares",
     ),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),

@@ -181,3 +181,9 @@ def boundaries(rows: pd.DataFrame, relative: bool) -> list[float]:
 def _word(value: object) -> str:
     """A value of a column, in words."""
     return "none" if pd.isna(value) else str(value)
+
+
+def in_one_form(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of measures that have several forms: ``gauge-fixed`` of networks that have it, else ``raw``."""
+    fixed = rows[(rows["form"] == "gauge-fixed") & rows["mean"].notna()]["model"].unique()
+    return rows[rows["form"].eq("gauge-fixed") == rows["model"].isin(fixed)][lambda found: found["form"] != "centred"]

@@ -48,7 +48,7 @@ def test_it_is_narrower_than_two_intervals():
 def test_the_effect_of_order_is_observed_minus_shuffled():
     run = study("token")
     found = run.table[run.table.null == "order-shuffled"]
-    effects = found[found.measure.str.endswith("_effect")]
+    effects = found[found.measure.str.endswith("_effect") & found.block_index.notna()]
     assert set(effects.measure) == {"efficiency_effect", "prediction_gain_effect", "prediction_movement_effect"}
     for row in effects[effects.measure == "efficiency_effect"].to_dict("records"):
         chosen = EFFICIENCY | {"block_index": row["block_index"]}

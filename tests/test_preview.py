@@ -41,9 +41,12 @@ def test_what_will_be_measured_is_what_is_measured(kind):
     else:
         assert "2 blocks (parts: attention, mlp), segments 1 (of 2 blocks)" in said["network"]
         assert said["data"] == "tiny: 240 tokens in 40 sequences of 6 of 40 are measured"
-    assert said["probes"] == "Performance, Alignment, UpdateNorm, Gain, Prediction, Persistence"
+    assert said["probes"] == (
+        "Performance, Alignment, UpdateNorm, Gain, Prediction, Persistence, VarianceShares, EstimationError"
+    )
     assert said["gradients"] == ("input, output, readout; forms raw, centred, gauge-fixed, gauge-free; target label")
-    assert said["nulls"] == "pairing, same-target, order-shuffled, 2 untrained networks" and not before.warnings
+    shown = "pairing, same-target, order-shuffled, random-walk, 2 untrained networks"
+    assert said["nulls"] == shown and not before.warnings
     run = tiny.probed(network, data)
     stage = run.stages["observed"]
     assert list(before.undefined) == undefined(stage.missing, len(network.blocks))

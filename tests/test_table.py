@@ -148,7 +148,7 @@ def test_labels_of_the_table_are_those_of_measures():
         "update": {"update", "branch", "part", ""},
         "form": {"raw", "centred", "gauge-fixed", "gauge-free", "finite", ""},
         "target": {"label", "answer", "model", "wrong", "random", ""},
-        "null": {"observed", "pairing", "same-target", "order-shuffled", "untrained", "isotropic"},
+        "null": {"observed", "pairing", "same-target", "order-shuffled", "random-walk", "untrained", "isotropic"},
         "unit": {"image", "token", "sequence"},
         "modality": {"image", "language"},
         "part": {"attention", "mlp", ""},

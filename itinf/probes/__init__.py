@@ -1,6 +1,7 @@
 """Probes: they turn a trace into measurements of every block. Each question has its own file."""
 
 from .alignment import Alignment as Alignment
+from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
 from .lesion import Lesion as Lesion
 from .performance import Performance as Performance
@@ -10,3 +11,4 @@ from .probe import Probe as Probe
 from .repeat import Repeat as Repeat
 from .swap import Swap as Swap
 from .update_norm import UpdateNorm as UpdateNorm
+from .variance_shares import VarianceShares as VarianceShares

@@ -44,6 +44,7 @@ _RETAINED = (
     why.ONE_HALF_EMPTY,
     why.BEYOND_WINDOW,
 )
+_CARRIED = (why.NO_SKIP_CARRIES, why.ALONE, why.NO_GAUGE)
 _ONSET = (why.NEVER, why.NOT_FINITE, why.TOO_FEW_CLUSTERS)
 
 MEASURES: dict[str, Measure] = {
@@ -90,6 +91,20 @@ MEASURES: dict[str, Measure] = {
     "selectivity": Measure(STATE, "kept of another unit's most probable wrong class minus kept of the unit's own: positive where the own error "
         "is taken back more.", "", "any number", (*_READ, why.OTHER_SHAPE)),
     "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
+    # states, as they are
+    "variance_share": Measure(STATE, "tr Cov(D, h_K) / tr Var(h_K) of the step D to the state, in its segment with the last state h_K; of the first "
+        "state itself there. Shares of a segment add up to 1.", "", "any number; mostly 0 … 1", _CARRIED),
+    "carried_share": Measure(STATE, "1 − tr Var(h_K − h) / tr Var(h_K): what the state, as it is, predicts of the last one of its segment.", "",
+        "at most 1", _CARRIED),
+    "carried_share_scaled": Measure(STATE, "The same for the state times the one number that fits best.", "", "0 … 1", _CARRIED),
+    "estimation_error": Measure(STATE, "E|h − h_K|² / tr Var(h_K): the mean square distance from the last state of the segment.", "", "≥ 0", _CARRIED),
+    "estimation_bias": Measure(STATE, "|E e| / √tr Var(e) of the error e = h − h_K: what all units share, beside what they do not.", "",
+        "≥ 0, and less by chance", _CARRIED),
+    "error_over_walk": Measure(STATE, "E|h − h_K|² over the sum of E|D|² of the steps that follow: 1 for uncorrelated steps, more where they keep "
+        "their direction.", "", "0 … number of steps that follow", _CARRIED),
+    "error_over_order": Measure(STATE, "E|h − h_K|² over its mean over all orders of the unit's own steps: below 1 where the large steps come first.",
+        "", "≥ 0", _CARRIED),
+    "straightness": Measure(STATE, "Σ|h_K − h_0| / ΣΣ|D| over the steps of a segment, in a row about its last state.", "", "0 … 1", _CARRIED),
     # states, read by a lens
     "lens_loss": Measure(STATE, "Cross-entropy of what the lens reads.", "bits", "≥ 0"),
     "lens_kl": Measure(STATE, "KL(final distribution ‖ what the lens reads).", "bits", "≥ 0"),

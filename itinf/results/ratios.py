@@ -25,6 +25,36 @@ class BandRatio(Ratio):
 
 
 @dataclass(frozen=True)
+class Explained(Estimator):
+    """The share of a variance that the best multiple of another vector explains: Σ⟨x, y⟩² / (Σ|x|² Σ|y|²)."""
+
+    cross: str
+    own: str
+    last: str
+
+    def estimate(self, sums: Sums) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return sums.column(self.cross) ** 2 / (sums.column(self.own) * sums.column(self.last))
+
+
+@dataclass(frozen=True)
+class RootRatio(Ratio):
+    """Square root of a ratio of sums; of a negative one, which chance can make, minus that of its size."""
+
+    def estimate(self, sums: Sums) -> Array:
+        return _root(super().estimate(sums))
+
+    def limits(self, values: Array, sums: Sums, clusters: int) -> tuple[float, float]:
+        """Those of the ratio, whose replicates lie evenly about it also near 0."""
+        lo, hi = super().limits(values * np.abs(values), sums, clusters)
+        return float(_root(lo)), float(_root(hi))
+
+
+def _root(values: Array | float) -> Array:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+@dataclass(frozen=True)
 class PartnerRatio(Estimator):
     """Ratio of sums over units of numbers with the partner's class or vector, and the observed ratio of the same units."""
 

@@ -37,6 +37,8 @@ NO_GAUGE = Reason(
     "no_gauge", "no change of basis is known to leave the function as it is, so no cosine is fixed by one"
 )
 NO_SKIPS = Reason("no_skips", "every layer has a gauge of its own: update cosines are not properties of the function")
+NO_SKIP_CARRIES = Reason("no_skip_carries", "every layer has a basis of its own: no skips")
+ALONE = Reason("alone", "no state before or after it has its width")
 LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts nothing reliably")
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
 OTHER_SHAPE = Reason("other_shape", "what is added at this state does not fit the last state's shape and segment")
@@ -72,6 +74,8 @@ REASONS: dict[str, Reason] = {
         NO_MEAN,
         NO_GAUGE,
         NO_SKIPS,
+        NO_SKIP_CARRIES,
+        ALONE,
         LAST_UNRELIABLE,
         OWN_LENS_TELLS_LITTLE,
         OWN_LENS_UNCERTAIN,

@@ -160,6 +160,7 @@ NULLS: dict[str, Null] = {
         SAME_TARGET,
         ORDER_SHUFFLED,
         Null("mean", "what a block adds to the unit is replaced by its mean over other units"),
+        Null("random-walk", "the unit's own steps keep their lengths, and are uncorrelated"),
         Null("untrained", "the same architecture with random weights replaces the network", effect=False),
         Null("isotropic", "independent isotropic vectors replace updates and gradients", effect=False),
         Null("rotated", "the states of each depth are rotated at random", effect=False),

@@ -19,7 +19,17 @@ from ..networks.measuring import evaluating
 from ..networks.network import Network, require_network
 from ..networks.untrained import fresh
 from ..networks.weights import fingerprint
-from ..probes import Alignment, Gain, Performance, Persistence, Prediction, Probe, UpdateNorm
+from ..probes import (
+    Alignment,
+    EstimationError,
+    Gain,
+    Performance,
+    Persistence,
+    Prediction,
+    Probe,
+    UpdateNorm,
+    VarianceShares,
+)
 from ..registry import probe as registered_probe
 from ..results.circumstances import circumstances
 from ..results.folder import ResultsFolder
@@ -39,7 +49,16 @@ USED = ("units", "seed", "group", "calibration", "replicates", "untrained", "sha
 
 def default_probes() -> list[Probe]:
     """The built-in probes with their default settings."""
-    return [Performance(), Alignment(), UpdateNorm(), Gain(), Prediction(), Persistence()]
+    return [
+        Performance(),
+        Alignment(),
+        UpdateNorm(),
+        Gain(),
+        Prediction(),
+        Persistence(),
+        VarianceShares(),
+        EstimationError(),
+    ]
 
 
 def probe(
