@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Gain as Gain
+    from .probes import Paths as Paths
     from .probes import Performance as Performance
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
@@ -71,7 +72,7 @@ _HOMES = {
     "networks.opening": ("open_model",),
     "networks.trace": ("trace",),
     "networks.weights": ("build", "load"),
-    "probes": ("Alignment", "Gain", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
+    "probes": ("Alignment", "Gain", "Paths", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),

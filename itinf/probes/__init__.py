@@ -2,6 +2,7 @@
 
 from .alignment import Alignment as Alignment
 from .gain import Gain as Gain
+from .paths import Paths as Paths
 from .performance import Performance as Performance
 from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction

@@ -77,6 +77,15 @@ MEASURES: dict[str, Measure] = {
     "selectivity": Measure(STATE, "kept of another unit's most probable wrong class minus kept of the unit's own: positive where the own error "
         "is taken back more.", "", "any number", (*_READ, why.OTHER_SHAPE)),
     "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
+    # first states of segments, by the length of paths
+    "path_share": Measure(STATE, "The part of the gradient that passes exactly so many branches on its way back: ⟨G_k, g⟩ / |g|². "
+        "Over all lengths the shares add up to 1.", "", "any number; 1 in all", (why.NO_SKIP_PATH,)),
+    "path_norm": Measure(STATE, "|G_k| / |g|, the norm of that part. Norms add up to more than 1 where lengths cancel.", "", "≥ 0",
+        (why.NO_SKIP_PATH,)),
+    "effective_path_length": Measure(STATE, "Σ k · path_share: how many branches the gradient passes on average. Half the number of blocks "
+        "where branches are as strong as skips.", "branches", "any number", (why.NO_SKIP_PATH,)),
+    "sampled_path_norm": Measure(STATE, "Norm of what one random path of this length brings, times the number of such paths, over |g| (Veit et "
+        "al. 2016). It counts paths that cancel each other.", "", "≥ 0"),
     # states, read by a lens
     "lens_loss": Measure(STATE, "Cross-entropy of what the lens reads.", "bits", "≥ 0"),
     "lens_kl": Measure(STATE, "KL(final distribution ‖ what the lens reads).", "bits", "≥ 0"),

@@ -31,6 +31,7 @@ FORMS = {
     "gauge-matched": "Channels of the two states are first matched by their correlations, without labels.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
+    "length N": "Of paths that pass N branches.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
 }
 TARGETS = {
@@ -61,7 +62,7 @@ UNITS = {
     "image": "An image.",
     "token": "A token.",
     "text": "A whole text with one label.",
-    "sequence": "A whole sequence of tokens, for the statistic flattened.",
+    "sequence": "A whole sequence of tokens, for the statistic flattened and for paths.",
 }
 VALUES = {
     "statistic": STATISTICS, "gradient": GRADIENTS, "update": UPDATES, "form": FORMS, "target": TARGETS, "subset": SUBSETS,
