@@ -18,7 +18,6 @@ from .network import Network
 from .skip_path import Backward, Step, bridge, steps_of
 from .trace import Trace, distinct, trace
 
-
 Way = tuple[int, list[Step]]
 """From a later state: the state that some steps lead back to, and these steps."""
 

@@ -87,11 +87,10 @@ def _parts(before: Tensor, parts: Sequence[Tensor], at_sum: Backward) -> list[St
 
 
 def _grad(of: Tensor, by: Tensor | GradientEdge, seed: Tensor) -> Tensor:
-    if not of.requires_grad:  # it does not depend on the state
-        assert isinstance(by, Tensor)
-        return torch.zeros_like(by)
-    (gradient,) = torch.autograd.grad(of, [by], seed, retain_graph=True, allow_unused=True)
-    if gradient is None:
+    gradient = None
+    if of.requires_grad:
+        (gradient,) = torch.autograd.grad(of, by, seed, retain_graph=True, allow_unused=True)
+    if gradient is None:  # it does not depend on the state
         assert isinstance(by, Tensor)
         return torch.zeros_like(by)
     return gradient
