@@ -54,9 +54,9 @@ def test_branches_that_multiply_by_c_have_binomial_shares(factor):
     found, blocks = numbers(linear([factor] * 5), given()), 5
     expected = [comb(blocks, k) * factor**k / (1 + factor) ** blocks for k in range(blocks + 1)]
     assert found["path_share", 0] == pytest.approx(expected, rel=1e-12)
-    assert found["path_norm", 0] == pytest.approx([abs(share) for share in expected], rel=1e-12)
+    assert found["path_norm", 0] == pytest.approx([*map(abs, expected), sum(map(abs, expected))], rel=1e-12)
     assert found["effective_path_length", 0] == pytest.approx([blocks * factor / (1 + factor)], rel=1e-12)
-    assert found["sampled_path_norm", 0] == pytest.approx(found["path_norm", 0], rel=1e-12)
+    assert found["sampled_path_norm", 0] == pytest.approx(found["path_norm", 0][:-1], rel=1e-12)
 
 
 def test_without_branches_all_is_at_length_zero():
@@ -77,7 +77,7 @@ def test_sampled_paths_count_what_cancels():
     assert found["path_share", 0] == pytest.approx([1 / whole, 0, -2 * c**2 / whole, 0, c**4 / whole], abs=1e-12)
     sampled = [comb(blocks, k) * c**k / whole for k in range(blocks + 1)]
     assert found["sampled_path_norm", 0] == pytest.approx(sampled, rel=1e-12)
-    assert sum(found["path_norm", 0]) < 0.8 * sum(found["sampled_path_norm", 0])
+    assert found["path_norm", 0][-1] < 0.8 * sum(found["sampled_path_norm", 0])
 
 
 @pytest.mark.parametrize("post", [False, True])
@@ -168,34 +168,40 @@ class _TwoNorms(nn.Module):
 
 
 def test_a_block_without_a_known_skip_leaves_the_states_before_it_undefined():
-    for blocks in ([nn.Conv2d(4, 4, 1), Residual(Times(0.1))], [_TwoNorms(), Residual(Times(0.1))]):
-        run = probed(
-            opened(Chain(blocks, head())),
-            Items("image", normal(24, 4, 1, 1), torch.arange(24) % 3),
-            probes=[itinf.Paths()],
-        )
-        rows = run.table
-        assert set(rows.measure) == {"path_share", "path_norm", "effective_path_length"}
-        assert set(rows.reason_code) == {"no_skip_path"} and rows["mean"].isna().all()
+    network = opened(Chain([_TwoNorms(), Residual(Times(0.1))], head()))
+    rows = probed(network, Items("image", normal(24, 4, 1, 1), torch.arange(24) % 3), probes=[itinf.Paths()]).table
+    assert set(rows.measure) == {"path_share", "path_norm", "effective_path_length"}
+    assert set(rows.reason_code) == {"no_skip_path"} and rows["mean"].isna().all()
 
 
-def test_a_narrow_start_without_a_skip_leaves_later_segments_defined():
-    class Wider(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(2, 4, 1)
+def test_a_network_without_skips_has_no_lengths():
+    network, data = itinf.network("cifar-isotropic-plain", weights="random:0", blocks=2), images(24)
+    rows = probed(network, data, probes=[itinf.Paths()]).table
+    assert set(rows.reason_code) == {"no_skip_path"}
 
-        def forward(self, h):
-            return self.conv(h)
 
-    network = opened(Chain([Wider(), Residual(Times(0.25)), Residual(Times(0.25))], head()))
+class _Layer(nn.Module):
+    """A layer without a skip, beside which something else is multiplied."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(given, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, h):
+        out = self.conv(h)
+        return out * self.gate(out).sigmoid()
+
+
+def test_every_path_takes_the_branch_of_a_block_without_a_skip():
+    quarter = [Residual(Times(0.25)), Residual(Times(0.25))]
+    network = opened(Chain([_Layer(2), quarter[0], _Layer(4), quarter[1]], head()))
     found = numbers(network, oracles.batch(normal(5, 2, 1, 1), torch.arange(5) % 3))
-    assert found["path_share", 1] == pytest.approx([0.64, 0.32, 0.04]) and not any(state == 0 for _, state in found)
-    assert {measure for measure, _ in found} >= {"sampled_path_norm"}
+    assert found["path_share", 0] == pytest.approx([0, 0, 0.64, 0.32, 0.04])
+    assert found["path_share", 1] == pytest.approx([0, 0.64, 0.32, 0.04])
 
 
 def test_a_branch_tells_the_skip_where_no_sum_shows_it():
-    """skips scaled by ½ are no summand of the block; its branch then tells them."""
+    """Skips scaled by ½ are no summand of the block; its branch then tells them."""
 
     class Half(nn.Module):
         def __init__(self):

@@ -105,6 +105,8 @@ def _ways(network: Network, inputs: Tensor, states: Collection[int], parts: bool
 
 
 def _all_ways(network: Network, recording: Recording, parts: bool) -> Iterator[Way]:
+    if network.skips is False:
+        return
     _, before, after = distinct(recording)
     for number in reversed(range(len(network.blocks))):
         x, y = recording.befores[number], recording.afters[number]

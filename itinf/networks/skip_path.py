@@ -34,11 +34,12 @@ class Step:
 def steps_of(
     block: Block, before: Tensor, after: Tensor, branch: Tensor | None, parts: Sequence[Tensor] = ()
 ) -> list[Step] | None:
-    """The steps of one recorded block, the last one first; None where its skip path is not known.
+    """The steps of one recorded block, the last one first; None where what is skip and what is branch is not known.
 
     The skip is found in autograd's graph: an addition that has the state before the block as a summand, and after which
     nothing else is added. What follows the addition, such as a ReLU, belongs to skip and branch alike. Where there is none
-    (a projection, or pixels left out), the skip is all that does not go through the block's ``branch``.
+    (a projection, or pixels left out), the skip is all that does not go through the block's ``branch``. A block that adds
+    up nothing has no skip: every path takes its branch.
 
     Args:
         block: the block; before, after, branch: as ``Recording`` has them, with their graph.
@@ -46,7 +47,9 @@ def steps_of(
     """
     found = _sum(before, after)
     if found is None:
-        return None if branch is None else [_beside(before, after, branch)]
+        if branch is not None:
+            return [_beside(before, after, branch)]
+        return None if _adds(before, after) else [_without(before, after)]
     edge, weight = found
 
     def at_sum(v: Tensor) -> Tensor:
@@ -70,6 +73,10 @@ def _beside(before: Tensor, after: Tensor, branch: Tensor) -> Step:
         return _grad(branch, before, _grad(after, branch, v))
 
     return Step(lambda v: _grad(after, before, v) - through(v), through)
+
+
+def _without(before: Tensor, after: Tensor) -> Step:
+    return Step(lambda v: torch.zeros_like(before), lambda v: _grad(after, before, v))
 
 
 def _parts(before: Tensor, parts: Sequence[Tensor], at_sum: Backward) -> list[Step]:
@@ -110,6 +117,21 @@ def _sum(before: Tensor, after: Tensor) -> tuple[GradientEdge, float] | None:
         return None
     weight = _times(node, before)
     return (GradientEdge(node, 0), weight) if weight else None
+
+
+def _adds(before: Tensor, after: Tensor) -> bool:
+    """Whether tensors are added anywhere between two states."""
+    waiting, seen = [(after.grad_fn, after.output_nr)], set()
+    while waiting:
+        node, number = waiting.pop()
+        if node is None or node in seen or _makes(node, number, before):
+            continue
+        seen.add(node)
+        following = [edge for edge in node.next_functions if edge[0] is not None]
+        if len(following) > 1 and _is(node, "Add"):
+            return True
+        waiting += following
+    return False
 
 
 def _times(node: Any, state: Tensor) -> float:

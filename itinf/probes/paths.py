@@ -34,13 +34,14 @@ class Paths(Probe):
 
     * ``path_share``: ⟨G_k, g⟩ / |g|², in the form "length k". The shares add up to 1; one is negative where paths of that
       length point against the whole.
-    * ``path_norm``: |G_k| / |g|. The norms add up to more than 1 where lengths cancel.
+    * ``path_norm``: |G_k| / |g|. In the form "all lengths" their sum: 1 where the paths of all lengths point the same way,
+      above 1 where they cancel.
     * ``effective_path_length``: Σ_k k · share. With branches as strong as skips, it is half the number of blocks.
     * ``sampled_path_norm``: C(B, k) · |one random path of length k| / |g|, as Veit et al. 2016 took it, at the first state.
       It counts paths that cancel each other.
 
     A ReLU after the addition belongs to skip and branch alike. Where the shape changes, the skip is the shortcut: all that
-    does not go through the block's ``branch``. A length counts blocks, or parts of blocks (update "part"), not layers. All
+    does not go through the block's ``branch``. Every path takes the branch of a block without a skip. A length counts blocks, or parts of blocks (update "part"), not layers. All
     tokens of a sequence are one unit, as their losses share a backward pass. Numbers are means over units.
 
     Source: Veit et al. 2016, section 4, who sample paths; the exact sum is itinf's own.
@@ -134,6 +135,7 @@ class _AtState:
             for k in range(longest + 1)
         ]
         lengths = torch.arange(longest + 1, dtype=torch.float64, device=self.share.device)
+        rows.append((replace(row, measure="path_norm", form="all lengths"), self.norm.sum(0)))
         rows.append((replace(row, measure="effective_path_length"), lengths @ self.share))
         for each, values in rows:
             total = torch.where(self.known[:, 0], values, 0.0)

@@ -80,7 +80,8 @@ MEASURES: dict[str, Measure] = {
     # first states of segments, by the length of paths
     "path_share": Measure(STATE, "The part of the gradient that passes exactly so many branches on its way back: ⟨G_k, g⟩ / |g|². "
         "Over all lengths the shares add up to 1.", "", "any number; 1 in all", (why.NO_SKIP_PATH,)),
-    "path_norm": Measure(STATE, "|G_k| / |g|, the norm of that part. Norms add up to more than 1 where lengths cancel.", "", "≥ 0",
+    "path_norm": Measure(STATE, "|G_k| / |g|, the norm of that part. Added up over all lengths it is 1 where they all point the same way, and more "
+        "where they cancel.", "", "≥ 0",
         (why.NO_SKIP_PATH,)),
     "effective_path_length": Measure(STATE, "Σ k · path_share: how many branches the gradient passes on average. Half the number of blocks "
         "where branches are as strong as skips.", "branches", "any number", (why.NO_SKIP_PATH,)),

@@ -32,6 +32,7 @@ FORMS = {
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "length N": "Of paths that pass N branches.",
+    "all lengths": "Added up over all lengths of paths.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
 }
 TARGETS = {
