@@ -42,7 +42,8 @@ def path_lengths(
 ) -> dict[int, PathLengths]:
     """Carries (G_0 … G_B) back through depth: G_k ← skipᵀ G_k + branchᵀ G_{k−1}, linearised at the recorded states.
 
-    Σ_k G_k is the gradient. It takes B²/2 backward passes through one block. The graph of the clusters, and B + 1 gradients
+    Σ_k G_k is the gradient. It takes B²/2 backward passes through one block, and as many again
+    for single paths. The graph of the clusters, and B + 1 gradients
     at one state, are held at once.
 
     Args:
@@ -62,10 +63,11 @@ def path_lengths(
     found: dict[int, PathLengths] = {}
     with torch.enable_grad(), evaluating(network):
         ways = _ways(network, batch.inputs, states, parts)
-        carried = _Carried(network, gradients[-1])
+        orders = None
         if seed is not None and ways:
-            orders = _orders(batch.keys, seed, _branches(ways)[ways[-1][0]])
-            carried.draw(torch.as_tensor(orders).to(clusters.device))
+            drawn = _orders(batch.keys, seed, _branches(ways)[ways[-1][0]])
+            orders = torch.as_tensor(drawn).to(clusters.device)
+        carried = _Carried(network, gradients[-1], orders)
         for place, (state, steps) in enumerate(ways, 1):
             for step in steps:
                 carried.back(step)
@@ -120,57 +122,45 @@ def _all_ways(network: Network, recording: Recording, parts: bool) -> Iterator[W
 
 
 class _Carried:
-    """Gradients on their way back, each with the batch first: the whole by length, and single paths."""
+    """Gradients on their way back, each with the batch first, by the number of branches so far: all paths, and single ones.
 
-    def __init__(self, network: Network, last: Tensor) -> None:
-        self.network = network
+    Of B single paths, that of length k takes the branch of the steps that stand below k in a unit's random order. Those
+    that have made the same choices so far are one, so that after b steps there are b + 1, as there are lengths.
+    """
+
+    def __init__(self, network: Network, last: Tensor, orders: Tensor | None) -> None:
+        self.network, self.orders = network, orders  # orders (N, B): the place of each step
         self.by_length = [last]
-        self.paths: list[Tensor] = []
-        self.ranks = torch.zeros(len(last), 0, dtype=torch.int64)
+        self.single = [] if orders is None else [last]
         self.passed = 0
-
-    def draw(self, ranks: Tensor) -> None:
-        """Single paths: that of length k takes the branch of the steps whose rank (N, B) is below k."""
-        self.ranks = ranks
-        self.paths = [self.by_length[0]] * (ranks.shape[1] + 1)
 
     def back(self, step: Step) -> None:
         """Goes back over a step."""
-        skipped = [self._by(step.skip, v) for v in self.by_length]
-        paths = [self._by(step.skip, v).clone() for v in self.paths]
+        skipped, through = self._both(step, self.by_length)
         if step.branch is None:
-            self.by_length, self.paths = skipped, paths
+            self.by_length, self.single = skipped, self._both(step, self.single)[0]
             return
-        through = [self._by(step.branch, v) for v in self.by_length]
-        self.by_length = [
-            skipped[0],
-            *(a + b for a, b in zip(skipped[1:], through[:-1], strict=True)),
-            through[-1],
-        ]
-        if paths:
-            self._branch(step, paths)
-        self.paths = paths
+        between = [a + b for a, b in zip(skipped[1:], through[:-1], strict=True)]
+        self.by_length = [skipped[0], *between, through[-1]]
+        if self.orders is not None:
+            skipped, through = self._both(step, self.single)
+            place = self.orders[:, self.passed]
+            below = (self.orders[:, : self.passed] < place.unsqueeze(1)).sum(1)  # (N,) steps so far that come before it
+            below = below.view(-1, *[1] * (skipped[0].ndim - 1))
+            pairs = zip(skipped[1:], through[:-1], strict=True)
+            between = [torch.where(below >= k, a, b) for k, (a, b) in enumerate(pairs, 1)]
+            self.single = [skipped[0], *between, through[-1]]
         self.passed += 1
 
-    def _branch(self, step: Step, paths: list[Tensor]) -> None:
-        """Writes what the branch brings into the paths that take it."""
-        assert step.branch is not None
-        rank, longest = self.ranks[:, self.passed], len(paths) - 1
-        for length in range(1, int((longest - rank).max()) + 1):  # each pass takes another length of every unit
-            takes = (rank + length <= longest).nonzero().flatten().tolist()
-            lengths = [int(rank[unit]) + length for unit in takes]
-            given = torch.zeros_like(self.paths[0])
-            for unit, k in zip(takes, lengths, strict=True):
-                given[unit] = self.paths[k][unit]
-            through = self._by(step.branch, given)
-            for unit, k in zip(takes, lengths, strict=True):
-                paths[k][unit] = through[unit]
+    def _both(self, step: Step, vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        skipped = [self._by(step.skip, v) for v in vectors]
+        return skipped, [] if step.branch is None else [self._by(step.branch, v) for v in vectors]
 
     def at(self, gradient: Tensor, sampled: bool) -> PathLengths:
         """What is known at the state that has been reached."""
         g = _flat(gradient)
         each = [_flat(v) for v in self.by_length]
-        paths = torch.stack([_square(_flat(v)) for v in self.paths]) if sampled and self.paths else None
+        paths = torch.stack([_square(_flat(v)) for v in self.single]) if sampled and self.single else None
         dots = torch.stack([(v * g).sum(1) for v in each])
         return PathLengths(dots, torch.stack([_square(v) for v in each]), _square(g), paths)
 

@@ -50,8 +50,8 @@ def paths(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -> Fig
     effective = effective_lengths(table)
     for name, row in sheet.rows.items():
         row.levels("0", number(high, 1).removeprefix("0"))
-        mine = [each[each["model"] == name] for each in (observed, untrained)]
-        _row(row, *mine, effective[effective["model"] == name])
+        mine, null, length = (each[each["model"] == name] for each in (observed, untrained, effective))
+        _row(row, mine, null, length)
     return shows(sheet.figure, observed, untrained)
 
 
