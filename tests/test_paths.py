@@ -12,7 +12,7 @@ import itinf
 import oracles
 import tiny
 from itinf import Block, Network, trace
-from itinf.networks.path_lengths import longest, path_lengths
+from itinf.networks.path_lengths import _orders, longest, path_lengths
 from itinf.probes.paths import first_states
 from measured import measure, view
 from oracles import Chain, Residual, normal, opened
@@ -215,3 +215,20 @@ def test_a_branch_tells_the_skip_where_no_sum_shows_it():
     blocks = [Block(f"blocks.{i}", branch="branch") for i in range(2)]
     network = Network(model, blocks, layout="n c h w", head=model.head, pool=oracles.mean)
     assert numbers(network, given())["path_share", 0] == pytest.approx([4 / 9, 4 / 9, 1 / 9])
+
+
+def test_a_sampled_path_takes_the_branches_that_stand_first_in_its_order():
+    """Each unit has a random order of its own, and its path of length k takes the first k steps of it."""
+    blocks = [ReluBlock(10 * place, post=False).double() for place in range(4)]
+    network, batch = chain(blocks), given()
+    seen = trace(network, batch)
+    found = path_lengths(seen, torch.arange(5), {0}, seed=3)[0].sampled
+    orders = _orders(batch.keys, 3, 4)
+    assert len({tuple(order) for order in orders}) > 1 and all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    for unit, order in enumerate(orders):
+        for length in range(5):
+            v = seen.gradients["label"].states[-1][unit].flatten()
+            for step, place in enumerate(order):  # the last block is the first step
+                skip, branch = blocks[3 - step].jacobians(seen.states[3 - step][unit].flatten())
+                v = (branch if place < length else skip).T @ v
+            assert float(found[length, unit]) == pytest.approx(float(v.detach().square().sum()), rel=1e-9)
