@@ -14,6 +14,9 @@ from path_oracles import linear
 from reports.figures.paths import binomial, paths
 from reports.html.paths_table import path_rows, paths_caption
 from reports.sections.paths import PATHS
+from reports.verdict.paths import SHORT_PATHS
+from reports.verdict.source import Source
+from reports.verdict.words import Word
 from test_page import manifest
 from tiny import Items, opened, probed
 
@@ -71,6 +74,20 @@ def test_the_sentence_compares_with_half_of_the_longest_path(table):
         "not told apart from it in even (2.0 of 4)."
     )
     assert paths_caption(table.iloc[:0]) == ""
+
+
+def test_short_paths_are_a_question_of_the_verdict_table(table):
+    verdicts = {}
+    for name, rows in table.groupby("model"):
+        found = SHORT_PATHS.decide(SHORT_PATHS.find(Source(rows, pd.DataFrame())))
+        verdicts[name] = (found.word, found.number, found.null)
+    word, size, null = verdicts["weak"]  # as short as its untrained copy: 0.8 of 4 is 60 % below 2
+    assert word is Word.SAME and size.startswith("+0.60") and null == "effective length 0.8 of 4; untrained 0.60"
+    word, size, null = verdicts["strong"]
+    assert word is Word.REVERSE and size.startswith("−0.33") and null == "effective length 2.7 of 4"
+    assert verdicts["even"][0] is Word.OPEN
+    nothing = SHORT_PATHS.decide(SHORT_PATHS.find(Source(table.iloc[:0], pd.DataFrame())))
+    assert nothing.word is Word.UNDEFINED and "not measured" in nothing.text
 
 
 def test_the_section_is_on_the_page_where_paths_were_measured(table):
