@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
     from .probes import Lesion as Lesion
+    from .probes import Paths as Paths
     from .probes import Performance as Performance
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
@@ -92,6 +93,7 @@ _HOMES = {
         "UpdateNorm",
         "VarianceShares",
     ),
+    "probes": ("Alignment", "Gain", "Paths", "Performance", "Persistence", "Prediction", "Probe", "UpdateNorm"),
     "registry": ("dataset", "network", "register"),
     "results.comparison": ("Comparison", "compare"),
     "results.estimators": ("Estimator",),

@@ -34,6 +34,7 @@ def tables():
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     seen = probed(eyes, images(24), probes=read)
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
+    seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
     depth = made(*oracle("gathering"))
     words = gpt2()
@@ -67,6 +68,7 @@ def test_every_value_of_a_real_table_is_described(tables):
             if column in table:
                 values = {re.sub(r"merged to \d+", "merged to N", value) for value in table[column]}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
+                values = {re.sub(r"(merged to|length) \d+", r"\1 N", value) for value in table[column]}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column
         assert set(table["null"]) <= {OBSERVED, *NULLS}

@@ -57,18 +57,20 @@ class Order:
         keys: (N,) uint64, their cluster keys.
         calibration: (M,) items that set channel means and scales once; disjoint from
             ``indices`` wherever there are enough data.
+        places: (N,) their places in the whole order of the study, of which these may be a part.
     """
 
     indices: np.ndarray
     keys: np.ndarray
     calibration: np.ndarray
+    places: np.ndarray
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def part(self, chosen: slice | np.ndarray) -> Order:
         """Some of the items to measure."""
-        return replace(self, indices=self.indices[chosen], keys=self.keys[chosen])
+        return replace(self, indices=self.indices[chosen], keys=self.keys[chosen], places=self.places[chosen])
 
 
 def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 256) -> Order:
@@ -96,7 +98,7 @@ def keyed_order(data: Data, clusters: int | None, seed: int, calibration: int = 
     mixed = np.array([cluster_key(str(seed), str(k)) for k in keys], dtype=np.uint64)
     order = np.argsort(mixed, kind="stable")
     chosen = order[:clusters]
-    return Order(chosen, keys[chosen], order[-min(calibration, total) :])
+    return Order(chosen, keys[chosen], order[-min(calibration, total) :], np.arange(clusters))
 
 
 def require_items(data: Data) -> None:
@@ -107,7 +109,8 @@ def require_items(data: Data) -> None:
 
 def calibration_order(data: Data, order: Order) -> Order:
     """The calibration clusters of an order, to be read as an order of their own."""
-    return replace(order, indices=order.calibration, keys=cluster_keys(data, order.calibration))
+    keys, places = cluster_keys(data, order.calibration), np.arange(len(order.calibration))
+    return replace(order, indices=order.calibration, keys=keys, places=places)
 
 
 def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray | None = None) -> Batch:

@@ -4,6 +4,7 @@ from .alignment import Alignment as Alignment
 from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
 from .lesion import Lesion as Lesion
+from .paths import Paths as Paths
 from .performance import Performance as Performance
 from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..networks.network import Network
@@ -41,6 +42,8 @@ class ProbeBatch:
         seed: seed of the study.
         lensed: name of a lens -> its readout at every state that it reads.
         at_once: clusters that a probe may send through the network at once.
+        places: (N,) places of the clusters in the order of the study, for a probe that measures the first of them alone;
+            None for the batch that is the whole study.
     """
 
     trace: Trace
@@ -51,6 +54,7 @@ class ProbeBatch:
     seed: int
     lensed: Mapping[str, dict[SiteId, Readout]] = field(default_factory=dict)
     at_once: int = 64
+    places: np.ndarray | None = None
 
     @property
     def network(self) -> Network:

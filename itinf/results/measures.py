@@ -105,6 +105,16 @@ MEASURES: dict[str, Measure] = {
     "error_over_order": Measure(STATE, "E|h − h_K|² over its mean over all orders of the unit's own steps: below 1 where the large steps come first.",
         "", "≥ 0", _CARRIED),
     "straightness": Measure(STATE, "Σ|h_K − h_0| / ΣΣ|D| over the steps of a segment, in a row about its last state.", "", "0 … 1", _CARRIED),
+    # first states of segments, by the length of paths
+    "path_share": Measure(STATE, "The part of the gradient that passes exactly so many branches on its way back: ⟨G_k, g⟩ / |g|². "
+        "Over all lengths the shares add up to 1.", "", "any number; 1 in all", (why.NO_SKIP_PATH,)),
+    "path_norm": Measure(STATE, "|G_k| / |g|, the norm of that part. Added up over all lengths it is 1 where they all point the same way, and more "
+        "where they cancel.", "", "≥ 0",
+        (why.NO_SKIP_PATH,)),
+    "effective_path_length": Measure(STATE, "Σ k · path_share: how many branches the gradient passes on average. Half the number of blocks "
+        "where branches are as strong as skips.", "branches", "any number", (why.NO_SKIP_PATH,)),
+    "sampled_path_norm": Measure(STATE, "Norm of what one random path of this length brings, times the number of such paths, over |g| (Veit et "
+        "al. 2016). It counts paths that cancel each other.", "", "≥ 0"),
     # states, read by a lens
     "lens_loss": Measure(STATE, "Cross-entropy of what the lens reads.", "bits", "≥ 0"),
     "lens_kl": Measure(STATE, "KL(final distribution ‖ what the lens reads).", "bits", "≥ 0"),

@@ -35,6 +35,8 @@ FORMS = {
     "swap": "The block and the next one run in the other order.",
     "repeat K × A": "The block runs K more times, each time with the share A of its update.",
     "repeat best": "The repeat that costs least on the other half of the clusters.",
+    "length N": "Of paths that pass N branches.",
+    "all lengths": "Added up over all lengths of paths.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
 }
 TARGETS = {
@@ -65,7 +67,7 @@ UNITS = {
     "image": "An image.",
     "token": "A token.",
     "text": "A whole text with one label.",
-    "sequence": "A whole sequence of tokens, for the statistic flattened.",
+    "sequence": "A whole sequence of tokens, for the statistic flattened and for paths.",
 }
 VALUES = {
     "statistic": STATISTICS, "gradient": GRADIENTS, "update": UPDATES, "form": FORMS, "target": TARGETS, "subset": SUBSETS,

@@ -127,7 +127,8 @@ class ProbePass:
         readouts, partners = self._read(batch_trace), self._partners(batch_trace, members)
         probes = self.fitting(network)
         lensed = self._read_lenses(batch_trace, probes)
-        batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed, self.batch)
+        places = order.places[slab]
+        batch = ProbeBatch(batch_trace, readouts, means, members, partners, self.seed, lensed, self.batch, places)
         record = Recorder(into.entries, into.missing, group=self.group)
         record.count(KNOWN, batch_trace.known)
         self._absent(network, probes, record)
