@@ -32,7 +32,6 @@ def tables():
     eyes = resnet()
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
-    seen = probed(eyes, images(24), probes=read)
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
@@ -66,9 +65,8 @@ def test_every_value_of_a_real_table_is_described(tables):
     for table in tables:
         for column, meanings in VALUES.items():
             if column in table:
-                values = {re.sub(r"merged to \d+", "merged to N", value) for value in table[column]}
-                values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 values = {re.sub(r"(merged to|length) \d+", r"\1 N", value) for value in table[column]}
+                values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column
         assert set(table["null"]) <= {OBSERVED, *NULLS}

@@ -43,7 +43,6 @@ LAST_UNRELIABLE = Reason("last_unreliable", "undefined: the last state predicts 
 OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 % of what the last state's tells")
 OTHER_SHAPE = Reason("other_shape", "what is added at this state does not fit the last state's shape and segment")
 NO_NEIGHBOUR = Reason("no_neighbour", "no block of the same shape follows directly, to change places with")
-OTHER_SHAPE = Reason("other_shape", "a nudge of this state does not fit the last state's shape and segment")
 NO_SKIP_PATH = Reason("no_skip_path", "a block from here to the end has no skip that can be told from its branch")
 NO_UNIT = Reason("no_unit", "no unit has a value: none is in the subset, or the vectors of all are zero")
 NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a value")
