@@ -35,7 +35,8 @@ class Lesion(Intervention):
     Beside the measures of ``Intervention``:
 
     * ``predicted_cost``: ⟨what the block adds, −gradient after it⟩, in bits: the cost to first order, which is
-      ``first_order_gain`` with the gradient ``output``.
+      ``first_order_gain`` with the gradient ``output``. Of a token it is the share of what is added there in the cost of its
+      whole sequence, so means compare with the cost, and single tokens do not.
     * ``direct_cost``: the cost if later blocks did not answer: what the lesion changes at its block is added to the last
       state. Undefined where it does not fit there.
     * ``self_repair``: direct − actual cost; positive where later blocks make good for the lesion, negative where the loss of
