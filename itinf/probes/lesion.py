@@ -43,9 +43,10 @@ class Lesion(Intervention):
       what they read costs more than the loss of what is read out. 0 at the last block.
 
     A lesion takes away what the block computes, and gives later blocks a state that they never saw. The nulls tell the two
-    apart: with ``mean`` the block adds its mean over other units, so that only what it does to this unit is lost; with
-    ``pairing`` and ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a
-    token without a partner keeps its own.
+    apart: with ``mean`` the block adds its mean over the calibration clusters, so that only what it does to this unit is
+    lost (the interval leaves the error of this mean out: few calibration clusters make it too narrow); with ``pairing`` and
+    ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a token without a
+    partner keeps its own.
 
     Attributes:
         nulls: "mean", "pairing", "same-target", or a null of your own that has partners.
