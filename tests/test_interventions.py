@@ -235,6 +235,42 @@ def test_later_blocks_repair_what_they_take_back():
     assert costs(found, "lesion", measure="self_repair")[1] == 0 != costs(found, "lesion")[1]
 
 
+class _BatchSecond(nn.Module):
+    """Transformer blocks that take a mask beside a state with the batch second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = {"d_model": 16, "nhead": 2, "dim_feedforward": 32, "dropout": 0.0, "norm_first": True}
+        self.embedding, self.head = nn.Embedding(20, 16), nn.Linear(16, 20)
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(**layer) for _ in range(3))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = self.embedding(ids).transpose(0, 1)
+        mask = torch.triu(torch.full((len(h), len(h)), -math.inf), 1)
+        for layer in self.layers:
+            h = layer(h, src_mask=mask)
+        return self.head(h.transpose(0, 1))
+
+
+@pytest.mark.parametrize("null", ["observed", "mean", "pairing"])
+def test_a_layout_with_the_batch_second(null):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, ids = _BatchSecond(), torch.randint(20, (16, 7))
+    blocks = [Block(f"layers.{i}") for i in range(3)]
+    network = Network(model, blocks, layout="t n c", head=model.head, unit="token")
+    batch = oracles.batch(ids[:, :-1], ids[:, 1:])
+    seen, whole = trace(network, batch), losses(network, batch)
+    found = costs(measured(network, batch, itinf.Lesion()), "lesion", null)
+    order = torch.arange(16).view(2, 8).roll(-1, 1).flatten()
+    for number in range(3):
+        added = seen.states[number + 1] - seen.states[number]  # (N, T, C)
+        other = {"observed": 0 * added, "mean": added.mean((0, 1)).expand_as(added), "pairing": added[order]}[null]
+        hooks = {f"layers.{number}": lambda module, args, output, other=other: args[0] + other.transpose(0, 1)}
+        expected = float((losses(network, batch, hooks) - whole).mean())
+        assert found[number] == pytest.approx(expected, rel=1e-3, abs=2e-5)
+
+
 class _Bridged(nn.Module):
     """Something stands between its blocks, or its blocks read the first state, too."""
 

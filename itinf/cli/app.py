@@ -44,8 +44,7 @@ def list_() -> None:
     from ..lenses.kinds import lens_kinds
     from ..registry import describe, names
 
-    groups = ("networks", "datasets", "probes")
-    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in groups}
+    listed = {group: {n: describe(value) for n, value in names(group).items()} for group in ("networks", "datasets")}
     listed["libraries"] = {f"{n}:NAME": describe(value) for n, value in names("libraries").items()}
     listed["lenses"] = {kind.name: kind.summary for kind in lens_kinds()}
     for group, descriptions in listed.items():
@@ -58,6 +57,7 @@ def list_() -> None:
         "Families accept any size in the name: cifar-resnet164. "
         "Set options of a network with itinf probe NETWORK --option KEY=VALUE."
     )
+    out.print(f"Probes (--measure): {', '.join(names('probes'))}.")
     out.print(
         f"Specimens, trained networks that come with itinf (--weights specimen): {', '.join(names('specimens'))}."
     )

@@ -35,16 +35,18 @@ class Lesion(Intervention):
     Beside the measures of ``Intervention``:
 
     * ``predicted_cost``: ⟨what the block adds, −gradient after it⟩, in bits: the cost to first order, which is
-      ``first_order_gain`` with the gradient ``output``.
+      ``first_order_gain`` with the gradient ``output``. Of a token it is the share of what is added there in the cost of its
+      whole sequence, so means compare with the cost, and single tokens do not.
     * ``direct_cost``: the cost if later blocks did not answer: what the lesion changes at its block is added to the last
       state. Undefined where it does not fit there.
     * ``self_repair``: direct − actual cost; positive where later blocks make good for the lesion, negative where the loss of
       what they read costs more than the loss of what is read out. 0 at the last block.
 
     A lesion takes away what the block computes, and gives later blocks a state that they never saw. The nulls tell the two
-    apart: with ``mean`` the block adds its mean over other units, so that only what it does to this unit is lost; with
-    ``pairing`` and ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a
-    token without a partner keeps its own.
+    apart: with ``mean`` the block adds its mean over the calibration clusters, so that only what it does to this unit is
+    lost (the interval leaves the error of this mean out: few calibration clusters make it too narrow); with ``pairing`` and
+    ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a token without a
+    partner keeps its own.
 
     Attributes:
         nulls: "mean", "pairing", "same-target", or a null of your own that has partners.
