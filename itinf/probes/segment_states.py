@@ -55,8 +55,8 @@ def vectors(batch: ProbeBatch, state: int, form: str) -> Tensor:
 def counted(batch: ProbeBatch) -> Tensor:
     """(N, P) bool: the units that have a target and are not first in their sequence.
 
-    Language models often give the first position a state hundreds of times as long as any other, and it would own
-    every sum of squares.
+    Many language models give the first position a state more than ten times as long as any other, and it would own every
+    sum of squares: of SmolLM2 one block would write .87 and another −.44 of the variance.
     """
     known = batch.trace.known.clone()
     if known.shape[1] > 1:
