@@ -15,7 +15,7 @@ from itinf import registry
 from itinf.results import report
 from itinf.results.power import MEASURES
 from pages import page
-from reports.verdict import blocks, depth, interventions, states
+from reports.verdict import blocks, depth, interventions, paths, states
 from reports.verdict.blocks import DESCENT, GAINS, OWN_OR_CLASS
 from reports.verdict.claim import Claim
 from reports.verdict.places import Number
@@ -28,7 +28,7 @@ from verdict_tables import NAN, NO_SUMMARIES, descent, gains
 ROOT = Path(__file__).parent.parent
 OURS = [
     value
-    for module in (depth, blocks, states, interventions)
+    for module in (depth, blocks, states, interventions, paths)
     for value in vars(module).values()
     if isinstance(value, Claim)
 ]
@@ -188,7 +188,7 @@ def test_an_outside_package_adds_a_row(tmp_path, monkeypatch):
 
 def test_every_claim_is_an_entry_point_and_names_known_measures():
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["itinf.claims"]
-    named = {f"{value.find.__module__}:{name}" for module in (depth, blocks, states, interventions)
+    named = {f"{value.find.__module__}:{name}" for module in (depth, blocks, states, interventions, paths)
              for name, value in vars(module).items() if isinstance(value, Claim)}  # fmt: skip
     assert set(points.values()) == {f"reports.verdict.{point.rpartition('.')[2]}" for point in named}
     assert {name for claim in OURS for name in claim.power} <= {measure.words for measure in MEASURES}
