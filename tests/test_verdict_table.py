@@ -198,6 +198,7 @@ def test_every_claim_is_an_entry_point_and_names_known_measures():
         blocks.ORDER.name,
         interventions.LEFT_OUT.name,
         interventions.SWAPPED.name,
+        paths.SHORT_PATHS.name,
     ]
 
 
