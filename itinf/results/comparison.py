@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +158,9 @@ class Comparison:
         folder = folder_of(folder)
         expected = f"comparison; expected {MANIFEST} and {NETWORKS}/. Give a folder that itinf compare has finished."
         manifest = read_finished(folder, {"networks": dict}, expected)
-        runs = [ProbeResult.load(folder / NETWORKS / folder_name(name)) for name in manifest["networks"]]
+        places = [folder / NETWORKS / folder_name(name) for name in manifest["networks"]]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # files are read and hashed without Python's lock
+            runs = list(pool.map(ProbeResult.load, places))
         names = [str(moved["network"]["name"]) for moved in manifest.get("transfers", [])]
         transfers = []
         for place, name in enumerate(names):
