@@ -240,7 +240,7 @@ def test_lenses_have_a_section_after_the_steps(lensing: Read) -> None:
 def test_guesses_stand_with_their_numbers(lensing: Read) -> None:
     assert len([guess for guess in lensing.inside("h4") if guess.startswith("“")]) == 6
     terms, said = lensing.inside("dt"), lensing.inside("dd")
-    assert f"{NAME} (image)" in terms and "images − language" in terms
+    assert f"{NAME} (image)" in terms and "images and language" in terms
     near = (5 * 0.7 + 4 * 0.65) / 9  # forward and backward, but for the pair whose state tells too little
     assert f"{near:.3f} ± 0.020 one state away (0.17 of depth), " in "".join(said)
     (row,) = [cells for cells in lensing.rows if cells[0] == NAME and "±" in cells[1]]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..labels import MATCHED, ROTATED, SHARED, UNTRAINED
 from ..lens_numbers import LensNumbers, estimate, estimates, rises
-from ..numbers import Estimate, average, counted, number, sides, signed
+from ..numbers import Estimate, counted, number, sides, signed
 
 FORMS = (("as they are", ""), ("channels matched", MATCHED))
 DISTANCES = ((1, "one state away"), (0, "over all pairs"))
@@ -75,13 +75,8 @@ def _images(r: LensNumbers) -> list[Line]:
         )
     images, others = _split(r.networks, lambda name: r.modality(name) == "image")
     if not (images and others):
-        return [*lines, Line("images − language", f"{NOT_MEASURED}: all networks are of one kind")]
-    lines.append(_difference(r, "images − language", images, others))
-    with_skips = [name for name in images if r.skips.get(name)]
-    if with_skips and with_skips != images:
-        others = [name for name in others if r.skips.get(name)]
-        lines.append(_difference(r, "the same, networks with skips", with_skips, others))
-    return lines
+        return [*lines, Line("images and language", f"{NOT_MEASURED}: all networks are of one kind")]
+    return [*lines, _ranges(r, "images", images), _ranges(r, "language", others)]
 
 
 def _skips(r: LensNumbers) -> list[Line]:
@@ -94,12 +89,11 @@ def _skips(r: LensNumbers) -> list[Line]:
     if not (having and lacking):
         return [*lines, Line("with − without skips", f"{NOT_MEASURED}: no two networks differ in that")]
     twins = [(a, b) for a in having for b in lacking if r.shape(a) == r.shape(b)]
-    images = [[name for name in names if r.modality(name) == "image"] for names in (having, lacking)]
+    if not twins:
+        return [*lines, Line("with − without skips", f"{NOT_MEASURED}: no two networks are alike but for the skips")]
     for label, form in FORMS:
         for a, b in twins:
-            lines.append(_difference(r, f"{a} − {b}, as many states of as many widths, {label}", [a], [b], form))
-        if all(images) and not (twins and max(map(len, images)) == 1):
-            lines.append(_difference(r, f"images with − without skips, {label}", images[0], images[1], form))
+            lines.append(_difference(r, f"{a} − {b}, as many states of as many widths, {label}", a, b, form))
     return lines
 
 
@@ -227,16 +221,24 @@ GUESSES: tuple[tuple[str, str, Callable[[LensNumbers], list[Line]]], ...] = (
 """Each guess, which numbers speak for or against it, and what finds them."""
 
 
-def _difference(r: LensNumbers, label: str, first: list[str], second: list[str], form: str = "") -> Line:
-    """Mean retention of some networks minus that of others; nothing where a network of them has none."""
+def _difference(r: LensNumbers, label: str, first: str, second: str, form: str = "") -> Line:
+    """Mean retention of one network minus that of another; nothing where one of them has none."""
     texts = []
     for distance, where in DISTANCES:
-        groups = [[estimates(r.transferred(name, distance, form)) for name in names] for names in (first, second)]
-        if all(groups) and all(retentions for group in groups for retentions in group):
-            a, b = (average([retentions[0] for retentions in group]) for group in groups)
-            texts.append(f"{(a - b).text(sign=True)} {where}")
-    names = f" (mean of {', '.join(first)} − mean of {', '.join(second)})" if len(first) + len(second) > 2 else ""
-    return Line(label, f"{', '.join(texts) or NOT_MEASURED}{names}")
+        a, b = (estimates(r.transferred(name, distance, form)) for name in (first, second))
+        if a and b:
+            texts.append(f"{(a[0] - b[0]).text(sign=True)} {where}")
+    return Line(label, ", ".join(texts) or NOT_MEASURED)
+
+
+def _ranges(r: LensNumbers, kind: str, names: list[str]) -> Line:
+    """The least and the highest retention of a kind of network: a few networks say nothing about the mean of their kind."""
+    texts = []
+    for distance, where in DISTANCES:
+        means = [found[0].mean for name in names if (found := estimates(r.transferred(name, distance)))]
+        if means:
+            texts.append(f"{number(min(means))} … {number(max(means))} {where}")
+    return Line(f"{kind}, {len(names)} network{'s' if len(names) > 1 else ''}", ", ".join(texts) or NOT_MEASURED)
 
 
 def _at_distances(r: LensNumbers, name: str, form: str) -> str:

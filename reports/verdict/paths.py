@@ -44,4 +44,5 @@ SHORT_PATHS = Claim(
     order=130,
     is_question=True,
     scale=(-1.0, 1.0),
+    optional=True,
 )
