@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -38,12 +37,6 @@ class Estimate(NamedTuple):
         two_digits = places(self.half)
         decimals = min(two_digits, max(most, two_digits - 1)) if self.half > 0 else two_digits
         return f"{write(self.mean, decimals)} ± {self.half:.{decimals}f}"
-
-
-def average(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of independent estimates."""
-    count = len(estimates)
-    return Estimate(math.fsum(e.mean for e in estimates) / count, math.hypot(*(e.half for e in estimates)) / count)
 
 
 def places(half: float) -> int:
