@@ -68,21 +68,19 @@ def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) 
         draws: name -> what draws it.
         stems: name -> path of its files without ending.
     """
-    shares = max(1, min(_cores(), AT_ONCE, len(draws) // WORTH)) if sys.platform == "linux" else 1  # fork is safe there
-    names = [list(draws)[share::shares] for share in range(shares)]
-    fork = multiprocessing.get_context("fork") if len(names) > 1 else None
-    others: list[Connection] = []
-    for share in names[1:]:
-        assert fork is not None
+    helpers = min(_cores(), AT_ONCE, len(draws) // WORTH) - 1 if sys.platform == "linux" else 0  # a fork is safe there
+    fork = multiprocessing.get_context("fork" if helpers > 0 else None)
+    taken, others = fork.Value("i", 0), []
+    for _ in range(helpers):
         receives, sends = fork.Pipe(duplex=False)
         # the draws need not be sent: a fork has them; it touches figures and tables alone, never torch's threads
-        helper = fork.Process(target=_send, args=(sends, {name: draws[name] for name in share}, stems), daemon=True)
+        helper = fork.Process(target=_send, args=(sends, draws, stems, taken), daemon=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
             helper.start()
         sends.close()
         others.append(receives)
-    made = _made({name: draws[name] for name in names[0]}, stems)
+    made = _made(draws, stems, taken)
     for receives in others:
         error, more = receives.recv()
         if error is not None:
@@ -91,19 +89,28 @@ def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) 
     return {name: made[name] for name in draws if name in made}
 
 
-def _send(to: Connection, draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> None:
-    """Draws a share of the figures in a process of its own."""
+def _send(to: Connection, draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str], taken: Any) -> None:
+    """Draws a part of the figures in a process of its own."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     try:
-        to.send((None, _made(draws, stems)))
+        to.send((None, _made(draws, stems, taken)))
     except Exception as error:
         to.send((error, {}))
 
 
-def _made(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> dict[str, Drawn]:
-    every = ((name, drawn(draw, stems[name])) for name, draw in draws.items())
-    return {name: figure for name, figure in every if figure is not None}
+def _made(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str], taken: Any) -> dict[str, Drawn]:
+    """Takes one figure after the other that no process has taken; ``taken`` counts them for all."""
+    made: dict[str, Drawn] = {}
+    while True:
+        with taken.get_lock():
+            place = taken.value
+            taken.value += 1
+        if place >= len(draws):
+            return made
+        name = list(draws)[place]
+        if (figure := drawn(draws[name], stems[name])) is not None:
+            made[name] = figure
 
 
 def _cores() -> int:
