@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ..results.ratios import RootRatio
 from ..results.recorder import Recorder
-from ..results.row import Row
 from ..statistics.nulls import OBSERVED
 from .batch import ProbeBatch
 from .probe import Probe, require_names
-from .segment_states import COUNT, FORMS, Spread, absent, counted, runs, vectors
+from .segment_states import COUNT, FORMS, Spread, absent, counted, row_of, runs, vectors
 
 BY_STATE = ("estimation_error", "estimation_bias", "error_over_walk", "error_over_order")
 
@@ -65,7 +64,7 @@ class EstimationError(Probe):
                     self._measure(batch, record, spread, states, form)
                     continue
                 for measure, state in (*product(BY_STATE, states[:-1] or states), ("straightness", states[-1])):
-                    record.absent(self._row(batch, measure, state, form), why)
+                    record.absent(row_of(batch, measure, state, form), why)
 
     def _measure(self, batch: ProbeBatch, record: Recorder, spread: Spread, states: Sequence[int], form: str) -> None:
         known, tag = spread.known, f"estimation|{form}"
@@ -75,7 +74,7 @@ class EstimationError(Probe):
             return record.total(f"{tag}|{states[-1]}|{name}", values, known)
 
         def ratio(measure: str, state: int, above: str, below: str, null: str = OBSERVED) -> None:
-            record.quotient(self._row(batch, measure, state, form, null), above, below, count)
+            record.quotient(row_of(batch, measure, state, form, null), above, below, count)
 
         def variance(values: Tensor) -> Tensor:
             apart = spread.centred(values)
@@ -98,7 +97,7 @@ class EstimationError(Probe):
                 if form != "centred":
                     own = variance(here - last)
                     columns = {"above": errors[-1] - own, "below": own}
-                    record.per_unit(self._row(batch, "estimation_bias", state, form), RootRatio, columns, known, count)
+                    record.per_unit(row_of(batch, "estimation_bias", state, form), RootRatio, columns, known, count)
         walks, orders = references(steps, errors[0])
         for state, error, walk, order in zip(states, errors, walks, orders, strict=False):
             above = total(f"{state}|error", error)
@@ -112,9 +111,6 @@ class EstimationError(Probe):
         ratio("straightness", states[-1], total("direct", errors[0].sqrt()), path)
         if "random-walk" in self.null_names:
             ratio("straightness", states[-1], total("walk", walks[0].sqrt()), path, "random-walk")
-
-    def _row(self, batch: ProbeBatch, measure: str, state: int, form: str, null: str = OBSERVED) -> Row:
-        return batch.state_row(measure, state, statistic="ratio", form=form, target="", null=null)
 
 
 def references(steps: Sequence[Tensor], whole: Tensor) -> tuple[list[Tensor], list[Tensor]]:

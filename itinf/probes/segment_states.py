@@ -11,6 +11,8 @@ from torch import Tensor
 from ..networks.measuring import evaluating
 from ..networks.states import segments
 from ..results.reasons import ALONE, NO_GAUGE, NO_SKIP_CARRIES, Reason
+from ..results.row import Row
+from ..statistics.nulls import OBSERVED
 from .batch import ProbeBatch
 
 FORMS = ("raw", "centred", "gauge-fixed")
@@ -32,6 +34,11 @@ def absent(batch: ProbeBatch, states: Sequence[int], form: str) -> Reason | None
     if len(states) < 2:
         return ALONE
     return NO_GAUGE if form == "gauge-fixed" and network.gauge is None else None
+
+
+def row_of(batch: ProbeBatch, measure: str, state: int, form: str, null: str = OBSERVED) -> Row:
+    """The row of a measure of a state, a ratio of sums that has no target."""
+    return batch.state_row(measure, state, statistic="ratio", form=form, target="", null=null)
 
 
 def vectors(batch: ProbeBatch, state: int, form: str) -> Tensor:

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ..results.ratios import Explained
 from ..results.recorder import Recorder
-from ..results.row import Row
 from ..statistics.nulls import OBSERVED
 from .batch import ProbeBatch
 from .probe import Probe, require_names
-from .segment_states import COUNT, Spread, absent, counted, runs, vectors
+from .segment_states import COUNT, Spread, absent, counted, row_of, runs, vectors
 
 MEASURES = ("variance_share", "carried_share", "carried_share_scaled")
 
@@ -65,7 +64,7 @@ class VarianceShares(Probe):
                     self._measure(batch, record, spread, states, form)
                     continue
                 for measure, state in (("variance_share", states[-1]), *product(MEASURES, states[:-1])):
-                    record.absent(self._row(batch, measure, state, form), why)
+                    record.absent(row_of(batch, measure, state, form), why)
 
     def _measure(self, batch: ProbeBatch, record: Recorder, spread: Spread, states: Sequence[int], form: str) -> None:
         known = spread.known
@@ -75,7 +74,7 @@ class VarianceShares(Probe):
             return record.total(f"variance|{form}|{name}", values, known)
 
         def ratio(measure: str, state: int, above: str, below: str, null: str = OBSERVED) -> None:
-            record.quotient(self._row(batch, measure, state, form, null), above, below, count)
+            record.quotient(row_of(batch, measure, state, form, null), above, below, count)
 
         last = spread.centred(vectors(batch, states[-1], form))
         end = total(f"{states[-1]}|end", spread.product(last, last))
@@ -92,12 +91,9 @@ class VarianceShares(Probe):
             with_last, own = spread.product(here, last), spread.product(here, here)
             ratio("carried_share", state, total(f"{state}|carried", 2 * with_last - own), end)
             columns = {"cross": total(f"{state}|with last", with_last), "own": total(f"{state}|own", own)}
-            row = self._row(batch, "carried_share_scaled", state, form)
+            row = row_of(batch, "carried_share_scaled", state, form)
             record.add(row, Explained, {}, {}, n=count, last=end, **columns)
         if "random-walk" in self.null_names:
             every = total(f"{states[-1]}|walk", torch.stack(list(alone.values())).sum(0))
             for state, size in alone.items():
                 ratio("variance_share", state, total(f"{state}|alone", size), every, "random-walk")
-
-    def _row(self, batch: ProbeBatch, measure: str, state: int, form: str, null: str = OBSERVED) -> Row:
-        return batch.state_row(measure, state, statistic="ratio", form=form, target="", null=null)
