@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ..charts.inline import inline
 from ..charts.switches import chart_script, chart_style
 from ..figures.identity import controls_first, identities
 from ..figures.lesions import BEST, LESION, SWAP, Chosen, lesions
@@ -17,6 +16,7 @@ from ..html.picture import Pictures
 from ..html.template import render
 from ..numbers import Estimate, counted, number
 from ..verdict.sentence import named
+from .charts import charts
 from .results import Results
 from .section import Draw, Section
 
@@ -49,11 +49,8 @@ def _html(results: Results, pictures: Pictures) -> Markup | None:
     lines = [line for name in networks if (line := _line(name, results.rows(name))) is not None]
     if not lines:
         return None
-    caption = _caption(lines)
-    drawn = pictures.drawn.get(NAME)
-    chart = None if drawn is None else inline(drawn.svg, NAME, TITLE, caption, drawn.marks)
-    files = pictures.files(NAME) if drawn is not None else ()
-    return render("sections/interventions.html", lines=lines, chart=chart, caption=caption, files=files, most=MOST)
+    drawn = charts(pictures, [(NAME, TITLE, _caption(lines))])
+    return render("sections/interventions.html", lines=lines, charts=drawn, most=MOST)
 
 
 def _line(name: str, table: pd.DataFrame) -> Line | None:

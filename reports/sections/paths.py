@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from ..charts.inline import inline
 from ..charts.switches import chart_script, chart_style
 from ..figures.paths import paths
 from ..html.paths_table import path_rows, paths_caption
 from ..html.picture import Pictures
 from ..html.template import render
+from .charts import charts
 from .results import Results
 from .section import Draw, Section
 
@@ -26,9 +26,8 @@ def _html(results: Results, pictures: Pictures) -> Markup | None:
     rows = path_rows(results.table)
     if not rows or "paths" not in pictures.drawn:
         return None
-    one, caption = pictures.drawn["paths"], paths_caption(results.table)
-    drawn = inline(one.svg, "paths", TITLE, caption, one.marks)
-    return render("sections/paths.html", drawn=drawn, caption=caption, files=pictures.files("paths"), rows=rows)
+    drawn = charts(pictures, [("paths", TITLE, paths_caption(results.table))])
+    return render("sections/paths.html", charts=drawn, rows=rows)
 
 
 PATHS = Section(

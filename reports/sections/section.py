@@ -32,8 +32,8 @@ class Section:
             lack what it shows. User's words in it must be escaped, as ``reports.html.template.render`` does.
         figures: name -> what draws it. Each is drawn once; its files lie in ``figures/`` beside the page.
         place: order on the page; sections of one place are sorted by name. Those of itinf: 10 the
-            networks, before the verdict table, 20 the main figures, 30
-            examples, 40 power, 45 what can be compared and groups, 50 networks, 60 methods, 70 provenance, 80 data.
+            networks, before the verdict table, 20 the main figures, 30 examples, 40 power, 43 probes that a study asks for
+            by name, 45 what can be compared and groups, 50 networks, 60 methods, 70 provenance, 80 data.
         script: plain JavaScript that the section needs, without the tag; the page allows it by its hash.
         style: CSS that the section needs; sections with the same script or style share it.
     """
