@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 import itinf
 from itinf import registry
+from itinf.data.clusters import keyed_order, load_batch
 from test_coverage import SHARED, SUBSETS
 from test_study import agree
 from tiny import images, opened, probed, resnet
@@ -85,3 +88,29 @@ def test_24_subsets_of_photographs_cover(tmp_path):
     share = covered(network, itinf.dataset(f"images:{tmp_path}", network), 64 * SUBSETS)
     print(share)
     assert 0.92 <= share <= 0.985
+
+
+@pytest.mark.parametrize("name", ["iterative", "resnet-isotropic"])
+def test_the_effective_length_is_the_derivative_in_the_scale_of_all_branches(name):
+    """With the Jacobians of all branches times c the gradient is Σ c^k G_k, so that its slope at c = 1 is Σ k G_k."""
+    network = itinf.network(name, "specimen")
+    network.model.double().eval()
+    data = itinf.dataset("glyphs", network)
+    found = itinf.probe(network, data, [itinf.Paths(units=12, sampled=False)], units=12).table
+    (length,) = found.loc[(found.measure == "effective_path_length") & (found.null == "observed"), "mean"]
+    order = keyed_order(data, 12, 0)
+    batch = load_batch(data, order.indices)
+    scale, first = [1.0], []
+    blocks = [network.model.get_submodule(block.name) for block in network.blocks]
+    for block in blocks:
+        block.bn2.register_forward_hook(lambda _, __, out: scale[0] * out + (1 - scale[0]) * out.detach())
+    blocks[0].register_forward_pre_hook(lambda _, given: first.append(given[0]))
+
+    def gradient(c):
+        scale[0] = c
+        loss = cross_entropy(network.model(batch.inputs.double()), batch.targets.flatten(), reduction="sum")
+        return torch.autograd.grad(loss, first[-1])[0].flatten(1)
+
+    g = gradient(1.0)
+    slope = (gradient(1 + 1e-5) - gradient(1 - 1e-5)) / 2e-5
+    assert length == pytest.approx(float(((slope * g).sum(1) / g.square().sum(1)).mean()), rel=1e-5)
