@@ -13,6 +13,7 @@ import itinf
 from itinf import registry
 from itinf.results import report
 from itinf.results.drawing import drawn, drawn_all
+from itinf.results.forked import forked
 from pages import opened, page
 from reports.figures.update_norm import update_norm
 from reports.sections.section import Section
@@ -82,7 +83,10 @@ def test_an_outside_package_adds_a_section_its_script_and_its_row_of_the_verdict
 
 
 @pytest.mark.parametrize("part", ["opening", "figures", "html"])
-def test_an_error_in_a_section_is_said_and_the_rest_is_shown(part):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_in_a_section_is_said_and_the_rest_is_shown(part, processes, monkeypatch):
+    monkeypatch.setattr("itinf.results.forked._cores", lambda: processes)
+
     def wrong(*_):
         raise ValueError("<b>no</b>")
 
@@ -90,11 +94,19 @@ def test_an_error_in_a_section_is_said_and_the_rest_is_shown(part):
     whole = opened(TABLE, [manifest("net")], [[]], sections={
         "mine": (lambda: broken[part]) if part in broken else wrong,
         "networks": partial(registry.opened, "sections", "networks"),
+        **{f"part {number}": lambda: Section("other", "", "", said) for number in range(7)},
     })  # fmt: skip
     whole.figures()
-    text = whole.html({})
+    text = whole.html({}, forked)
     assert "The section &#39;mine&#39; could not be made (ValueError: &lt;b&gt;no&lt;/b&gt;)." in text
     assert 'id="network-1"' in text
+
+
+def test_a_page_made_in_several_processes_is_the_one_made_in_one(monkeypatch):
+    monkeypatch.setattr("itinf.results.forked._cores", lambda: 2)
+    both = pd.concat([TABLE, made("other", depth=3)])
+    one, two = (opened(both, [manifest("net"), manifest("other")], [[], []]) for _ in range(2))
+    assert two.html({}, forked) == one.html({})
 
 
 def test_a_section_that_lacks_its_rows_is_not_there():
@@ -105,7 +117,7 @@ def test_a_section_that_lacks_its_rows_is_not_there():
 def test_figures_drawn_in_several_processes_are_those_drawn_in_one(monkeypatch):
     draws = {str(number): partial(update_norm, TABLE) for number in range(8)} | {"none": lambda: None}
     stems = {name: f"figures/{name}" for name in draws}
-    monkeypatch.setattr("itinf.results.drawing._cores", lambda: 2)
+    monkeypatch.setattr("itinf.results.forked._cores", lambda: 2)
     two = drawn_all(draws, stems)
     assert list(two) == [str(number) for number in range(8)]
     assert two == {name: drawn(draw, stems[name]) for name, draw in draws.items() if name != "none"}
@@ -116,7 +128,7 @@ def test_an_error_while_drawing_in_another_process_is_raised_here(monkeypatch):
         raise KeyError("depth")
 
     draws = {str(number): (lambda: None) for number in range(8)} | {"1": wrong}
-    monkeypatch.setattr("itinf.results.drawing._cores", lambda: 2)
+    monkeypatch.setattr("itinf.results.forked._cores", lambda: 2)
     with pytest.raises(KeyError, match="depth"):
         drawn_all(draws, dict.fromkeys(draws, "figures/one"))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import ItinfError
 from ..files import CONTENT
@@ -115,6 +114,8 @@ def calibration_order(data: Data, order: Order) -> Order:
 
 def load_batch(data: Data, indices: Sequence[int] | np.ndarray, keys: np.ndarray | None = None) -> Batch:
     """Reads and stacks the given items."""
+    import torch  # slow, and reading results needs the keys alone
+
     inputs, targets = zip(*(data[int(i)] for i in indices), strict=True)
     shapes = {tuple(x.shape) for x in inputs}
     if len(shapes) > 1:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:  # slow, and reading results needs none
+    from torch import Tensor
 
 IGNORED = -100
 """Target of a unit that is not predicted (padding); such a unit counts in no result."""

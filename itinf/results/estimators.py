@@ -6,7 +6,7 @@ A file of sums holds the name of the estimator. To read the file, import the mod
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -51,7 +51,7 @@ class Estimator:
     @property
     def columns(self) -> dict[str, str]:
         """Role -> name of the column."""
-        return asdict(self)
+        return {role.name: getattr(self, role.name) for role in fields(self)}
 
     def estimate(self, sums: Sums) -> Array:
         """(1 + B,): the plain value, then the value of every replicate."""

@@ -169,7 +169,10 @@ def _mean(measure: Headline, run: ProbeResult) -> tuple[float, float, float] | N
     curves = [
         _values(row, estimator, stage)
         for row, estimator in stage.entries.items()
-        if row.state != last and estimator.replicated and all(getattr(row, k) == value for k, value in wanted.items())
+        if row.measure == wanted["measure"]  # first, as most rows are of other measures
+        and row.state != last
+        and estimator.replicated
+        and all(getattr(row, column) == value for column, value in wanted.items())
     ]
     finite = [curve for curve in curves if np.isfinite(curve[0])]
     if not finite:

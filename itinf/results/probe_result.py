@@ -139,7 +139,7 @@ class ProbeResult:
         path = folder_of(folder)
         manifest = read_finished(path, SHAPE, expected)
         require_sound(path, manifest, SUMS)
-        loaded = cls(load_sums(path / SUMS), record_of(manifest), *_examples(path, manifest))
+        loaded = cls(load_sums(path / SUMS, checked=True), record_of(manifest), *_examples(path, manifest))
         if MEASURES in manifest.get("files", {}) and not damages(path, manifest, [MEASURES]):
             with suppress(ItinfError):  # of an older itinf
                 loaded.table = read_table(path / MEASURES, DTYPES)

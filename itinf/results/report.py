@@ -11,6 +11,7 @@ from .. import registry
 from ..errors import ItinfError
 from ..files import folder_name
 from .drawing import NUMBERS, PICTURES, Drawn, drawn_all
+from .forked import forked
 from .manifest import folder_of
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def draw_report(
     draws = whole.figures() | added
     drawings = drawn_all(draws, {name: _stem(name) for name in draws})
     made = _add(folder, _files(drawings) | {TABLE_CSV: result.table.to_csv(index=False).encode()})
-    return made + _add(folder, {REPORT: whole.html(drawings).encode()})
+    return made + _add(folder, {REPORT: whole.html(drawings, forked).encode()})
 
 
 def _stem(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load as of_bytes
@@ -16,10 +16,13 @@ from ..files import header_of, misfit, read_sealed, sealed
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import BINS, OLDER_BINS, Histograms
 from ..statistics.nulls import Null, null_json
+from . import best, ratios  # noqa: F401  # a file of sums may name their estimators
 from .estimators import Estimator, estimator_json, estimator_of
 from .reasons import Reason, reason_of
-from .recorder import Recorder
 from .row import Row, row_of
+
+if TYPE_CHECKING:  # it needs torch, which is slow, and reading results needs none
+    from .recorder import Recorder
 
 SUMS, HEADER = "sums.safetensors", "itinf"
 KNOWN = "n|known"
@@ -133,14 +136,14 @@ def sums_file(stages: Mapping[str, StudySums]) -> bytes:
     return sealed(to_bytes, tensors, HEADER, header)
 
 
-def load_sums(path: Path) -> dict[str, StudySums]:
-    """The inverse of ``sums_file``.
+def load_sums(path: Path, *, checked: bool = False) -> dict[str, StudySums]:
+    """The inverse of ``sums_file``; for ``checked`` see ``read_sealed``.
 
     Raises:
         ItinfError: the file is not a file of sums, or it is incomplete.
     """
     try:
-        return _stages(*read_sealed(path, HEADER, "numpy"))
+        return _stages(*read_sealed(path, HEADER, "numpy", checked=checked))
     except UnknownEstimatorError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
@@ -180,7 +183,7 @@ def _stage(name: str, meaning: Any, tensors: Mapping[str, np.ndarray]) -> StudyS
     if wrong := misfit(meaning, MEANING | ({"structure": dict} if empty else {}), name):
         raise ValueError(wrong)
     arrays = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-    stage = empty_sums(meaning, len(arrays["replicates"]))
+    stage = empty_sums(meaning, 0)
     columns, replicated = len(stage.sums.names), stage.sums.replicated
     for part, shape in (("plain", (columns,)), ("clusters", (columns,)), ("replicates", (-1, replicated))):
         _require_shape(part, arrays[part], shape)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import pdtr
 
 Array = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ BLOCK = 256
 """Number of clusters that are multiplied by their weights at once."""
 
 # word -> weight: the inverse of the Poisson(1) distribution function on 16-bit words
-_POISSON = np.searchsorted(stats.poisson(1).cdf(np.arange(12)), (np.arange(2**16) + 0.5) / 2**16).astype(np.uint8)
+_POISSON = np.searchsorted(pdtr(np.arange(12), 1), (np.arange(2**16) + 0.5) / 2**16).astype(np.uint8)
 
 
 def poisson_weights(keys: NDArray[np.uint64], seed: int, replicates: int) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ class Sums:
         """
         every = {**columns, **(plain or {})}
         if not self.names:
-            self._name(list(every), len(columns))
+            self._name(list(every), _nothing(self.count, len(every), len(columns)))
         if list(every) != self.names:
             raise ValueError("the columns of a batch differ from those before it")
         self._keys.append(keys)
@@ -145,11 +145,10 @@ class Sums:
 
     @classmethod
     def of(cls, seed: int, names: list[str], arrays: Mapping[str, NDArray[np.generic]]) -> Sums:
-        """The inverse of ``arrays``."""
-        plain, clusters, replicates = (np.array(arrays[name], dtype=np.float64) for name in FINISHED)
+        """The inverse of ``arrays``, which it keeps and never changes."""
+        plain, clusters, replicates = (np.asarray(arrays[name], dtype=np.float64) for name in FINISHED)
         sums = cls(seed, len(replicates))
-        sums._name(list(names), replicates.shape[1])
-        sums._blocks = plain, clusters, replicates
+        sums._name(names, (plain, clusters, replicates))
         keys, waiting = (np.asarray(arrays.get(name, ()), dtype=np.uint64) for name in ("keys", "waiting"))
         sums._keys = [np.setdiff1d(keys, waiting), waiting]
         sums._wait(waiting, np.asarray(arrays.get("rows", np.zeros((0, len(names)))), dtype=np.float64))
@@ -164,7 +163,7 @@ class Sums:
         if not other.names:
             return
         if not self.names:
-            self._name(other.names, other.replicated)
+            self._name(other.names, _nothing(self.count, len(other.names), other.replicated))
             self.seed = other.seed
         if (self.seed, self.count, self.names) != (other.seed, other.count, other.names):
             raise ValueError(
@@ -177,9 +176,9 @@ class Sums:
         self._keys.append(other.keys)
         self._total = None
 
-    def _name(self, names: list[str], replicated: int) -> None:
+    def _name(self, names: list[str], blocks: tuple[Array, Array, Array]) -> None:
         self.names, self.index = list(names), {name: k for k, name in enumerate(names)}
-        self._blocks, self._rows = _nothing(self.count, len(names), replicated), np.zeros((BLOCK, len(names)))
+        self._blocks, self._rows = blocks, np.zeros((BLOCK, len(names)))
 
     def _wait(self, keys: NDArray[np.uint64], rows: Array) -> None:
         """Adds rows (N, K) to the waiting block; a full block is multiplied."""

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from .bootstrap import Array
 from .intervals import MIN_CLUSTERS
@@ -178,7 +178,7 @@ class Histograms:
         error = np.sqrt(np.maximum(variance, 0) * clusters / (clusters - 1)) / total
         at = min(int(np.searchsorted(share, 0.5)), BINS - 1)
         # the coarse bin of the median can be wide compared with the error: take the larger error of its two edges
-        spread = max(error[at], error[max(at - 1, 0)]) * stats.t.ppf((1 + level) / 2, clusters - 1)
+        spread = max(error[at], error[max(at - 1, 0)]) * stdtrit(clusters - 1, (1 + level) / 2)
         lo, hi = (_ranked(place, below, (0.5 + sign * min(spread, 0.5)) * total + 0.5) for sign in (-1, 1))
         return middle, min(lo, middle), max(hi, middle)
 

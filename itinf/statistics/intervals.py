@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from .bootstrap import Array
 
@@ -47,7 +47,7 @@ def half_width(estimate: Array, clusters: int, level: float = 0.95, twice: float
     """Half of the Student interval; arguments as for ``interval``."""
     if clusters < MIN_CLUSTERS or not math.isfinite(estimate[0]):
         return math.nan
-    return float(stats.t.ppf((1 + level) / 2, clusters - 1) * math.sqrt(_variance(estimate, clusters, twice)))
+    return float(stdtrit(clusters - 1, (1 + level) / 2) * math.sqrt(_variance(estimate, clusters, twice)))
 
 
 def _variance(estimate: Array, clusters: int, twice: float) -> float:
@@ -90,12 +90,12 @@ def share_interval(
     if clusters < MIN_CLUSTERS or not math.isfinite(share):
         return math.nan, math.nan
     share = min(max(share, 0.0), 1.0)
-    normal = float(stats.norm.ppf((1 + level) / 2))
+    normal = float(ndtri((1 + level) / 2))
     size, quantile = float(clusters), normal
     variance = 0.0 if one_each else _variance(estimate, clusters, twice)
     if not one_each and 0 < share < 1:
         size = min(share * (1 - share) / variance, units) if variance > 0 else float(units)
-        quantile = float(stats.t.ppf((1 + level) / 2, clusters - 1))  # the variance is estimated, too
+        quantile = float(stdtrit(clusters - 1, (1 + level) / 2))  # the variance is estimated, too
     events = size * share
     if min(events, size - events) <= FEW_EVENTS["one unit" if one_each else "several"]:
         return _clopper_pearson(share, size * (normal / quantile) ** 2, level)
@@ -106,8 +106,8 @@ def share_interval(
 
 def _clopper_pearson(share: float, size: float, level: float) -> tuple[float, float]:
     events, tail = size * share, (1 - level) / 2
-    lo = 0.0 if share <= 0 else float(stats.beta.ppf(tail, events, size - events + 1))
-    hi = 1.0 if share >= 1 else float(stats.beta.ppf(1 - tail, events + 1, size - events))
+    lo = 0.0 if share <= 0 else float(betaincinv(events, size - events + 1, tail))
+    hi = 1.0 if share >= 1 else float(betaincinv(events + 1, size - events, 1 - tail))
     return min(lo, share), max(hi, share)
 
 
@@ -187,7 +187,7 @@ def replicate_band(estimates: Array, clusters: int, level: float = 0.95) -> Arra
     if clusters < MIN_CLUSTERS or not len(worst):
         return np.full(len(estimates), math.nan)
     # Student's quantile in place of the normal one, as in ``interval``: spreads are estimated from few clusters
-    wider = stats.t.ppf((1 + level) / 2, clusters - 1) / stats.norm.ppf((1 + level) / 2)
+    wider = stdtrit(clusters - 1, (1 + level) / 2) / ndtri((1 + level) / 2)
     return np.asarray(np.quantile(worst, level) * wider * spread)
 
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from .bootstrap import Array
 
@@ -106,6 +106,6 @@ def _variance(values: Array) -> Array:
 
 def _interval(mean: Array, variance: Array, freedom: Array, level: float) -> OverNetworks:
     with np.errstate(invalid="ignore"):
-        half = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance)
+        half = stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
     half = np.where(variance > 0, half, math.nan)
     return OverNetworks(mean, mean - half, mean + half)

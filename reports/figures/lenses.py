@@ -10,7 +10,7 @@ from ..labels import LEFT_OUT, LOGIT, SHARED, UNTRAINED
 from ..rows import own_lens, select_rows
 from .lens_lines import depth_axis, state_line
 from .panel import LineStyle
-from .style import NULLS, TONES, grid, legend, shows, title
+from .style import NULLS, TONES, grid, legend, logarithmic, shows, title
 
 COMMON_LENSES = {
     SHARED: LineStyle(TONES[2], "D", "one lens, fitted on all depths"),
@@ -48,17 +48,17 @@ def lenses(table: pd.DataFrame) -> Figure:
     figure, panels = grid(len(models), len(measures), height=1.7)
     for measure, down in zip(measures, panels.T, strict=True):
         of_measure = rows[rows["measure"] == measure]
-        logarithmic = "bits" in QUALITY[measure] and of_measure["mean"].max() > WIDE
+        wide = "bits" in QUALITY[measure] and of_measure["mean"].max() > WIDE
         for model, axes in zip(models, down, strict=True):
-            _panel(axes, of_measure[of_measure["model"] == model], logarithmic)
-            axes.set_ylabel(QUALITY[measure] + (" (log beyond 1)" if logarithmic else ""), fontsize=7)
+            _panel(axes, of_measure[of_measure["model"] == model], wide)
+            axes.set_ylabel(QUALITY[measure] + (" (log beyond 1)" if wide else ""), fontsize=7)
     for model, across in zip(models, panels, strict=True):
         title(across[0], model)
     legend(figure)
     return shows(figure, rows)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, wide: bool) -> None:
     """One measure of one network through each lens."""
     observed, untrained = rows[rows["null"] == "observed"], rows[rows["null"] == UNTRAINED]
     for lens, own in own_lens(observed).groupby("lens", sort=False):
@@ -69,8 +69,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
     for _, seed in own_lens(untrained).groupby("null_seed"):
         state_line(axes, seed, LineStyle(NULLS[UNTRAINED], ".", "untrained: own lens"))
     known = rows["mean"].dropna()
-    if logarithmic:
-        axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+    if wide:
+        logarithmic(axes, "symlog", linthresh=1.0, linscale=0.5)
         axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(bottom=min(0.0, known.min()) if len(known) else 0.0)
     depth_axis(axes, rows)

@@ -13,7 +13,7 @@ from ..labels import GRADIENTS, convention
 from ..rows import select_rows
 from .facets import model_styles
 from .panel import LineStyle, finish_axes, lines, stretch
-from .style import INK, KINDS, TONES, grid, legend, literal, shorten, shows, title
+from .style import INK, KINDS, TONES, grid, legend, literal, logarithmic, shorten, shows, title
 
 HEADLINES = (
     ("descent_share", "output", "descent share, output", "share with ⟨update, −g⟩ > 0"),
@@ -124,7 +124,7 @@ def _update_norm(axes: Axes, rows: pd.DataFrame) -> None:
     _panel(axes, rows, shown, {"update_norm": UPDATE}, "mean", "l2 ratio")
     wide = shown["mean"].max() > 10 * shown["mean"].min()
     if wide:
-        axes.set_yscale("log", nonpositive="clip")
+        logarithmic(axes, "log", nonpositive="clip")
     axes.set_ylabel(f"|update| / |hₗ₋₁|{' (log)' if wide else ''}\nper unit")
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..labels import STATISTICS
 from ..rows import boundaries, curve, number_of_blocks, undefined
-from .style import INK, NULLS, literal, wrap
+from .style import INK, NULLS, literal, logarithmic, wrap
 
 _DASHES = {"mean": "-", "median": (0, (4, 1.5)), "weighted": (0, (1, 1)), "flattened": (0, (4, 1, 1, 1))}
 
@@ -90,7 +90,7 @@ def stretch(axes: Axes, values: pd.Series) -> str:
     sizes = values.abs()[values.abs() > 0]
     if sizes.empty or sizes.max() < 50 * sizes.median():
         return ""
-    axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(sizes.median())), linscale=0.6)
+    logarithmic(axes, "symlog", linthresh=10.0 ** np.floor(np.log10(sizes.median())), linscale=0.6)
     return " (symmetric log)"
 
 

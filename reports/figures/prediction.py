@@ -14,7 +14,7 @@ from itinf.errors import ItinfError, NothingToDrawError
 
 from ..labels import OWN_LENSES, PREDICTION, SHARED, convention
 from ..rows import boundaries, most_steps, select_rows, through_lenses
-from .style import INK, KINDS, NULLS, TONES, grid, legend, literal, shorten, shows, wrap
+from .style import INK, KINDS, NULLS, TONES, grid, legend, literal, logarithmic, shorten, shows, wrap
 
 SPLIT = {
     "block_gain": (TONES[2], "s", "block part: the gain with the lens of the step's end at both ends"),
@@ -126,7 +126,7 @@ def _share_scale(panels: np.ndarray, bands: list[list[str]], linear: float) -> N
             if axes is not first:
                 axes.sharey(first)
             if linear:
-                axes.set_yscale("symlog", linthresh=linear, linscale=0.5)
+                logarithmic(axes, "symlog", linthresh=linear, linscale=0.5)
                 axes.yaxis.set_major_formatter("{x:g}")
 
 

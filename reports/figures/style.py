@@ -66,6 +66,12 @@ def shows(figure: Figure, *tables: pd.DataFrame) -> Figure:
     return figure
 
 
+def logarithmic(axes: Axes, scale: str, **options: float | str) -> None:
+    """A logarithmic y axis, "log" or "symlog", whose numbers are plain text: mathematics takes a tenth of a figure's time."""
+    axes.set_yscale(scale, **options)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
+
+
 def title(axes: Axes, text: str) -> None:
     """Heads a panel, left-aligned and literal."""
     axes.set_title(literal(shorten(text)), loc="left", fontsize=9, color=INK)

@@ -9,7 +9,7 @@ from ..labels import convention
 from ..rows import kinds, require, select_rows
 from .facets import kind_colour, remove, rows_where, share_scale
 from .panel import LineStyle, finish_axes, lines
-from .style import grid, legend, literal, shows, title
+from .style import grid, legend, literal, logarithmic, shows, title
 
 
 def update_norm(
@@ -42,7 +42,7 @@ def update_norm(
             kind: LineStyle(kind_colour(kind), label=kind, null_colour=kind_colour(kind)) for kind in kinds(facet)
         }
         notes = lines(axes, facet, "kind", styles, statistic, several)
-        axes.set_yscale("log", nonpositive="clip")
+        logarithmic(axes, "log", nonpositive="clip")
         axes.set_ylabel(literal(f"|update| / |hₗ₋₁|, per unit\n{convention(statistic=statistic, subset=subset)}"))
         finish_axes(axes, facet, facet, several, notes)
         title(axes, model)

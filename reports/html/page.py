@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,12 @@ from .template import render
 
 VERDICT_PLACE = 15
 """Sections of lower places stand before the verdict table."""
+
+Makes = Mapping[str, Callable[[], Any]]
+
+
+def _in_turn(makes: Makes) -> dict[str, Any]:
+    return {name: make() for name, make in makes.items()}
 
 
 class Page:
@@ -50,28 +57,34 @@ class Page:
         """
         self.results = Results(table, manifests, notes, target, **others)
         self.failed: list[str] = []
-        opened = [self._tried(name, opens) for name, opens in sections.items()]
+        opened = [self._known(name, opens) for name, opens in sections.items()]
         self._sections: list[Section] = sorted(filter(None, opened), key=lambda section: (section.place, section.name))
 
     def figures(self) -> dict[str, Draw]:
         """Name -> what draws it, of all sections."""
-        found = (self._tried(section.name, section.figures, self.results) for section in self._sections)
+        found = (self._known(section.name, section.figures, self.results) for section in self._sections)
         return {name: draw for figures in found if figures for name, draw in figures.items()}
 
-    def html(self, drawn: Mapping[str, Drawn]) -> str:
+    def html(self, drawn: Mapping[str, Drawn], make_all: Callable[[Makes], Mapping[str, Any]] = _in_turn) -> str:
         """The file; every name in it is escaped. It asks for nothing outside itself, and its policy forbids it.
 
         Args:
             drawn: the figures, by name; those that show nothing are left out.
+            make_all: makes many things, name -> function without arguments, for instance in several processes.
         """
-        pictures = Pictures(drawn)
-        contents = [self._tried(section.name, section.html, self.results, pictures) for section in self._sections]
-        shown = [(section, content) for section, content in zip(self._sections, contents, strict=True) if content]
+        pictures, verdict = Pictures(drawn), self.results.verdict  # made once, before the processes part
+        makes = {
+            str(place): partial(_tried, section.name, section.html, self.results, pictures)
+            for place, section in enumerate(self._sections)
+        }
+        made = list(zip(self._sections, make_all(makes).values(), strict=True))
+        self.failed += [failure for _, (_, failure) in made if failure]
+        shown = [(section, content) for section, (content, _) in made if content]
         scripts = list(dict.fromkeys(section.script for section, _ in shown if section.script))
         return render(
             "report.html",
             names=self.results.names,
-            verdict=self.results.verdict,
+            verdict=verdict,
             before=VERDICT_PLACE,
             here={section.name for section, _ in shown},
             sections=shown,
@@ -82,13 +95,19 @@ class Page:
             allowed=" ".join(f"'sha256-{_hash(script)}'" for script in scripts) or "'none'",
         )
 
-    def _tried(self, name: str, make: Callable[..., Any], *given: Any) -> Any:
-        """What ``make`` returns; None after an error, which must not prevent the rest of the page."""
-        try:
-            return make(*given)
-        except Exception as error:
-            self.failed.append(f"The section {name!r} could not be made ({type(error).__name__}: {error}).")
-            return None
+    def _known(self, name: str, make: Callable[..., Any], *given: Any) -> Any:
+        """What ``make`` returns; None after an error, which is kept."""
+        made, failure = _tried(name, make, *given)
+        self.failed += [failure] if failure else []
+        return made
+
+
+def _tried(name: str, make: Callable[..., Any], *given: Any) -> tuple[Any, str]:
+    """What ``make`` returns, and ""; None and a sentence after an error, which must not prevent the rest of the page."""
+    try:
+        return make(*given), ""
+    except Exception as error:
+        return None, f"The section {name!r} could not be made ({type(error).__name__}: {error})."
 
 
 def _hash(script: str) -> str:

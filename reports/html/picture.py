@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from PIL import Image
-
-SMALLER = 2
-"""How many pixels across of a figure become one pixel of the page."""
-
 
 class Drawn(Protocol):
-    """A figure that was drawn: PNG at print quality, SVG, paths of its files beside the page, and where its marks are."""
+    """A figure that was drawn: a small PNG, SVG, paths of its files beside the page, and where its marks are."""
 
     png: bytes
     svg: bytes
@@ -58,7 +52,7 @@ class Pictures:
         if name not in self.drawn:
             return None
         alt = f"{title}: {result}" if result else title
-        return Picture(_small(self.drawn[name].png), alt, title, self.files(name))
+        return Picture(_address(self.drawn[name].png), alt, title, self.files(name))
 
     def files(self, name: str) -> list[tuple[str, str]]:
         """(kind, address) of the files of a figure beside the page."""
@@ -70,11 +64,6 @@ def known(*pictures: Picture | None) -> list[Picture]:
     return [picture for picture in pictures if picture is not None]
 
 
-def _small(png: bytes) -> str:
-    """A picture of 150 dots per inch and 256 colours, as a data URL."""
-    small = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        plain = image.convert("RGB")
-    few = plain.reduce(SMALLER).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    few.save(small, format="png")
-    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+def _address(png: bytes) -> str:
+    """A PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
