@@ -13,6 +13,7 @@ import itinf
 from itinf import ItinfError, Network
 from itinf.networks.gauge import random_change
 from itinf.networks.untrained import untrained
+from itinf.training.recipe import half
 from itinf.training.specimen import finished, read_card
 from language.gpt2 import gpt2, iterative_gpt2
 from language.train import ITERATIVE_GPT2
@@ -20,7 +21,7 @@ from oracles import batch as batch_of
 from oracles import normal
 from vision.cifar_resnet import cifar_isotropic, cifar_plain, cifar_resnet
 from vision.specimens import iterative
-from vision.train import ITERATIVE, _half
+from vision.train import ITERATIVE
 
 TINY = {"n_layer": 3, "n_embd": 16, "n_head": 2, "vocab_size": 40, "n_positions": 12, "share": True}
 MAKES = {
@@ -108,7 +109,7 @@ def test_as_deep_as_wished_and_no_larger():
 
 def test_a_file_holds_every_kernel_once(tmp_path):
     network, path = MAKES["stages"](), tmp_path / "net.safetensors"
-    tensors = _half(network.model)
+    tensors = half(network.model)
     save_file(tensors, path)
     assert [n for n in tensors if "layer1" in n and "conv" in n] == ["layer1.0.conv1.weight", "layer1.0.conv2.weight"]
     opened = cifar_resnet(str(path), 20, share=True)
