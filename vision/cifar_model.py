@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -170,7 +171,7 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def _share(blocks: list[CifarBlock], norms: bool) -> None:
+def _share(blocks: Sequence[CifarBlock], norms: bool) -> None:
     """Gives all blocks the kernels, or also the BatchNorms, of the first. The blocks stay apart, so that each has its hook."""
     first = blocks[0]
     for block in blocks[1:]:

@@ -41,12 +41,12 @@ def train(
     from ..registry import specimen as find
     from ..training.classifier import Classifier
     from ..training.recipe import Recipe
-    from ..training.specimen import trained
+    from ..training.specimen import Training, trained
 
     if data is None and option:
         raise ItinfError(f"{specimen} was given options, but a specimen has its own. Add --data to train a network.")
     recipe = Recipe(images=images, precision="float32")
-    chosen = find(specimen) if data is None else Classifier(specimen, data, options(option), recipe)
+    chosen: Training = find(specimen) if data is None else Classifier(specimen, data, options(option), recipe)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
     place = device_named(device)
     require_float64(place)
