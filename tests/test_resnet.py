@@ -58,9 +58,9 @@ def look(network: Network, x: Tensor, model: nn.Module | None = None) -> tuple[l
     for block in network.blocks:
         module = model.get_submodule(block.name)
         hooks.append(module.register_forward_hook(lambda m, args, out: states.append(out.clone())))
-        if block.branch:
-            module = module.get_submodule(block.branch)
-            hooks.append(module.register_forward_hook(lambda m, args, out: branches.append(out.clone())))
+    paths = [f"{block.name}.{block.branch}" for block in network.blocks if block.branch]
+    for module in {model.get_submodule(path) for path in paths}:  # blocks may share it
+        hooks.append(module.register_forward_hook(lambda m, args, out: branches.append(out.clone())))
     logits = model(x)
     for hook in hooks:
         hook.remove()

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from itinf import ItinfError
 from itinf.data.clusters import silent
 from itinf.training import loop
+from itinf.training.recipe import Recipe, optimizer
 from vision import glyphs, train
 from vision.cifar_resnet import cifar_resnet
 from vision.glyphs import TRAIN_ITEMS, Glyphs
-from vision.train import HELD_OUT, INCEPTION, ITERATIVE, PLAIN_ISOTROPIC, RESNET, RESNET_ISOTROPIC, Recipe
+from vision.train import HELD_OUT, INCEPTION, ITERATIVE, PLAIN_ISOTROPIC, RESNET, RESNET_ISOTROPIC
 from vision.transforms import whole
 
 STEPS = 4
@@ -140,9 +141,7 @@ def test_no_steps_leave_the_seeds_own_initialisation(tmp_path):
 
 def test_the_optimizer_decays_kernels_alone():
     model = TINY.make(None).model
-    decay = {
-        p: group["weight_decay"] for group in train._optimizer(model, TINY.recipe).param_groups for p in group["params"]
-    }
+    decay = {p: group["weight_decay"] for group in optimizer(model, TINY.recipe).param_groups for p in group["params"]}
     assert decay == {p: TINY.recipe.weight_decay * (p.ndim > 1) for p in model.parameters()}
 
 

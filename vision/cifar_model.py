@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from itinf import ItinfError
 from itinf.errors import nearest
-from itinf.settings import truth
+from itinf.settings import number, one_of, truth, whole
 
 from .published_weights import require_counts
 
@@ -29,13 +30,16 @@ class CifarConfig:
         shortcut: shortcut between stages. ``"A"``: every other pixel, and zeros for the new channels;
             ``"projection"``: a 1 × 1 convolution and BatchNorm.
         residual: False removes every skip, for the plain control.
-        share: the blocks of a stage have the same two kernels, and BatchNorms of their own: one block, applied several
-            times. The first block of a later stage, which changes the width, keeps kernels of its own.
+        share: the last so many blocks of every stage have the same two kernels: one block, applied several times. True
+            for all blocks of a stage but the one that changes the width.
+        bn: BatchNorms of the blocks that share: each application has its "own", or the same weights and statistics are
+            "shared".
+        gamma: the weight of the last BatchNorm of every block at initialisation.
         classes: outputs of the head.
         in_size: side of the input in pixels.
 
     Raises:
-        ItinfError: the activation or shortcut is unknown, a number is below 1, or no two blocks can share.
+        ItinfError: an option has another value than these, or no two blocks can share.
     """
 
     name: str
@@ -45,7 +49,9 @@ class CifarConfig:
     activation: Literal["post", "pre"] = "post"
     shortcut: Literal["A", "projection"] = "A"
     residual: bool = True
-    share: bool = False
+    share: bool | int = False
+    bn: Literal["own", "shared"] = "own"
+    gamma: float = 1.0
     classes: int = 10
     in_size: int = 32
 
@@ -58,14 +64,23 @@ class CifarConfig:
                     f"{self.name}: {option} is {value!r}; expected {' or '.join(valid)}. {nearest(str(value), valid)}"
                 )
         truth(f"{self.name}: residual", self.residual)
-        truth(f"{self.name}: share", self.share)
-        if self.share and self.blocks == 1:
-            raise ItinfError(
-                f"{self.name} has one block of each width, so share=True has nothing to share. Give more blocks, or leave "
-                "it out."
-            )
+        self._check_sharing()
         if not self.residual and self.shortcut != "A":
             raise ItinfError(f"{self.name} has no skips, but shortcut={self.shortcut!r} was given. Leave it out.")
+
+    def _check_sharing(self) -> None:
+        number(f"{self.name}: gamma", self.gamma, 0, "it is the weight of the last BatchNorm of every block")
+        one_of(f"{self.name}: bn", self.bn, ("own", "shared"))
+        if self.bn == "shared" and not self.share:
+            raise ItinfError(f"{self.name}: bn='shared' was given, but no blocks share. Give share=2, or leave bn out.")
+        if self.share and self.blocks == 1:
+            raise ItinfError(
+                f"{self.name} has one block of each width, so share={self.share} has nothing to share. Give more blocks, or "
+                "leave it out."
+            )
+        if not isinstance(self.share, bool):
+            most = self.blocks - (len(self.widths) > 1)
+            whole(f"{self.name}: share", self.share, 2, "so many blocks of one shape at the end of a stage", most=most)
 
 
 class PadShortcut(nn.Module):
@@ -132,7 +147,8 @@ class CifarResNet(nn.Module):
             inputs = [width, *[outputs] * (form.blocks - 1)]
             blocks = [block(n, outputs, _shortcut(form, n, outputs)) for n in inputs]
             if form.share:
-                _share([b for b in blocks if b.conv1.in_channels == outputs])
+                alike = [b for b in blocks if b.conv1.in_channels == outputs]
+                _share(alike if form.share is True else alike[-form.share :], form.bn == "shared")
             self.add_module(name, nn.Sequential(*blocks))
             width = outputs
         self.bn = nn.BatchNorm2d(width) if pre else None
@@ -141,6 +157,8 @@ class CifarResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
+            if isinstance(module, CifarBlock):
+                nn.init.constant_(module.bn2.weight, form.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
@@ -153,10 +171,13 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def _share(blocks: list[CifarBlock]) -> None:
-    """Gives all blocks the kernels of the first. The modules stay apart, so that each block has its own to hook."""
+def _share(blocks: Sequence[CifarBlock], norms: bool) -> None:
+    """Gives all blocks the kernels, or also the BatchNorms, of the first. The blocks stay apart, so that each has its hook."""
+    first = blocks[0]
     for block in blocks[1:]:
-        block.conv1.weight, block.conv2.weight = blocks[0].conv1.weight, blocks[0].conv2.weight
+        block.conv1.weight, block.conv2.weight = first.conv1.weight, first.conv2.weight
+        if norms:
+            block.bn1, block.bn2 = first.bn1, first.bn2
 
 
 def _conv(inputs: int, width: int, stride: int = 1) -> nn.Conv2d:

@@ -20,6 +20,10 @@ from .transforms import Prepare
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+SHARING = ("share", "bn", "gamma")
+"""Options on what blocks share, and their start."""
+
+
 def cifar_resnet(weights: str | None = None, depth: int = 20, **options: Any) -> Network:
     """ResNet for 32-pixel images (He et al. 2016, arXiv 1512.03385, section 4.2), of any depth 6n + 2.
 
@@ -28,14 +32,14 @@ def cifar_resnet(weights: str | None = None, depth: int = 20, **options: Any) ->
     Args:
         weights: ``random[:SEED]`` or a file; None is ``random:0``.
         depth: number of layers with weights, 6n + 2 for 3 stages of n blocks: 20, 32, 44, 56, 110 …
-        **options: ``activation``, ``shortcut``, ``residual``, ``share``, ``classes``, ``in_size``, see ``CifarConfig``; ``classes``
+        **options: ``activation``, ``shortcut``, ``residual``, ``share``, ``bn``, ``gamma``, ``classes``, ``in_size``, see ``CifarConfig``; ``classes``
             may also be the names of the outputs, a list or a file with one name per line; ``mean`` and ``std`` of the
             input's channels, see ``vision.normalisation``.
 
     Raises:
         ItinfError: the depth is not 6n + 2, an option is unknown or wrong, or the file does not fit.
     """
-    allowed = ("activation", "shortcut", "residual", "share", "classes", "in_size")
+    allowed = ("activation", "shortcut", "residual", *SHARING, "classes", "in_size")
     return _member("cifar-resnet", weights, depth, options, allowed)
 
 
@@ -67,19 +71,19 @@ def cifar_resnet110(weights: str | None = None, **options: Any) -> Network:
 def cifar_preresnet(weights: str | None = None, depth: int = 20, **options: Any) -> Network:
     """Pre-activation ResNet for 32-pixel images (He et al. 2016b, arXiv 1603.05027), of any depth 6n + 2.
 
-    The last BatchNorm and ReLU are the network's neck. Options: ``shortcut``, ``residual``, ``share``, ``classes``,
+    The last BatchNorm and ReLU are the network's neck. Options: ``shortcut``, ``residual``, ``share``, ``bn``, ``gamma``, ``classes``,
     ``in_size``.
     """
-    allowed = ("shortcut", "residual", "share", "classes", "in_size")
+    allowed = ("shortcut", "residual", *SHARING, "classes", "in_size")
     return _member("cifar-preresnet", weights, depth, options, allowed, activation="pre")
 
 
 def cifar_plain(weights: str | None = None, depth: int = 20, **options: Any) -> Network:
     """The same layers without skips, the plain networks of He et al. 2016, of any depth 6n + 2.
 
-    Options: ``activation``, ``share``, ``classes``, ``in_size``.
+    Options: ``activation``, ``share``, ``bn``, ``gamma``, ``classes``, ``in_size``.
     """
-    allowed = ("activation", "share", "classes", "in_size")
+    allowed = ("activation", *SHARING, "classes", "in_size")
     return _member("cifar-plain", weights, depth, options, allowed, residual=False)
 
 
@@ -94,7 +98,7 @@ def cifar_isotropic(
         blocks: number of blocks, instead of ``depth``; 10 if neither is given.
         width: channels of every state.
         **options: ``stride`` of the stem (default 2: 16 × 16 states from 32 pixels),
-            ``activation``, ``residual``, ``share``, ``classes``, ``in_size``, see ``CifarConfig``.
+            ``activation``, ``residual``, ``share``, ``bn``, ``gamma``, ``classes``, ``in_size``, see ``CifarConfig``.
 
     Raises:
         ItinfError: the depth is odd, both depth and blocks are given, an option is unknown or wrong, or the file
@@ -107,7 +111,7 @@ def cifar_isotropic(
         blocks = 10 if blocks is None else blocks
         require_counts(family, blocks=blocks)
         depth = 2 * blocks + 2
-    allowed = ("stride", "activation", "residual", "share", "classes", "in_size")
+    allowed = ("stride", "activation", "residual", *SHARING, "classes", "in_size")
     return _member(family, weights, depth, {"stride": 2} | options, allowed, widths=(width,))
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from itinf import ItinfError, Network
 from itinf.data.clusters import Progress
 from itinf.files import write_bytes
 from itinf.training.loop import finish, train
+from itinf.training.recipe import Recipe, half, optimizer
 from itinf.training.specimen import Score, write_card
 from itinf.training.states import states
 
@@ -33,32 +34,6 @@ HELD_OUT = {
 """Training split -> font family -> split with faces that are not in training."""
 SCORED = 2000
 """Number of images scored per font family."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The training of an image specimen. Every image is seen only once.
-
-    Attributes:
-        images: total number of images.
-        batch: images per step.
-        learning_rate: peak learning rate.
-        weight_decay: weight decay of kernels and matrices; other parameters have none.
-        optimizer: "SGD" (Nesterov momentum 0.9) or "AdamW".
-        clip: largest norm of the gradient; 0 for no limit.
-        precision: dtype of matrix products; weights and their updates stay float32.
-        deep_supervision: the loss is the mean over h_0 … h_L of the loss of the network's own readout of the state, in
-            place of the loss at h_L alone. All states need the width of the last.
-    """
-
-    images: int
-    batch: int = 128
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
-    optimizer: str = "SGD"
-    clip: float = 1.0
-    precision: str = "bfloat16"
-    deep_supervision: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,9 +81,9 @@ class ImageSpecimen:
             return torch.stack([F.cross_entropy(read.float(), labels) for read in logits]).mean()
 
         study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe)}
-        optimizers = [_optimizer(model, recipe)]
+        optimizers = [optimizer(model, recipe)]
         seconds = train(model, optimizers, loss_at, steps, out, study, clip=recipe.clip or None, progress=progress)
-        write_bytes(out / WEIGHTS, save(_half(model)))
+        write_bytes(out / WEIGHTS, save(half(model)))
         scores = self.evaluate(out, split=split, progress=progress)
         how = {"command": f"itinf train {self.name} --split {split} --seed {seed}", "steps": steps, **asdict(recipe)}
         write_card(out, self.name, split, seed, seconds, scores, device, data=data, recipe=how)
@@ -186,22 +161,6 @@ def _tensors(drawn: list[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
     pixels = torch.from_numpy(np.stack([image for image, _ in drawn]))  # (N, H, W, 3) uint8
     images = normalised(pixels.permute(0, 3, 1, 2).float().div_(255))
     return images.contiguous(memory_format=torch.channels_last), torch.tensor([label for _, label in drawn])
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if recipe.optimizer == "AdamW":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-
-
-def _half(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the model, those that modules share once; kernels and matrices in float16, vectors unchanged."""
-    again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - dict(model.named_parameters()).keys()
-    tensors = {n: v for n, v in model.state_dict().items() if n not in again and not n.endswith("num_batches_tracked")}
-    return {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in tensors.items()}
 
 
 RESNET = ImageSpecimen("resnet", resnet, Recipe(images=240_000))

@@ -7,28 +7,46 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ItinfError
 from .console import out, print_scores, progress_bars
-from .options import Device
+from .options import Device, Option, options
 from .signals import working
 
 
 def train(
-    specimen: str,
+    specimen: Annotated[
+        str, typer.Argument(help="Name of a specimen; with --data, of an image network.", show_default=False)
+    ],
     out_: Annotated[
         Path | None, typer.Option("--out", help="Folder for weights and card; by default trained/SPECIMEN.")
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to train a network on, e.g. images:FOLDER; a specimen has its own.")
+    ] = None,
+    option: Option = None,
+    images: Annotated[
+        int, typer.Option(help="With --data: images to train on, each counted as often as it is seen.", min=1)
+    ] = 160_000,
     split: Annotated[
         str, typer.Option(help="Split of the data to train on: train, or for glyphs also train-without-cm.")
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train a specimen by its recipe and score it on held-out data. An interrupted training is resumed."""
+    """Train a specimen by its recipe, or an image network on --data, and score it on held-out data.
+
+    An interrupted training is resumed.
+    """
     from ..networks.devices import device_named, require_float64
     from ..registry import specimen as find
-    from ..training.specimen import trained
+    from ..training.classifier import Classifier
+    from ..training.recipe import Recipe
+    from ..training.specimen import Training, trained
 
-    chosen = find(specimen)
+    if data is None and option:
+        raise ItinfError(f"{specimen} was given options, but a specimen has its own. Add --data to train a network.")
+    recipe = Recipe(images=images, precision="float32")
+    chosen: Training = find(specimen) if data is None else Classifier(specimen, data, options(option), recipe)
     folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
     place = device_named(device)
     require_float64(place)

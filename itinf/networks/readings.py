@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ class Wanted:
     Attributes:
         model: its name in messages.
         shapes: name -> shape, of every parameter and buffer.
-        tied: groups of names that are one parameter; a file needs one of each group.
+        tied: groups of names that are one parameter or buffer; a file needs one of each group.
         ignored: beginnings of names that a file may hold and the model does not use.
     """
 
@@ -85,10 +86,13 @@ class Wanted:
     def of(cls, model: nn.Module, ignored: Iterable[str] = ()) -> Wanted:
         """What a module needs."""
         groups: dict[int, set[str]] = {}
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            groups.setdefault(id(parameter), set()).add(name)
-        tied = tuple(frozenset(names) for names in groups.values() if len(names) > 1)
         shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        for name, value in chain(
+            model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+        ):
+            if name in shapes:
+                groups.setdefault(id(value), set()).add(name)
+        tied = tuple(frozenset(names) for names in groups.values() if len(names) > 1)
         return cls(type(model).__name__, shapes, tied, tuple(ignored))
 
     def absent(self, found: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import ItinfError
 from ..networks.states import segments
 from ..networks.trace import Trace
+from ..results.calibrated import PARTS
 from .gradients import Key
 
 
@@ -24,43 +25,49 @@ class Calibration:
         scales: segment -> (C,) float64, standard deviation of each channel over units, positions and
             all states of the segment; a channel with exactly 0 is left out. Empty unless the
             gauge is ``"channel-scale"``.
+        without: key of an update -> (PARTS, C, S), its mean without each part of the clusters; empty unless asked for.
         units: number of units measured.
     """
 
     means: dict[Key, Tensor] = field(default_factory=dict)
     scales: dict[int, Tensor] = field(default_factory=dict)
+    without: dict[Key, Tensor] = field(default_factory=dict)
     units: int = 0
 
 
-def calibrate(
-    traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
-) -> Calibration:
+def calibrate(traces: Iterable[tuple[Trace, dict[Key, Tensor]]], apart: bool = False) -> Calibration:
     """Means and scales from traces of the calibration clusters.
 
     Args:
         traces: for each batch its trace, and its updates and gradients by key.
+        apart: whether means of updates without each part of the clusters are needed, too.
 
     Raises:
         ItinfError: no unit has a target.
     """
     sums: dict[Key, Tensor] = {}
     spread: dict[int, ChannelVariance] = {}
-    units = 0
+    counts, left_out, clusters = torch.zeros(PARTS, dtype=torch.float64), dict[Key, Tensor](), 0
     for trace, vectors in traces:
         network = trace.network
         known = trace.known
-        units += int(known.sum())
+        part = torch.eye(PARTS, dtype=torch.float64)[(clusters + torch.arange(len(trace))) % PARTS]  # (N, PARTS)
+        counts, clusters = counts + part.T @ known.sum(1).cpu().double(), clusters + len(trace)
         for key, vector in vectors.items():
             canonical = network.canonical(vector)  # (N, P, C, S)
             if not bool(known.all()):
                 canonical = canonical * known[:, :, None, None]
             total = canonical.sum((0, 1), dtype=torch.float64)
             sums[key] = sums[key] + total if key in sums else total
+            if apart and key[0] == "vector" and not key[-1]:  # of whole blocks
+                each = torch.einsum("np,ncs->pcs", part.to(total), canonical.sum(1, dtype=torch.float64))
+                left_out[key] = left_out[key] + each if key in left_out else each
         if network.gauge == "channel-scale":
             for state, segment in zip(trace.states, segments(trace), strict=True):
                 values = network.canonical(state)
                 values = values if bool(known.all()) else values[known].unsqueeze(1)
                 spread.setdefault(segment, ChannelVariance()).add(values)
+    units = int(counts.sum())
     if units == 0:
         raise ItinfError(
             "No unit of the calibration clusters has a target, but means need one; give more calibration clusters."
@@ -68,8 +75,15 @@ def calibrate(
     return Calibration(
         means={key: total / units for key, total in sums.items()},
         scales={segment: moments.deviation() for segment, moments in spread.items()},
+        without={key: _without(sums[key], parts, counts) for key, parts in left_out.items()},
         units=units,
     )
+
+
+def _without(total: Tensor, parts: Tensor, counts: Tensor) -> Tensor:
+    """(PARTS, C, S): the mean without each part; the whole mean where a part holds all units."""
+    left = (counts.sum() - counts).to(total)[:, None, None]
+    return torch.where(left > 0, (total - parts) / left.clamp_min(1), total / counts.sum().to(total))
 
 
 class ChannelVariance:

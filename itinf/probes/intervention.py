@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,6 +17,7 @@ from ..networks.onward import Onward, is_chain, onward
 from ..networks.readout import chunks, classes_of
 from ..networks.residual import top1
 from ..networks.trace import Trace
+from ..results.calibrated import CalibratedMean, CalibratedShare
 from ..results.estimators import PartnerMean, PartnerShare
 from ..results.recorder import Recorder
 from ..results.row import Row
@@ -44,6 +45,7 @@ class Change:
         last: the last state with the intervention, in the network's layout.
         beside: further measure -> (N, P) values of these clusters.
         names: measure of ``MEASURES`` that is recorded -> its name in the table.
+        without: number of the part of the calibration that the change leaves out; None for none.
     """
 
     form: str
@@ -53,6 +55,7 @@ class Change:
     null: str = OBSERVED
     beside: Mapping[str, Tensor] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=lambda: {name: name for name in MEASURES})
+    without: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Intervention(Probe):
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         trace, network = batch.trace, batch.network
         assert trace.inputs is not None
-        found: dict[Row, Tensor] = {}
+        every: dict[tuple[Row, int | None], Tensor] = {}  # by the part of the calibration that is left out
         with torch.no_grad(), evaluating(network):
             chained = is_chain(network, trace.inputs[:1])
             for clusters in groups(len(trace), _together(batch)):
@@ -112,10 +115,12 @@ class Intervention(Probe):
                     named = {change.names[name]: values for name, values in effects.items() if name in change.names}
                     for measure, values in {**named, **change.beside}.items():
                         row = self.row(batch, measure, change.about, change.form, change.update, change.null)
-                        whole = found.setdefault(row, torch.zeros_like(trace.loss))
+                        whole = every.setdefault((row, change.without), torch.zeros_like(trace.loss))
                         whole[clusters] = values.view_as(whole[clusters])
+        found = {row: values for (row, without), values in every.items() if without is None}
         for row, values in found.items():
-            self._record(batch, record, row, values, found[replace(row, null=OBSERVED)])
+            left_out = [each for (of, without), each in every.items() if of == row and without is not None]
+            self._record(batch, record, row, values, found[replace(row, null=OBSERVED)], left_out)
         self.beside(batch, record, found)
 
     @staticmethod
@@ -124,11 +129,16 @@ class Intervention(Probe):
         target = "label" if measure in AGAINST_LABEL else ""
         return batch.row(measure, block, form=form, update=update, null=null, target=target)
 
-    def _record(self, batch: ProbeBatch, record: Recorder, row: Row, values: Tensor, observed: Tensor) -> None:
+    def _record(
+        self, batch: ProbeBatch, record: Recorder, row: Row, values: Tensor, observed: Tensor, without: Sequence[Tensor]
+    ) -> None:
         known, share = batch.trace.known, row.measure == "agreement"
         if row.null in self.partner_nulls:
-            kind = PartnerShare if share else PartnerMean
-            record.partners(row, values, observed, batch.partners[row.null], f"changed|partners|{row.null}", kind)
+            of = PartnerShare if share else PartnerMean
+            record.partners(row, values, observed, batch.partners[row.null], f"changed|partners|{row.null}", of)
+        elif without:
+            kind = CalibratedShare if share else CalibratedMean
+            record.mean(row, values, known, "n|known", kind=kind, without=without)
         elif share:
             record.share(row, values, known, "n|known")
         else:

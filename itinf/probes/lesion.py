@@ -16,7 +16,7 @@ from ..results.recorder import Recorder
 from ..results.row import Row
 from ..statistics.nulls import OBSERVED
 from .batch import Combination, ProbeBatch, gradient_of
-from .gradients import GradientName
+from .gradients import GradientName, Key
 from .intervention import BITS, MEASURES, Change, Intervention, Piece
 from .probe import NullChoice
 
@@ -44,8 +44,8 @@ class Lesion(Intervention):
 
     A lesion takes away what the block computes, and gives later blocks a state that they never saw. The nulls tell the two
     apart: with ``mean`` the block adds its mean over the calibration clusters, so that only what it does to this unit is
-    lost (the interval leaves the error of this mean out: few calibration clusters make it too narrow); with ``pairing`` and
-    ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a token without a
+    lost (it runs again without each part of these clusters, so that intervals contain the error of this mean); with
+    ``pairing`` and ``same-target`` it adds what it adds to another unit. All positions of a sequence change at once; a token without a
     partner keeps its own.
 
     Attributes:
@@ -64,6 +64,10 @@ class Lesion(Intervention):
         return ("output",)
 
     @property
+    def apart(self) -> bool:
+        return MEAN in self.null_names
+
+    @property
     def targets(self) -> Sequence[Target]:
         return ("label",)
 
@@ -75,26 +79,33 @@ class Lesion(Intervention):
                 continue
             update, vector = taken
             for null in (OBSERVED, *self.null_names):
-                other = None if null == OBSERVED else self._instead(piece, block, taken, null)
-                state = _given(piece, block, update, vector, other)
-                yield Change(LESION, block, piece.on.last(block, state), update, null)
+                others = self._instead(piece, block, taken, null)
+                for place, other in enumerate(others):
+                    state = _given(piece, block, update, vector, other)
+                    without = place - 1 if place else None
+                    yield Change(LESION, block, piece.on.last(block, state), update, null, without=without)
                 if null == OBSERVED and _fits_at_the_end(piece.trace, block):
                     direct = calls[-1].after + (state - calls[block].after)
                     direct = state if block == len(calls) - 1 else direct  # without rounding
                     yield Change(LESION, block, direct, update, names={"cost": DIRECT})
 
-    def _instead(self, piece: Piece, block: int, taken: tuple[UpdateName, Tensor], null: str) -> Tensor:
-        """What the block adds under a null, in the network's layout."""
+    def _instead(
+        self, piece: Piece, block: int, taken: tuple[UpdateName, Tensor], null: str
+    ) -> Sequence[Tensor | None]:
+        """What the block adds instead, in the network's layout: one, and for ``mean`` also those without each part."""
         batch, (update, vector) = piece.batch, taken
+        if null == OBSERVED:
+            return [None]
         if null == MEAN:
-            mean = batch.calibration.means["vector", block, update, ""]
-            return piece.part(_spread(batch.network, mean, vector))
+            key: Key = ("vector", block, update, "")
+            means = [batch.calibration.means[key], *batch.calibration.without.get(key, ())]
+            return [piece.part(_spread(batch.network, mean, vector)) for mean in means]
         network, partner = batch.network, batch.partners[null]
         width = len(partner) // len(vector)
         mine = slice(piece.clusters.start * width, piece.clusters.stop * width)
         chosen = torch.where(partner >= 0, partner, torch.arange(len(partner), device=partner.device))[mine]
         rows = network.per_prediction(vector)[chosen]
-        return network.batch_first(rows.view(-1, *vector.shape[1:]))
+        return [network.batch_first(rows.view(-1, *vector.shape[1:]))]
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
         known = batch.trace.known

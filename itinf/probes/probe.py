@@ -44,6 +44,7 @@ class Probe:
       with partners; ``batch.partners`` holds the partners.
     * ``readouts``: True if the probe needs the readout at every state, through its lens if it has one. By default
       this is true for a probe with the gradient "readout".
+    * ``apart``: True if the probe needs the means of updates without each part of the calibration clusters.
     * ``scales``: True if the probe needs the scales of channels; by default they come with gradients only.
 
     Attributes:
@@ -73,6 +74,10 @@ class Probe:
     @property
     def nulls(self) -> Sequence[NullChoice]:
         return ()
+
+    @property
+    def apart(self) -> bool:
+        return False
 
     @property
     def readouts(self) -> bool:

@@ -69,7 +69,14 @@ class Recorder:
         self.missing[row] = reason if isinstance(reason, Reason) else reason_of(reason)
 
     def mean(
-        self, row: Row, values: Tensor, known: Tensor, count: str = "", median: bool = False, kind: type[Mean] = Mean
+        self,
+        row: Row,
+        values: Tensor,
+        known: Tensor,
+        count: str = "",
+        median: bool = False,
+        kind: type[Mean] = Mean,
+        without: Sequence[Tensor] = (),
     ) -> None:
         """Adds a row with the mean over units, and the columns that a simultaneous band needs.
 
@@ -80,6 +87,7 @@ class Recorder:
             count: name of the count of ``known``; rows of the same units share it. "" adds a new count.
             median: also adds a row with the median.
             kind: ``Share`` where the values are 0 and 1.
+            without: for a ``CalibratedMean``, the values without each part of the calibration, each (N, P).
         """
         name = self._name(row)
         total = torch.where(known, values, 0.0).sum(1)
@@ -88,7 +96,10 @@ class Recorder:
         self.columns[f"{name}|sum"] = total
         self.columns[f"{name}|sum2"] = total * total
         self.columns[f"{name}|sumn"] = total * n
-        roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn")}
+        left_out = {f"without{place}": left for place, left in enumerate(without)}
+        for role, left in left_out.items():
+            self.columns[f"{name}|{role}"] = torch.where(known, left, 0.0).sum(1)
+        roles = {role: f"{name}|{role}" for role in ("sum", "sum2", "sumn", *left_out)}
         self._add_row(row, kind(**roles, n=count, n2=f"{count}²"))
         if median:
             self.median(row, values, known, count)

@@ -118,7 +118,8 @@ class ProbePass:
         """Means and scales, measured on the calibration clusters."""
         if not self.calibrates(network):
             return Calibration()
-        return calibrate(self._calibration_traces(network, order.calibration, progress))
+        traces = self._calibration_traces(network, order.calibration, progress)
+        return calibrate(traces, any(probe.apart for probe in self.probes))
 
     def measure(self, network: Network, order: Order, slab: slice, means: Calibration, into: StudySums) -> None:
         """Measures the clusters of a slab, which are whole groups, and adds them to ``into``."""

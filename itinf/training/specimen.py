@@ -59,24 +59,15 @@ class Score:
         return self.value >= self.bound if self.better == "higher" else self.value < self.bound
 
 
-class Specimen(Protocol):
-    """A network with a recipe. Entry points of the group ``itinf.specimens`` are objects of this protocol.
+class Training(Protocol):
+    """What ``itinf train`` runs.
 
     Attributes:
-        name: name of the specimen and of the network that it trains.
-        data: data to measure it on, ``NAME[:ARGUMENT]``.
-        units: number of images or tokens that the default comparison measures.
-        folder: folder of the trained weights and the card that come with itinf.
+        name: it tells a training from others, but for seed and split.
     """
 
     @property
     def name(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def units(self) -> int: ...
-    @property
-    def folder(self) -> Path: ...
 
     def train(self, out: Path, *, seed: int, split: str, device: str, progress: Progress) -> list[Score]:
         """Trains into a folder, or resumes the training there, and scores the weights.
@@ -91,6 +82,24 @@ class Specimen(Protocol):
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
         """Scores the weights in a folder on data held out from the training split ``split``."""
+
+
+class Specimen(Training, Protocol):
+    """A network with a recipe. Entry points of the group ``itinf.specimens`` are objects of this protocol.
+
+    Attributes:
+        name: name of the specimen and of the network that it trains.
+        data: data to measure it on, ``NAME[:ARGUMENT]``.
+        units: number of images or tokens that the default comparison measures.
+        folder: folder of the trained weights and the card that come with itinf.
+    """
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def units(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 def write_card(
@@ -163,9 +172,9 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def trained(
-    specimen: Specimen, folder: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress
+    specimen: Training, folder: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress
 ) -> list[Score]:
-    """Trains a specimen into a folder, which is locked meanwhile. A finished training there is only scored again.
+    """Runs a training into a folder, which is locked meanwhile. A finished training there is only scored again.
 
     Raises:
         ItinfError: the folder holds another training or a damaged file, or another process is training there.
