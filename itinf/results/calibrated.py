@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from ..statistics.bootstrap import Array, Sums
 from ..statistics.intervals import share_interval
@@ -32,7 +32,7 @@ class CalibratedMean(Mean):
         left = np.array([sums.column(name)[0] / count for role, name in self.columns.items() if role in ROLES])
         random = np.random.Generator(np.random.Philox(key=np.array([sums.seed, 2**64 - 1], dtype=np.uint64)))
         draws = random.standard_normal((len(values) - 1, len(left)))
-        enlarged = stats.t.ppf(0.975, len(left) - 1) / stats.norm.ppf(0.975)
+        enlarged = stdtrit(len(left) - 1, 0.975) / ndtri(0.975)
         values[1:] += enlarged * np.sqrt(1 - 1 / len(left)) * (draws @ (left - left.mean()))
         return values
 
