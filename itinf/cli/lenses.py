@@ -20,6 +20,7 @@ from .console import first_process, out, print_answers, print_summaries, progres
 from .interrupted import saved_is_shown
 from .options import (
     Batch,
+    Counterfactual,
     Device,
     Dtype,
     Group,
@@ -157,6 +158,7 @@ def transfer(
     ] = None,
     precision: Precision = DEFAULTS.precision,
     pairs: Pairs = DEFAULTS.pairs,
+    counterfactual: Counterfactual = DEFAULTS.counterfactual,
     batch: Batch = DEFAULTS.batch,
     out_: Out = Path("results"),
     option: Option = None,
@@ -181,6 +183,7 @@ def transfer(
         fit_units=fit_units,
         precision=precision,
         pairs=pairs,
+        counterfactual=counterfactual,
         batch=batch,
         device=device,
         dtype=dtype,
