@@ -44,12 +44,11 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         return (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) / math.log(2)
 
     measures: list[tuple[str, str, Estimate]] = [("transfer_penalty", "label", penalty)]
-    for target in TARGETS:
-        kept = Retention(matrix, target)
+    for kept in (Retention(matrix, target) for target in TARGETS):
         measures += [
-            ("retention", target, _first(kept.of)),
-            ("carried_at_most", target, _first(kept.carried_at_most, onward=True)),
-            ("surplus", target, _first(kept.surplus, onward=True)),
+            ("retention", kept.target, _first(kept.of)),
+            ("carried_at_most", kept.target, _first(kept.carried_at_most, onward=True)),
+            ("surplus", kept.target, _first(kept.surplus, onward=True)),
         ]
     for measure, target, estimate in measures:
         common: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
