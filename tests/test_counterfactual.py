@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import itinf
 from itinf import IGNORED
+from itinf.cli.console import print_summaries
 from itinf.data.clusters import keyed_order, load_batch
 from itinf.data.items import as_data
 from itinf.lenses.fit import fit
@@ -118,7 +119,7 @@ def test_what_a_block_writes_in_another_code():
 
 def test_bounds_where_blocks_add_evidence():
     """Of k pieces of evidence the lens of state i has carried i + 1: what others add is noise to it, so the read is below."""
-    made = judged(gathering(), evidence(2000, 3, 1), evidence(2000, 3, 2), counterfactual=True)
+    made = judged(gathering(), evidence(COUNT, 3, 1), evidence(COUNT, 3, 2), replicates=10, counterfactual=True)
     for i in range(3):
         for j in range(i + 1, 4):
             found = known(made, i, j)
@@ -147,11 +148,11 @@ class Group:
         make = images if self.network.unit == "image" else tokens
         self.lens = fit(self.network, answered(self.network, make(160, seed=1)), parts=True)
         self.cells = cells_of(self.lens, rotations=0, counterfactual=True)
-        data = as_data(answered(self.network, make(40, seed=2)), self.network.unit)
+        data = as_data(answered(self.network, make(32, seed=2)), self.network.unit)
         order = keyed_order(data, None, 0)
         self.batch = load_batch(data, order.indices, order.keys)
         self.windows = windows(self.network, self.lens, self.cells, [self.batch])
-        self.grid = TransferMatrix(self.network, self.lens, self.cells, self.windows, 0, 10)
+        self.grid = TransferMatrix(self.network, self.lens, self.cells, self.windows, 0, 4)
         self.grid.add(self.network, self.batch, at_once=7)
         self.table = transfer_table(self.network, self.grid)
 
@@ -166,11 +167,12 @@ def partner_of(null: str, targets: np.ndarray, keys: np.ndarray, unit: tuple[int
 
 
 @pytest.mark.parametrize("kind", OPENED)
-def test_counterfactual_states_by_brute_force(kind):
+def test_counterfactual_states_by_brute_force(kind, monkeypatch):
     made = Group(kind)
-    seen, brute = trace(made.network, made.batch, gradients=False), Brute(made.network, made.lens, made.batch, 10)
+    seen, brute = trace(made.network, made.batch, gradients=False), Brute(made.network, made.lens, made.batch, 4)
     targets, chosen = seen.targets.numpy(), [cell for cell in made.cells if cell.form in READS]
     assert len(chosen) >= 9
+    compared = 0
     for cell in (chosen[0], chosen[4], chosen[-1], chosen[-2]):
         start, end = (seen.state(made.lens.sites[at].id) for at in (cell.fitted_at, cell.at))
         null = READS[cell.form].name
@@ -183,12 +185,11 @@ def test_counterfactual_states_by_brute_force(kind):
             kept, added = (other, own) if cell.form == WRITTEN else (own, other)
             mixed[own], has[n, p] = start[kept] + end[added] - start[added], True
         brute.known = torch.from_numpy(has).double()
-        where, brute.seen.states[-1] = made.lens.sites[cell.at].id, brute.seen.states[-1]
-        kept_state = brute.seen.state
+        where = made.lens.sites[cell.at].id
         own_log = brute.log(where, made.lens.translators[cell.at])
-        brute.seen.state = lambda site, mixed=mixed: mixed
-        log = brute.log(where, cell.translator)
-        brute.seen.state = kept_state
+        with monkeypatch.context() as changed:
+            changed.setattr(brute.seen, "state", lambda site, mixed=mixed: mixed)
+            log = brute.log(where, cell.translator)
         (own,) = (c for c in made.cells if c.form == f"own, {null}" and c.at == cell.at)
         for target, row in zip(TARGETS, range(2), strict=True):
             unit, own_unit = (float(made.windows[row, made.cells.index(c)]) for c in (cell, own))
@@ -200,9 +201,12 @@ def test_counterfactual_states_by_brute_force(kind):
             t = made.table
             of = (t.measure == "retention") & (t.form == cell.form) & (t.target == target)
             (found,) = t[of & (t.state_index == cell.at) & (t.fitted_at == cell.fitted_at)].itertuples()
-            expected = wanted[0] / brute.crosswise(own_log, target, own_unit)[0]
-            assert found.mean == pytest.approx(expected, rel=1e-4, abs=1e-6) or found.reason
+            if not found.reason:
+                expected = wanted[0] / brute.crosswise(own_log, target, own_unit)[0]
+                assert found.mean == pytest.approx(expected, rel=1e-4, abs=1e-6)
+                compared += 1
             assert found.n_units == has.sum()
+    assert compared
 
 
 # the whole transfer
@@ -226,12 +230,12 @@ KEY = ["lens", "state_index", "fitted_at", "measure", "form", "target", "null", 
 def moved():
     with torch.no_grad():
         network = gathering()
-        read = evidence(150, 3, 2)
+        read = evidence(100, 3, 2)
         inputs, targets = torch.stack([x for x, _ in read]), torch.tensor([y for _, y in read])
-        lens = itinf.fit(network, evidence(600, 3, 1), batch=300)
-        shuffled = torch.randperm(150, generator=torch.Generator().manual_seed(0))
-        data = [Named(inputs[order], targets[order], order) for order in (torch.arange(150), shuffled)]
-        options = {"precision": 0.0, "replicates": 20}
+        lens = itinf.fit(network, evidence(400, 3, 1), batch=400)
+        shuffled = torch.randperm(100, generator=torch.Generator().manual_seed(0))
+        data = [Named(inputs[order], targets[order], order) for order in (torch.arange(100), shuffled)]
+        options = {"precision": 0.0, "replicates": 8}
         return [
             itinf.transfer(network, lens, data[0], counterfactual=True, **options),
             itinf.transfer(network, lens, data[1], counterfactual=True, batch=5, **options),
@@ -276,18 +280,18 @@ def test_parts_add_up_in_every_mean(moved):
 
 def test_a_network_without_skips_has_no_counterfactual_states():
     network = plain(True)
-    items = [labelled(network, normal(300, 12, seed=seed).exp(), seed) for seed in (1, 2)]
-    lens = itinf.fit(network, items[0], batch=300)
-    result = itinf.transfer(network, lens, items[1], counterfactual=True, replicates=10)
+    items = [labelled(network, normal(count, 12, seed=count).exp(), count) for count in (200, 40)]
+    lens = itinf.fit(network, items[0], batch=200)
+    result = itinf.transfer(network, lens, items[1], counterfactual=True, replicates=4, rotations=0)
     assert not set(result.table["form"]) & set(READS)
     assert result.table["measure"].eq("surplus").any()
 
 
 def test_a_cluster_alone_in_its_group_has_no_partner():
-    made = [evidence(600, 3, 1), evidence(33, 3, 2)]
+    made = [evidence(200, 3, 1), evidence(33, 3, 2)]
     network = gathering()
     result = itinf.transfer(
-        network, itinf.fit(network, made[0], batch=300), made[1], counterfactual=True, replicates=10
+        network, itinf.fit(network, made[0], batch=200), made[1], counterfactual=True, replicates=10
     )
     rows = result.table[result.table["form"] == CARRIED]
     assert set(rows["n_units"]) == {32} and set(result.table[result.table["form"] == ""]["n_units"]) == {33}
@@ -299,3 +303,9 @@ def test_summaries_hold_intervals_of_their_means():
     (row,) = rows[(rows["measure"] == "surplus") & (rows["target"] == "label") & (rows["distance"] == 1)].itertuples()
     one = made.row("surplus", "affine", 1, 0)
     assert (row.mean, row.lo, row.hi) == pytest.approx((one["mean"], one["lo"], one["hi"]))
+
+
+def test_the_command_prints_their_means(moved, capsys):
+    print_summaries(moved[0].summaries)
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f" {name} label " in said for name in ("surplus", *READS))

@@ -30,9 +30,9 @@ def table() -> pd.DataFrame:
     """Pieces of evidence that add up; the same without counterfactual states."""
     with torch.no_grad():
         network = gathering()
-        lens = itinf.fit(network, evidence(500, 3, 1), batch=250)
+        lens = itinf.fit(network, evidence(300, 3, 1), batch=300)
         made = itinf.transfer(
-            network, lens, evidence(128, 3, 2), counterfactual=True, precision=0.0, replicates=20, rotations=0
+            network, lens, evidence(96, 3, 2), counterfactual=True, precision=0.0, replicates=10, rotations=0
         ).table
     few = made[made["form"].isin(["", "gauge-matched"])]
     return pd.concat([made.assign(model="all"), few.assign(model="few")], ignore_index=True)
