@@ -41,6 +41,8 @@ class Settings:
         precision: transfer stops when every retention is known to ± this.
         pairs: whether a transfer reads states with the lenses of all other states, too; without these pairs it has its own
             lenses and the shared lens alone, and costs as many times less as there are states.
+        counterfactual: whether a transfer also reads what is carried and what is written: states with a part of another unit's,
+            which is sought in a group of clusters.
         batch: clusters per forward pass. Results do not depend on it.
         device: "cpu", "cuda" or "cuda:1"; "auto" takes CUDA if it is available, else the CPU.
         dtype: dtype of the model, "float32", "float64", "bfloat16" or "float16".
@@ -59,6 +61,7 @@ class Settings:
     fit_units: int | None = None
     precision: float = 0.05
     pairs: bool = True
+    counterfactual: bool = False
     batch: int = 64
     device: str = "auto"
     dtype: str = "float32"
@@ -79,7 +82,8 @@ class Settings:
                 object.__setattr__(self, name, whole(name, value, least, why, most=most))
         precision = number("precision", self.precision, 0, "it is the half-width of an interval")
         object.__setattr__(self, "precision", precision)
-        object.__setattr__(self, "pairs", truth("pairs", self.pairs))
+        for name in ("pairs", "counterfactual"):
+            object.__setattr__(self, name, truth(name, getattr(self, name)))
         object.__setattr__(self, "shard", _shard(self.shard))
         if not isinstance(self.device, str) or not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
             raise ItinfError(f"device is {shown(self.device)}; expected auto, cpu, cuda or cuda:1.")

@@ -134,6 +134,11 @@ def gathering(blocks: int = 3) -> Network:
     return _opened(_Fed([_Add() for _ in range(blocks)], reads(CLASSES, 0, scale=1.0), own=True))
 
 
+def fed(width: int, head: nn.Linear, blocks: int = 1) -> Network:
+    """Every block adds channels of the input that are kept beside the state."""
+    return _opened(_Fed([_Add() for _ in range(blocks)], head, own=True))
+
+
 def pixels(vectors: Tensor) -> Tensor:
     """(N, D) -> (N, D, 1, 1)."""
     return vectors[:, :, None, None]
@@ -192,10 +197,18 @@ class Judged:
         return torch.tensor([self.row(measure, lens, j, **where)["mean"] for j in range(len(self.grid.sites))])
 
 
-def judged(network: Network, fitted: list, read: list, kind: str = "affine", replicates: int = 100) -> Judged:
-    """Fits on ``fitted``, reads ``read``."""
-    lens = fit(network, fitted, kind, batch=500)
-    cells, scored = cells_of(lens), as_data(read, network.unit)
+def judged(
+    network: Network,
+    fitted: list,
+    read: list,
+    kind: str = "affine",
+    replicates: int = 100,
+    counterfactual: bool = False,
+    lens: Lens | None = None,
+) -> Judged:
+    """Fits on ``fitted``, unless there is a lens; reads ``read``; partners of counterfactual states are among 500 units."""
+    lens = lens or fit(network, fitted, kind, batch=500)
+    cells, scored = cells_of(lens, counterfactual=counterfactual), as_data(read, network.unit)
     order = keyed_order(scored, None, 0)
     chosen = windows(network, lens, cells, batches(scored, order.part(slice(500)), 500))
     grid = TransferMatrix(network, lens, cells, chosen, 0, replicates)

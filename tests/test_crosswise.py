@@ -163,6 +163,8 @@ def numbers(network, grid) -> dict:
     for cell in grid.cells:
         if not cell.diagonal and (estimate := kept.of(cell)[0]) is not None:
             found["cell", cell.name] = (estimate[0], *interval(estimate, grid.clusters))
+        if cell.onward and (estimate := kept.surplus(cell)[0]) is not None:
+            found["surplus", cell.name] = (estimate[0], *interval(estimate, grid.clusters))
     rows = summaries(network, grid)
     for _, row in rows[(rows.measure == "retention") & (rows.target == "label") & (rows.distance == 0)].iterrows():
         found["summary", row.direction, row.form, row.null] = (row["mean"], row.lo, row.hi)
@@ -170,7 +172,7 @@ def numbers(network, grid) -> dict:
 
 
 def coverage(network, lens, data, subsets: int, size: int, replicates: int) -> dict[str, list[float]]:
-    """Cell, summary, or small cell -> the coverage of each."""
+    """Cell, surplus, summary, or small cell -> the coverage of each."""
     found: dict[str, list[float]] = {}
     estimates, truth = judged_apart(network, lens, data, subsets, size, replicates)
     widen = (1 + 1 / subsets) ** 0.5  # the value over all has an error of its own
@@ -193,7 +195,7 @@ def of_known(name: str, subsets: int, size: int, replicates: int) -> dict[str, l
 @pytest.mark.parametrize("name", ["gathering", "turning"])
 def test_intervals_contain_the_truth(name):
     found = of_known(name, subsets=24, size=150, replicates=60)
-    assert {"summary", "small cell"} < set(found) or {"summary", "cell"} < set(found)
+    assert {"summary", "surplus", "small cell"} <= set(found) or {"summary", "surplus", "cell"} <= set(found)
     assert min(np.mean(values) for values in found.values()) > 0.88
     assert min(min(values) for values in found.values()) > 0.6
 

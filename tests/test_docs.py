@@ -118,7 +118,7 @@ def test_python_from_one_network_to_lenses(
         assert word in printed
     assert Path("results/mine/manifest.json").is_file() and Path("results/gpt2.safetensors").is_file()
     assert isinstance(moved.plot("transfer"), Figure)
-    assert set(moved.summaries["measure"]) == {"retention", "transfer_penalty"}
+    assert set(moved.summaries["measure"]) == {"retention", "transfer_penalty", "carried_at_most", "surplus"}
     same = both.difference(run.name, "again", "descent_share", gradient="output", update="update")
     assert same.paired.all() and (same["mean"] == 0).all() and (same.lo == 0).all() and (same.hi == 0).all()
 

@@ -72,7 +72,7 @@ def test_the_cells_of_a_trial_are_those_of_the_transfer(kind):
     batch = some(data, order, 2)
     trial = stand_in(network, trace(network, batch, gradients=False), "affine")
     names = sorted(cell.name for cell in cells_of(lens, 1))
-    assert sorted(cell.name for cell in trial_cells(network, trial, batch, 1)) == names
+    assert sorted(cell.name for cell in trial_cells(network, trial, batch, 1, itinf.Settings())) == names
     read = {cell.at for cell in one_state_each(lens.sites, cells_of(lens, 1))}
     assert len(read) == len({site.segment for site in lens.sites})
     before = preview_transfer(network, data, data, "affine", replace(QUICK, untrained=1))

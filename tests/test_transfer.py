@@ -137,6 +137,13 @@ def wanted(brute, read, units, own, last):
                 x[0] > 0 and not interval(x, CLUSTERS)[0] <= x[0] / 2 for x in (below, last[target])
             )
             found[measure, target] = mine / below if sure else None
+        if 0 <= read.fitted_at < read.at and not read.form:
+            place = own_read(units, read.fitted_at)
+            where_fitted = brute.crosswise(own[read.fitted_at], target, units[place][TARGETS.index(target)])
+            kept = found["retention", target]
+            below = brute.crosswise(base, target, own_unit)
+            found["carried_at_most", target] = None if kept is None else where_fitted / below
+            found["surplus", target] = None if kept is None else (told - where_fitted) / below
     return found
 
 

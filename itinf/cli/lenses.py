@@ -20,6 +20,7 @@ from .console import first_process, out, print_answers, print_summaries, progres
 from .interrupted import saved_is_shown
 from .options import (
     Batch,
+    Counterfactual,
     Device,
     Dtype,
     Group,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ..results.transfer_result import TransferResult
 
 FORMATS = ("safetensors", "tuned-lens")
+FitData = Annotated[str | None, typer.Option(help="Data to fit the lens on; by default the training split of --data.")]
 FitUnits = Annotated[
     int | None, typer.Option(help="Number of images or tokens to fit on; by default enough for the widest state.")
 ]
@@ -145,9 +147,7 @@ def transfer(
         Path | None, typer.Option(help="Lens file written by itinf fit; without it, a lens is fitted.")
     ] = None,
     kind: Annotated[str, typer.Option(help=TRANSFER_KINDS)] = DEFAULT,
-    fit_data: Annotated[
-        str | None, typer.Option(help="Data to fit the lens on; by default the training split of --data.")
-    ] = None,
+    fit_data: FitData = None,
     fit_units: FitUnits = None,
     units: Annotated[
         int | None,
@@ -157,6 +157,7 @@ def transfer(
     ] = None,
     precision: Precision = DEFAULTS.precision,
     pairs: Pairs = DEFAULTS.pairs,
+    counterfactual: Counterfactual = DEFAULTS.counterfactual,
     batch: Batch = DEFAULTS.batch,
     out_: Out = Path("results"),
     option: Option = None,
@@ -181,6 +182,7 @@ def transfer(
         fit_units=fit_units,
         precision=precision,
         pairs=pairs,
+        counterfactual=counterfactual,
         batch=batch,
         device=device,
         dtype=dtype,

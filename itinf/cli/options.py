@@ -78,6 +78,13 @@ StudyPairs = Annotated[
         help="Transfer lenses to every other state; --no-pairs reads with own and shared lenses alone.",
     ),
 ]
+Counterfactual = Annotated[
+    bool,
+    typer.Option(
+        "--counterfactual",
+        help="Read also what is carried and what is written: states with a part of another unit's.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of networks measured at a time, each in its own process.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; auto takes a CUDA GPU if there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]

@@ -17,6 +17,7 @@ from .interrupted import saved_is_shown
 from .options import (
     RESULTS,
     Batch,
+    Counterfactual,
     Device,
     Dtype,
     Group,
@@ -138,6 +139,7 @@ def compare(
     measure: Measured = None,
     precision: StudyPrecision = None,
     pairs: StudyPairs = None,
+    counterfactual: Counterfactual = False,
     jobs: Jobs = 1,
 ) -> None:
     """Measure several networks in the same way and compare them; without arguments, the specimens."""
@@ -152,6 +154,7 @@ def compare(
         "measure": measure or None,
         "precision": precision,
         "pairs": pairs,
+        "counterfactual": counterfactual or None,
     }
     chosen = study_from_words(study or [], data or [], weights or [], group or [])
     _compare(chosen.changed(**{name: value for name, value in changes.items() if value is not None}), out_, jobs)

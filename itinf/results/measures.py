@@ -133,6 +133,11 @@ MEASURES: dict[str, Measure] = {
     "retention": Measure(STATE, "readable of the lens divided by readable of the state's own lens, both at their best temperature.", "",
         "at most about 1", _RETAINED),
     "raw_retention": Measure(STATE, "Retention without the temperatures, so that a wrong scale counts.", "", "at most about 1", _RETAINED),
+    "carried_at_most": Measure(STATE, "readable of an earlier state's lens where it was fitted, divided by readable of the state's own lens: what the "
+        "earlier lens would retain if the blocks between left its code alone. A state that is still a summand cannot bring more.", "", "any number",
+        _RETAINED),
+    "surplus": Measure(STATE, "retention − carried_at_most: above 0 if the blocks between write in the code of the earlier lens, below 0 if they "
+        "overwrite or rescale it.", "", "any number", _RETAINED),
     # summaries
     "iterative_depth": Measure(SUMMARY, "1 − onset / number of blocks; 0 without an onset.", "", "0 … 1", _ONSET),
     "onset": Measure(SUMMARY, "First state whose step gains and from which on, to the end, all states are in the code and used and no step harms.",

@@ -29,6 +29,10 @@ FORMS = {
     "BatchNorm networks, rotations of transformers.",
     "gauge-free": "From dot products alone, which no change of basis changes. Use it to compare architectures.",
     "gauge-matched": "Channels of the two states are first matched by their correlations, without labels.",
+    "carried": "A counterfactual state: that of the earlier lens, and what the blocks between add for another cluster's unit at the same position "
+    "(the retention that carrying alone brings, at least; what is added for others is noise, too).",
+    "carried, same-target": "The same with what they add for a unit of another cluster with the same target.",
+    "written": "The reverse: the state of the other unit, where the earlier lens was fitted, and what the blocks between add for this one.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",

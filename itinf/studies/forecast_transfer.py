@@ -13,11 +13,11 @@ from ..data.clusters import Order
 from ..data.dataset import IGNORED, Batch, Data
 from ..lenses.fit_statistics import no_statistics
 from ..lenses.lens import Lens
-from ..lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED, SHARED, Cell, cells_of
+from ..lenses.transfer.cells import LEFT_OUT, MATCHED, ROTATED, SHARED, Cell
 from ..lenses.transfer.matrix import TransferMatrix
 from ..lenses.transfer.pilot import UNITS, windows
 from ..lenses.transfer.scores import TARGETS
-from ..lenses.transfer.transfer import CHECK
+from ..lenses.transfer.transfer import CHECK, cells_to_read
 from ..lenses.translator import Translator
 from ..networks.measuring import evaluating
 from ..networks.network import Network
@@ -76,7 +76,7 @@ def cell_costs(
         data, order: what is scored; ``settings``: of the study; ``rotations``: seeds of the rotated null.
     """
     first = some(data, order, 1)
-    cells = trial_cells(network, lens, first, rotations, settings.pairs)
+    cells = trial_cells(network, lens, first, rotations, settings)
     chosen = one_state_each(lens.sites, cells)
     units = first.targets.numel()
     most, share = min(MOST_UNITS, len(order) * units), len(cells) / len(chosen)
@@ -111,9 +111,9 @@ def cell_costs(
     return CellCosts(len(cells), pilot, score, look * len(cells), cluster)
 
 
-def trial_cells(network: Network, lens: Lens, batch: Batch, rotations: int, pairs: bool = True) -> list[Cell]:
+def trial_cells(network: Network, lens: Lens, batch: Batch, rotations: int, settings: Settings) -> list[Cell]:
     """The cells of a transfer of this lens; a stand-in also has the cells that moments would give."""
-    cells, read = cells_of(lens, rotations, pairs), lens.sites
+    cells, read = cells_to_read(network, lens, rotations, settings), lens.sites
     if "network" in lens.record:  # it was fitted, and read from a file without its moments
         return cells
     of = {k: [j for j, site in enumerate(read) if site.segment == read[k].segment] for k in range(len(read))}
@@ -121,7 +121,7 @@ def trial_cells(network: Network, lens: Lens, batch: Batch, rotations: int, pair
     names += [(LEFT_OUT, ROTATED, seed) for seed in range(1, rotations + 1)]
     for name, null, seed in names:
         cells += [Cell(name, j, -1, _own(lens, j), null=null, seed=seed) for j in of if len(of[j]) > 1]
-    for start in no_statistics(network, batch).products if pairs else ():
+    for start in no_statistics(network, batch).products if settings.pairs else ():
         cells += [Cell(lens.kind, j, i, _own(lens, i), form=MATCHED) for i, j in permutations(of[start], 2)]
     return cells
 

@@ -105,6 +105,7 @@ class LensStudy:
                 "untrained": self.settings.untrained,
                 "precision": self.settings.precision,
                 **({} if self.settings.pairs else {"pairs": False}),
+                **({"counterfactual": True, "group": self.settings.group} if self.settings.counterfactual else {}),
             },
         }
         under = circumstances(self.network.device, self.settings.batch)

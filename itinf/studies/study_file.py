@@ -22,6 +22,8 @@ from ..settings import DEFAULTS, MEASURED_UNITS, Settings, one_of, whole, words
 UNTRAINED = "untrained"
 OF_ONE_NETWORK = ("units", "fit_units", "batch")
 """Settings that can be set for a single network."""
+UNSAID = (("pairs", True), ("counterfactual", False))
+"""Values of settings that are not written: older files do not know them."""
 NOT_IN_FILES = ("shard", "device")
 """Settings of a single run, which are no part of a study."""
 
@@ -212,7 +214,7 @@ def study_toml(study: Study) -> str:
     """The study as TOML; ``read_study`` reads it back."""
     settings = {f.name: getattr(study.settings, f.name) for f in fields(Settings) if f.name not in NOT_IN_FILES}
     entries = {**settings, "targets": study.targets, "lens": study.lens}
-    entries = {name: value for name, value in entries.items() if value is not None and (name, value) != ("pairs", True)}
+    entries = {name: value for name, value in entries.items() if value is not None and (name, value) not in UNSAID}
     entries |= {"measure": study.measure} if study.measure else {}
     text = tomli_w.dumps(entries)
     for network in study.networks:

@@ -1,4 +1,4 @@
-"""What the last state is made of: what is carried to it from the start, and which step writes the rest."""
+"""What the last state is made of: what is carried to it from the start, which step writes the rest, and what lenses read of both."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..charts.switches import chart_script, chart_style
+from ..figures.surplus import AT_MOST, RETENTION, SURPLUS, WRITTEN, carried_by_distance, surplus
+from ..figures.surplus import CARRIED as CARRIED_READ
 from ..figures.variance_shares import variance_shares
 from ..html.picture import Pictures
 from ..html.template import render
-from ..numbers import number
+from ..numbers import number, signed
 from ..rows import in_one_form
 from ..verdict.sentence import named
 from .charts import charts
@@ -20,15 +22,17 @@ from .section import Draw, Section
 
 
 def _figures(results: Results) -> Mapping[str, Draw]:
-    if not (results.table["measure"] == "variance_share").any():
-        return {}
-    return {"variance_shares": lambda: variance_shares(results.table, roles=results.roles)}
+    known = {
+        "variance_shares": ("variance_share", lambda: variance_shares(results.table, roles=results.roles)),
+        SURPLUS: (SURPLUS, lambda: surplus(results.table, roles=results.roles)),
+    }
+    return {name: draw for name, (measure, draw) in known.items() if (results.table["measure"] == measure).any()}
 
 
 def _html(results: Results, pictures: Pictures) -> Markup | None:
-    caption = written_caption(results.table)
-    drawn = charts(pictures, [("variance_shares", "Who writes the last state", caption)])
-    return render("sections/carried.html", charts=drawn) if drawn else None
+    shares = charts(pictures, [("variance_shares", "Who writes the last state", written_caption(results.table))])
+    reads = charts(pictures, [(SURPLUS, "Carried or written: lenses at later states", read_caption(results.table))])
+    return render("sections/carried.html", shares=shares, reads=reads) if shares or reads else None
 
 
 def written_caption(table: pd.DataFrame) -> str:
@@ -43,6 +47,20 @@ def written_caption(table: pd.DataFrame) -> str:
             f"and {number(last.iloc[0], 2)} stood there at its start"
         )
     return f"Of what varies in the last state, the last step writes: {'; '.join(said)}." if said else ""
+
+
+def read_caption(table: pd.DataFrame) -> str:
+    """What the lens of the first state of each network's last segment, farthest from its end, reads there, and why."""
+    said = []
+    for name, rows in carried_by_distance(table).groupby("model", sort=False):
+        far = rows[rows["distance"] == rows["distance"].max()].set_index("what")["mean"]
+        if not {RETENTION, AT_MOST, SURPLUS} <= set(far.index):
+            continue
+        parts = f"{number(far[AT_MOST], 2)} if its code were left alone, surplus {signed(far[SURPLUS], 2)}"
+        if {CARRIED_READ, WRITTEN} <= set(far.index):
+            parts += f"; carried alone {number(far[CARRIED_READ], 2)}, written alone {number(far[WRITTEN], 2)}"
+        said.append(f"{named(str(name))} {number(far[RETENTION], 2)} ({parts})")
+    return f"What the lens that is farthest from the end retains there: {'; '.join(said)}." if said else ""
 
 
 CARRIED = Section(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from .. import kinds
 from ..lens import Lens
 from ..shared import shared_maps
 from ..translator import Translator
+from .counterfactual import AMONG, OWN, READS
 from .matching import matched
 
 LOGIT, SHARED = kinds.LOGIT.name, kinds.SHARED.name
@@ -27,7 +28,8 @@ class Cell:
         at: index of the state that is read.
         fitted_at: index of the state it was fitted at; −1 for a lens fitted at many.
         translator: the map.
-        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on.
+        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on; one of
+            ``READS`` where a counterfactual state is read, and of ``OWN`` for what such reads are divided by.
         null, seed: "rotated" and its seed, for the null in which no two states share a code.
     """
 
@@ -47,20 +49,34 @@ class Cell:
     @property
     def diagonal(self) -> bool:
         """Whether the state is read by its own translator."""
-        return self.fitted_at == self.at
+        return self.fitted_at == self.at and not self.among
 
     @property
     def off_diagonal(self) -> bool:
         """Whether the translator is another state's."""
-        return self.fitted_at >= 0 and not self.diagonal
+        return self.fitted_at >= 0 and self.fitted_at != self.at
+
+    @property
+    def among(self) -> str:
+        """The null whose partners a unit must have to be counted; "" for a cell that counts all units."""
+        return AMONG.get(self.form, "")
+
+    @property
+    def onward(self) -> bool:
+        """Whether a lens, as it is, reads a state after the one it was fitted at."""
+        return 0 <= self.fitted_at < self.at and not self.form
+
+    def of_counted(self, column: str) -> str:
+        """Name of a column of the units, such as their number, over those that the cell counts."""
+        return f"{column}|{self.among}" if self.among else column
 
     @property
     def scored_in_full(self) -> bool:
         """Whether it has more scores than losses: a state's own lens, or a lens for many states that is no null."""
-        return not self.off_diagonal and self.null == "observed"
+        return not self.off_diagonal and self.null == "observed" and not self.among
 
 
-def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
+def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True, counterfactual: bool = False) -> list[Cell]:
     """All cells: each translator at every state of its segment, the logit lens, and the shared lenses.
 
     Args:
@@ -68,6 +84,7 @@ def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
             no gauge-matched cells beside it.
         rotations: how many seeds of the rotated null.
         pairs: False leaves out every lens at another state than its own.
+        counterfactual: whether lenses also read counterfactual states, see ``counterfactual``; only with pairs.
     """
     sites, width = lens.sites, lens.sites[-1].width
     cells = [
@@ -77,6 +94,8 @@ def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
         if (i == j or pairs) and at_site.segment == own_site.segment
         if translator is not None and lens.translators[j] is not None
     ]
+    if counterfactual:
+        cells += list(_counterfactual(lens, [cell for cell in cells if cell.onward]))
     known = [k for k, translator in enumerate(lens.translators) if translator is not None]
     cells += [Cell(LOGIT, j, -1, Translator.identity(width)) for j in known if sites[j].width == width]
     if lens.statistics is None:
@@ -90,6 +109,16 @@ def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
         maps = shared_maps(lens.statistics, leave_out, None if seed < 0 else seed)
         cells += [Cell(name, j, -1, Translator.of(*maps[j]), null=null, seed=seed) for j in several]
     return cells + (list(_matched(lens)) if pairs else [])
+
+
+def _counterfactual(lens: Lens, onward: list[Cell]) -> Iterator[Cell]:
+    """Every lens at the counterfactual states of later ones, and the own lenses at the units that these count."""
+    for cell in onward:
+        yield from (replace(cell, form=form) for form in READS)
+    for at in dict.fromkeys(cell.at for cell in onward):
+        own = lens.translators[at]
+        assert own is not None, "a state that is read has a lens"
+        yield from (Cell(lens.kind, at, at, own, form) for form in OWN)
 
 
 def _matched(lens: Lens) -> Iterator[Cell]:

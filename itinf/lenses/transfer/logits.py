@@ -13,6 +13,7 @@ from ...networks.readout import logits, require_finite, vectors
 from ...networks.states import Site
 from ...networks.trace import Trace
 from .cells import Cell
+from .counterfactual import READS, Partners
 from .temperature import exp_
 
 HEAD_ROWS = 640
@@ -56,7 +57,9 @@ class CellLogits:
 
 
 @torch.no_grad()
-def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], units: Tensor) -> Iterator[CellLogits]:
+def cell_logits(
+    trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], units: Tensor, partners: Partners | None = None
+) -> Iterator[CellLogits]:
     """Logits of every cell, grouped by the state that is read.
 
     Args:
@@ -64,6 +67,7 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
         sites: of the lens.
         cells: which states to read, and through which translators.
         units: (K,) int64, which units of the batch to read.
+        partners: of the units; by default they are found.
 
     Raises:
         ItinfError: a state with numbers that are not finite (named).
@@ -72,7 +76,9 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
     last = vectors(network, trace.states[-1])
     order = sorted(range(len(cells)), key=lambda k: (cells[k].at, not cells[k].scored_in_full))
     by_state = {at: list(members) for at, members in groupby(order, key=lambda k: cells[k].at)}
-    states = {at: vectors(network, trace.state(sites[at].id)) for at in by_state}
+    partners = partners or Partners.of(trace, cells)
+    needed = by_state.keys() | {cell.fitted_at for cell in cells if cell.form in READS}
+    states = {at: vectors(network, trace.state(sites[at].id)) for at in sorted(needed)}
     for at, state in states.items():
         require_finite(network, sites[at].name, state)
     maps = {translator: translator.on(last.device) for translator in {cell.translator for cell in cells}}
@@ -87,7 +93,10 @@ def cell_logits(trace: Trace, sites: Sequence[Site], cells: Sequence[Cell], unit
         goal, answer = exp_(final.clone()), final.argmax(1)
         for at, members in by_state.items():
             x = states[at][rows]
-            translated = torch.stack([maps[cells[k].translator](x) for k in members])
+            translated = torch.stack([
+                maps[cells[k].translator](partners.state(cells[k], states, rows) if cells[k].form in READS else x)
+                for k in members
+            ])  # fmt: skip
             for tile in tiles:
                 z = logits(reading, translated[:, tile].flatten(0, 1)).reshape(len(members), -1, classes)
                 whole = slice(part.start + tile.start, part.start + tile.stop)

@@ -15,11 +15,12 @@ from ...data.dataset import Batch
 from ...errors import ItinfError
 from ...networks.network import Network
 from ...networks.states import Site
-from ...networks.trace import Target, trace
-from ...results.reasons import BEYOND_WINDOW, NO_UNIT, ONE_HALF_EMPTY, Reason
+from ...networks.trace import Target
+from ...results.reasons import BEYOND_WINDOW, NO_PAIR, NO_UNIT, ONE_HALF_EMPTY, Reason
 from ...statistics.bootstrap import Array, Sums
 from ..lens import Lens
 from .cells import Cell
+from .counterfactual import traced
 from .logits import cell_logits
 from .scores import BINS, GROUPS, TARGETS, TEMPERED, ClusterScores, priors_of
 from .temperature import LARGEST_UNIT, crosswise
@@ -65,11 +66,23 @@ class TransferMatrix:
         other.marginals, other._tempered = torch.zeros_like(self.marginals), {}
         return other
 
-    def add(self, network: Network, batch: Batch, told: Callable[[int], None] | None = None) -> None:
-        """Scores a batch of whole clusters; ``told`` is called with how often a cell has read a unit, again and again."""
-        batch_trace = trace(network, batch, gradients=False)
+    def add(
+        self,
+        network: Network,
+        batch: Batch,
+        told: Callable[[int], None] | None = None,
+        at_once: int | None = None,
+    ) -> None:
+        """Scores a batch of whole clusters.
+
+        Args:
+            network: the network; ``batch``: the clusters. Units find the partners of counterfactual states among them.
+            told: called with how often a cell has read a unit, again and again.
+            at_once: clusters in one forward pass; None for all.
+        """
+        batch_trace = traced(network, batch, at_once)
         scores = ClusterScores(self.cells, self.sites, self.windows, self.priors, batch_trace, self.marginals)
-        for state_logits in cell_logits(batch_trace, self.sites, self.cells, scores.units.index):
+        for state_logits in cell_logits(batch_trace, self.sites, self.cells, scores.units.index, scores.partners):
             scores.add(state_logits)
             if told is not None:
                 told(len(state_logits.cells) * len(state_logits.final))
@@ -83,6 +96,10 @@ class TransferMatrix:
     def units(self) -> int:
         """Units with a target so far."""
         return round(float(self.column("n")[0])) if self.clusters else 0
+
+    def units_of(self, cell: Cell) -> int:
+        """Units that a cell counts."""
+        return round(float(self.column(cell.of_counted("n"))[0])) if self.clusters else 0
 
     @property
     def clusters(self) -> int:
@@ -115,12 +132,12 @@ class TransferMatrix:
             loss = self.column(f"{cell.name}|{'loss' if target == 'label' else 'to_final'}")
         else:
             loss, _ = self._at_best(cell, target)
-        return self.per_unit(self.column(f"prior|{target}") - loss)
+        return ratio(self.column(cell.of_counted(f"prior|{target}")) - loss, self.column(cell.of_counted("n")))
 
     def why_unreadable(self, cell: Cell, target: Target) -> Reason | None:
         """Why there is no ``readable`` at the best temperature, or none that is right; None where there is one."""
-        if not all(sums.size and sums.column("n")[0] > 0 for sums in self.halves):
-            return ONE_HALF_EMPTY if self.units else NO_UNIT
+        if not all(sums.size and sums.column(cell.of_counted("n"))[0] > 0 for sums in self.halves):
+            return ONE_HALF_EMPTY if self.units_of(cell) else NO_PAIR if cell.among and self.units else NO_UNIT
         return BEYOND_WINDOW if self._beyond_window(cell, target) else None
 
     def _beyond_window(self, cell: Cell, target: Target) -> bool:
@@ -139,10 +156,10 @@ class TransferMatrix:
         """``crosswise`` of a cell; kept until clusters are added."""
         key = cell.name, target
         if key not in self._tempered:
-            names = [f"prior|{target}", *(f"{cell.name}|{what}" for what in TEMPERED[target])]
+            names = [cell.of_counted(f"prior|{target}"), *(f"{cell.name}|{what}" for what in TEMPERED[target])]
             total, at_end = crosswise(np.stack([_columns(sums, names) for sums in self.halves]))
             for sums in self.halves:
-                total = np.where(sums.column("n") > 0, total, np.nan)
+                total = np.where(sums.column(cell.of_counted("n")) > 0, total, np.nan)
             self._tempered[key] = total, at_end
         return self._tempered[key]
 

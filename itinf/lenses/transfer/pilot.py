@@ -11,10 +11,10 @@ from torch import Tensor
 from ...data.clusters import Order, units_per_cluster
 from ...data.dataset import Batch, Data
 from ...networks.network import Network
-from ...networks.trace import trace
 from ...statistics.bootstrap import poisson_weights
 from ..lens import Lens
 from .cells import Cell
+from .counterfactual import Partners, traced
 from .logits import cell_logits
 from .scores import TARGETS, KnownUnits, priors_of
 from .temperature import BETAS, tempered_losses, window_units
@@ -42,6 +42,7 @@ def windows(
     seed: int = 0,
     every: int = 1,
     told: Callable[[int], None] | None = None,
+    at_once: int | None = None,
 ) -> Tensor:
     """Around which β every cell is to be read, for each target. The same units may be scored afterwards.
 
@@ -51,6 +52,7 @@ def windows(
         seed: of the replicates.
         every: n, to read every n-th position of a cluster.
         told: called with how often a cell has read a unit, again and again.
+        at_once: clusters in one forward pass; None for the whole of a batch.
 
     Returns:
         (targets, cells) float64, see ``window_units``.
@@ -60,17 +62,19 @@ def windows(
     priors = priors_of(lens, network.device)
     count = 0
     for batch in batches:
-        batch_trace = trace(network, batch, gradients=False)
-        known = KnownUnits(batch_trace, every)
+        batch_trace = traced(network, batch, at_once)
+        known, partners = KnownUnits(batch_trace, every), Partners.of(batch_trace, cells)
         drawn = poisson_weights(np.arange(count, count + len(known.index), dtype=np.uint64), seed, REPLICATES)
         weights = torch.from_numpy(np.insert(drawn, 0, 1, axis=1).astype(np.float64)).to(network.device)
         count += len(drawn)
-        for state_logits in cell_logits(batch_trace, lens.sites, cells, known.index):
+        for state_logits in cell_logits(batch_trace, lens.sites, cells, known.index, partners):
+            counted = partners.counted([cells[k] for k in state_logits.cells], known.index[state_logits.units])
             at_target, at_prior = known.logits(state_logits), known.log_priors(state_logits, priors)
             for depth, rows in state_logits.pieces():
                 z = state_logits.logits[depth, rows]
                 for row, prior in enumerate(priors):
                     losses = tempered_losses(z, prior, at_target[row][depth, rows], at_prior[row][rows])
+                    losses = losses if counted is None else losses * counted[depth, rows]
                     total[row][:, state_logits.cells[depth]] += losses @ weights[state_logits.units][rows]
             if told is not None:
                 told(len(state_logits.cells) * len(state_logits.final))

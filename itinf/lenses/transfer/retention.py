@@ -9,6 +9,7 @@ from ...results.reasons import LAST_UNRELIABLE, OWN_LENS_TELLS_LITTLE, OWN_LENS_
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
 from .cells import Cell
+from .counterfactual import OWN
 from .matrix import TransferMatrix, ratio
 from .scores import TARGETS
 
@@ -33,7 +34,8 @@ class Retention:
 
     def __init__(self, matrix: TransferMatrix, target: Target) -> None:
         self.matrix, self.target = matrix, target
-        own_cells = diagonal_cells(matrix)
+        own_cells = self._own = diagonal_cells(matrix)
+        self._counted = {(cell.at, cell.among): cell for cell in matrix.cells if cell.form in OWN}
         self.diagonal = {
             raw: {at: matrix.readable(cell, target, raw) for at, cell in own_cells.items()} for raw in (False, True)
         }
@@ -62,9 +64,35 @@ class Retention:
         own = self.diagonal[raw][cell.at]
         if why := self.missing[raw][cell.at]:
             return None, why
+        if cell.among:
+            return self._counterfactual(cell)
         if not raw and (why := self.matrix.why_unreadable(cell, self.target)):
             return None, why
         return ratio(own if cell.diagonal else self.matrix.readable(cell, self.target, raw), own), None
+
+    def _counterfactual(self, cell: Cell) -> tuple[Array | None, Reason | None]:
+        """The same of a counterfactual state, over the units that have a partner."""
+        own = self._counted[cell.at, cell.among]
+        why = self.matrix.why_unreadable(cell, self.target) or self.matrix.why_unreadable(own, self.target)
+        if why:
+            return None, why
+        told = self.matrix.readable(own, self.target)
+        if not _well_known(told, self.matrix.clusters):
+            return None, OWN_LENS_UNCERTAIN
+        return ratio(self.matrix.readable(cell, self.target), told), None
+
+    def carried_at_most(self, cell: Cell) -> tuple[Array | None, Reason | None]:
+        """What an onward cell would retain if the blocks between left the lens's code alone: own_i / own_j."""
+        if why := self.missing[False][cell.at] or self.matrix.why_unreadable(self._own[cell.fitted_at], self.target):
+            return None, why
+        return ratio(self.diagonal[False][cell.fitted_at], self.diagonal[False][cell.at]), None
+
+    def surplus(self, cell: Cell) -> tuple[Array | None, Reason | None]:
+        """What an onward cell retains beyond that: the gain from h_i to h_j under the lens of h_i, over what h_j's own tells."""
+        (kept, why), (at_most, why_not) = self.of(cell), self.carried_at_most(cell)
+        if kept is None or at_most is None:
+            return None, why or why_not
+        return kept - at_most, None
 
 
 def precise_enough(matrix: TransferMatrix, precision: float) -> bool:

@@ -13,6 +13,7 @@ from ...networks.trace import Target, Trace
 from ...statistics.bootstrap import Array
 from ..lens import Lens
 from .cells import Cell
+from .counterfactual import Partners
 from .logits import CellLogits
 from .temperature import POWERS, exp_, mixing, window_totals
 
@@ -94,6 +95,7 @@ class ClusterScores:
     ) -> None:
         self.cells, self.sites, self.windows, self.priors = cells, sites, windows, priors
         self.units, self.count, self.marginals = KnownUnits(trace), len(trace), marginals
+        self.partners = Partners.of(trace, cells)
         self.scored_in_full = [cell for cell in cells if cell.scored_in_full]
         self.full_row = {cell: row for row, cell in enumerate(self.scored_in_full)}
         device = self.units.labels.device
@@ -105,7 +107,7 @@ class ClusterScores:
             return torch.zeros(columns, rows * self.count, dtype=torch.float64, device=device)
 
         full = len(self.scored_in_full)
-        self.shared, self.per_cell = sums(1 + len(TARGETS), 1), sums(len(LOSSES), len(cells))
+        self.shared, self.per_cell = sums(1 + len(TARGETS), 1 + len(self.partners.known)), sums(len(LOSSES), len(cells))
         self.in_full, self.by_confidence = sums(len(FULL), full), sums(len(BINNED), full * BINS)
 
     def add(self, state_logits: CellLogits) -> None:
@@ -129,7 +131,10 @@ class ClusterScores:
             log_total - beta * (logit - prior) - prior
             for log_total, beta, logit, prior in zip(tempered, betas, at_target, at_prior, strict=True)
         )
-        self._add(self.per_cell, state_logits, state_logits.cells, *losses, *label, *(model - target_entropy))
+        values = [*losses, *label, *(model - target_entropy)]
+        if (counted := self.partners.counted(cells, self.units.index[state_logits.units])) is not None:
+            values = [value * counted for value in values]
+        self._add(self.per_cell, state_logits, state_logits.cells, *values)
         agrees, right = answer == state_logits.answer, answer == self.units.labels[state_logits.units]
         self._add(self.in_full, state_logits, full, entropy, agrees, right)
         bins = (confidence * BINS).long().clamp_max(BINS - 1)
@@ -137,7 +142,11 @@ class ClusterScores:
         self.agreement.setdefault(cells[diagonal].at, []).append(agrees[diagonal])
         if 0 in state_logits.cells:  # what all cells share is added once, together with the first cell
             columns = torch.ones_like(target_entropy), -at_prior[0], -at_prior[1] - target_entropy
-            self._add(self.shared, state_logits, [0], *(column[None] for column in columns))
+            known = [
+                one[self.units.index[state_logits.units]].to(target_entropy) for one in self.partners.known.values()
+            ]
+            counted = torch.stack([torch.ones_like(target_entropy), *known])
+            self._add(self.shared, state_logits, list(range(len(counted))), *(column * counted for column in columns))
             self._add_marginal([-1], state_logits.goal[None], state_logits.units)
 
     def _totals(
@@ -199,7 +208,8 @@ class ClusterScores:
     def columns(self) -> dict[str, Array]:
         """Name -> (N,)."""
         full = [cell.name for cell in self.scored_in_full]
-        names = ["n", *(f"prior|{target}" for target in TARGETS)]
+        among = ["", *(f"|{null}" for null in self.partners.known)]
+        names = [f"{name}{of}" for name in ("n", *(f"prior|{target}" for target in TARGETS)) for of in among]
         names += [f"{cell.name}|{what}" for what in LOSSES for cell in self.cells]
         names += [f"{name}|{what}" for what in FULL for name in full]
         names += [f"{name}|{what}{k}" for what in BINNED for name in full for k in range(BINS)]

@@ -8,24 +8,28 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from ...results.reasons import why_nothing
+from ...results.reasons import Reason, why_nothing
 from ...results.schema import summaries_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
 from .cells import LEFT_OUT, Cell
+from .counterfactual import READS
 from .matrix import TransferMatrix
 from .retention import Retention, diagonal_cells
 from .scores import TARGETS
 from .table import About
 
 Estimate = Callable[[Cell], Array | None]
+ONWARD = ("carried_at_most", "surplus")
+"""Measures of lenses that read states after their own."""
 
 
 def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     """Means over cells of the transfer matrix, each with its interval over clusters.
 
     Returns:
-        one row per number. ``measure``: retention, or transfer_penalty in bits. ``direction``: "forward"
+        one row per number. ``measure``: retention, transfer_penalty in bits, or, forward alone, carried_at_most and surplus,
+        which add up to retention. ``direction``: "forward"
         (fitted before the state it reads), "backward", "both", or "one lens" (the shared lens, left out, over all
         states); or a difference over the same units: "forward − backward" (over pairs that have both), "farther −
         nearer" (the same state, read by the next nearer lens on the same side), "one lens − rotated" (over the
@@ -34,29 +38,39 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     """
     own_cells, rows = diagonal_cells(matrix), []
 
-    def penalty(cell: Cell) -> Array:
+    def penalty(cell: Cell) -> Array | None:
+        if cell.among:
+            return None
         return (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) / math.log(2)
 
     measures: list[tuple[str, str, Estimate]] = [("transfer_penalty", "label", penalty)]
-    measures += [("retention", target, _retention(Retention(matrix, target))) for target in TARGETS]
+    for kept in (Retention(matrix, target) for target in TARGETS):
+        measures += [
+            ("retention", kept.target, _first(kept.of)),
+            ("carried_at_most", kept.target, _first(kept.carried_at_most, onward=True)),
+            ("surplus", kept.target, _first(kept.surplus, onward=True)),
+        ]
     for measure, target, estimate in measures:
         common: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
-        rows += [common | row for row in _of_moved(matrix, estimate)]
+        rows += [common | row for row in _of_moved(matrix, estimate, measure in ONWARD)]
         rows += [common | row for row in _of_left_out(matrix, estimate)]
     return summaries_table(rows)
 
 
-def _retention(retention: Retention) -> Estimate:
-    return lambda cell: retention.of(cell)[0]
+def _first(of: Callable[[Cell], tuple[Array | None, Reason | None]], onward: bool = False) -> Estimate:
+    """The estimate of a ratio; with ``onward`` of onward cells alone."""
+    return lambda cell: of(cell)[0] if cell.onward or not onward else None
 
 
-def _of_moved(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:
-    """Means over translators of other states, for each form."""
+def _of_moved(matrix: TransferMatrix, estimate: Estimate, onward: bool) -> Iterator[dict[str, object]]:
+    """Means over translators of other states, for each form; ``onward``: forward alone, where there is nothing else."""
     for form in dict.fromkeys(cell.form for cell in matrix.cells):
         moved = [cell for cell in matrix.cells if cell.off_diagonal and cell.form == form]
         values = {(c.fitted_at, c.at): value for c in moved if (value := estimate(c)) is not None}
         lens = {"lens": moved[0].lens, "form": form, "null": "observed", "null_seed": None} if moved else {}
-        yield from (lens | row for row in _by_distance(matrix, values))
+        for row in _by_distance(matrix, values):
+            if not (onward or form in READS) or row["direction"] == "forward":
+                yield lens | row
 
 
 def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:

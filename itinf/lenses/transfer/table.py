@@ -15,6 +15,7 @@ from ...results.schema import DTYPES, SCHEMA, results_table
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import MIN_CLUSTERS, interval
 from .cells import Cell
+from .counterfactual import OWN, READS
 from .matrix import TransferMatrix
 from .retention import Retention, diagonal_cells
 from .scores import TARGETS
@@ -45,19 +46,32 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
     rows = [_row(about, matrix, own_cells[max(own_cells)], "prediction_depth", depth)]
     bits = 1 / math.log(2)
     for cell in matrix.cells:
+        if cell.form in OWN:  # it is what others are divided by
+            continue
         if cell.scored_in_full:
             rows += [_row(about, matrix, cell, *quality) for quality in _quality(matrix, cell)]
             rows.append(_marginal(about, matrix, cell))
-        penalty = (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) * bits
-        rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
-        rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
+        if not cell.among:
+            penalty = (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) * bits
+            rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
+            rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
         for target in TARGETS:
             readable, why = matrix.readable(cell, target) * bits, matrix.why_unreadable(cell, target)
             rows.append(_row(about, matrix, cell, "readable", None if why else readable, target, reason=why))
-            for measure, raw in (("retention", False), ("raw_retention", True)):
-                estimate, why = retentions[target].of(cell, raw)
+            kept = retentions[target]
+            for measure, (estimate, why) in _retained(kept, cell).items():
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
     return results_table(rows)
+
+
+def _retained(kept: Retention, cell: Cell) -> dict[str, tuple[Array | None, Reason | None]]:
+    """Measure -> estimate of a ratio to what the state's own lens tells, or the reason why there is none."""
+    found = {"retention": kept.of(cell)}
+    if cell.form not in READS:
+        found["raw_retention"] = kept.of(cell, raw=True)
+    if cell.onward:
+        found |= {"carried_at_most": kept.carried_at_most(cell), "surplus": kept.surplus(cell)}
+    return found
 
 
 def _quality(matrix: TransferMatrix, cell: Cell) -> Iterator[tuple[str, Array, Target]]:
@@ -93,7 +107,7 @@ def _row(
     mean, (lo, hi) = float(estimate[0]), limits or interval(estimate, matrix.clusters)
     if not math.isfinite(mean):
         mean, lo, hi = math.nan, math.nan, math.nan
-    reason = reason if reason and math.isnan(mean) else why_nothing(mean, lo, matrix.units, matrix.clusters)
+    reason = reason if reason and math.isnan(mean) else why_nothing(mean, lo, matrix.units_of(cell), matrix.clusters)
     return dict.fromkeys(DTYPES, "") | {
         "schema": SCHEMA,
         "model": about.name,
@@ -119,7 +133,7 @@ def _row(
         "hi": hi,
         "band_lo": math.nan,
         "band_hi": math.nan,
-        "n_units": matrix.units,
+        "n_units": matrix.units_of(cell),
         "n_missing": 0,
         "n_clusters": matrix.clusters,
         "reason": reason.sentence if reason else "",

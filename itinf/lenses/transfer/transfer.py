@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from safetensors.torch import load as of_bytes
 from safetensors.torch import save
@@ -61,7 +60,7 @@ from .retention import precise_enough, widest_half_width
 from .summaries import summaries
 from .table import transfer_table
 
-USED = ("units", "seed", "replicates", "precision", "pairs", "batch")
+USED = ("units", "seed", "replicates", "precision", "pairs", "counterfactual", "group", "batch")
 """Settings that a transfer uses. ``Network.to`` sets device and dtype."""
 CHECK = {"image": 64, "token": 16, "text": 64}
 """Clusters between two checks of the precision."""
@@ -123,7 +122,7 @@ def transfer(
             return _shared(folder, lambda: TransferResult.load(where))
         require_proven(network, source, order.indices)
         matrix = _begun(
-            folder, network, lens, cells_of(lens, rotations, settings.pairs), source, order, settings, progress
+            folder, network, lens, cells_to_read(network, lens, rotations, settings), source, order, settings, progress
         )
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
@@ -155,9 +154,24 @@ def _shared(folder: ResultsFolder, make: Callable[[], TransferResult]) -> Transf
     return TransferResult(pd.read_parquet(table), pd.read_parquet(means), json.load(manifest), pd.read_parquet(kept))
 
 
-def _mine(order: Order) -> Order:
-    """The clusters of this process: an equal share of an order."""
-    return order.part(np.array_split(np.arange(len(order)), here().size)[here().rank])
+def cells_to_read(network: Network, lens: Lens, rotations: int, settings: Settings) -> list[Cell]:
+    """The cells of a transfer: no state without skips is a summand of a later one, and none has counterfactual states."""
+    return cells_of(lens, rotations, settings.pairs, settings.counterfactual and network.skips is not False)
+
+
+def _whole(settings: Settings) -> int:
+    """Clusters that are read together: with counterfactual states a group, in which partners are sought."""
+    return settings.group if settings.counterfactual else 1
+
+
+def _mine(order: Order, whole: int) -> Order:
+    """The clusters of this process: an equal share of an order, in pieces of ``whole``."""
+    first, beyond = (whole * (-(-len(order) // whole) * part // here().size) for part in (here().rank, here().rank + 1))
+    return order.part(slice(first, beyond))
+
+
+def _read(data: Data, order: Order, settings: Settings) -> Iterator[Batch]:
+    return batches(data, order, settings.group if settings.counterfactual else settings.batch)
 
 
 def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int, settings: Settings) -> dict[str, Any]:
@@ -173,6 +187,7 @@ def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int
             "seed": settings.seed,
             "replicates": settings.replicates,
             **({} if settings.pairs else {"pairs": False}),
+            **({"counterfactual": True, "group": settings.group} if settings.counterfactual else {}),
         },
         "lens": {"kind": lens.kind, **lens.record},
     }
@@ -192,9 +207,12 @@ def _score(
         return True
     done = int(from_first(lambda: str(matrix.clusters).encode()))
     rest, size = order.part(slice(done, None)), units_per_cluster(data)
-    for piece in groups(len(rest), CHECK[network.unit]):  # of a fixed size: --batch must not decide where it stops
+    whole = _whole(settings)
+    for piece in groups(
+        len(rest), -(-CHECK[network.unit] // whole) * whole
+    ):  # of a fixed size: --batch must not decide where it stops
         told = _told(progress, "transfer", len(matrix.cells), (done + piece.start) * size, len(order) * size)
-        _add(matrix, network, batches(data, _mine(rest.part(piece)), settings.batch), told)
+        _add(matrix, network, _read(data, _mine(rest.part(piece), whole), settings), settings.batch, told)
         read, most = (done + piece.stop) * size, len(order) * size
         progress("transfer", read, most)
         if agreed(lambda: precise_enough(matrix, settings.precision)):
@@ -219,11 +237,13 @@ def _told(progress: Progress, stage: str, cells: int, before: int, total: int) -
     return told
 
 
-def _add(matrix: TransferMatrix, network: Network, batches: Iterator[Batch], told: Callable[[int], None]) -> None:
+def _add(
+    matrix: TransferMatrix, network: Network, batches: Iterator[Batch], at_once: int, told: Callable[[int], None]
+) -> None:
     """Adds the batches of all processes to the matrix of the first one."""
     part = matrix if here().size == 1 else matrix.empty()
     for batch in batches:
-        part.add(network, batch, told)
+        part.add(network, batch, told, at_once)
     if part is not matrix:
         part.halves, part.marginals = [summed_sums(sums) for sums in part.halves], summed(part.marginals)
         if here().first:
@@ -273,8 +293,8 @@ def _begun(
             folder.resume_at(0)
         pilot, every = pilot_clusters(data, order)
         told = _told(progress, "pilot", len(cells), 0, len(pilot) * -(-units_per_cluster(data) // every))
-        read = batches(data, pilot, settings.batch)
-        return save({"windows": windows(network, lens, cells, read, seed, every, told)})
+        read = _read(data, pilot, settings)
+        return save({"windows": windows(network, lens, cells, read, seed, every, told, settings.batch)})
 
     chosen = of_bytes(folder.from_first(begun))["windows"]  # only the first process has the sums
     return matrix or TransferMatrix(network, lens, cells, chosen, seed, replicates)
