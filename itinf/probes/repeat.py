@@ -44,6 +44,7 @@ class Repeat(Intervention):
     Attributes:
         times: how many more times, k.
         scale: shares of the update, a.
+        last_alone: True repeats the last block alone, which takes a small share of the time.
 
     Raises:
         ItinfError: a number of times is below 1, or a scale is not positive.
@@ -53,6 +54,7 @@ class Repeat(Intervention):
 
     times: Sequence[int] = (1, 2, 5)
     scale: Sequence[float] = (0.05, 0.1, 0.3, 1.0)
+    last_alone: bool = False
 
     measure = "cost"
 
@@ -76,9 +78,10 @@ class Repeat(Intervention):
     def changes(self, piece: Piece) -> Iterator[Change]:
         calls = piece.on.calls
         for block, call in enumerate(calls):
-            if call.before.shape != call.after.shape:
+            is_last = block == len(calls) - 1
+            if call.before.shape != call.after.shape or (self.last_alone and not is_last):
                 continue
-            wanted = {(1, 1.0), *(self.combinations if block == len(calls) - 1 else ())}
+            wanted = {(1, 1.0), *(self.combinations if is_last else ())}
             for a in sorted({scale for _, scale in wanted}):
                 for k, state in enumerate(repeated(call, a, max(k for k, scale in wanted if scale == a)), 1):
                     if (k, a) in wanted:
@@ -87,7 +90,7 @@ class Repeat(Intervention):
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
         trace, last = batch.trace, len(batch.network.blocks) - 1
-        for block in range(last + 1):
+        for block in range(last if self.last_alone else 0, last + 1):
             if trace.states[trace.before[block]].shape != trace.states[trace.after[block]].shape:
                 for measure in (*MEASURES, NORM):
                     record.absent(self.row(batch, measure, block, form_of(1, 1.0)), SHAPE_CHANGES)
