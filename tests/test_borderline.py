@@ -15,13 +15,17 @@ import oracles
 import tiny
 from itinf import Batch, Network, trace
 from itinf.probes.repeat import form_of
+from itinf.results import strata
 from itinf.results.recorder import Recorder
 from itinf.results.row import Row
-from itinf.results.strata import OfSameStratum, ShareOfSameStratum, stratified
+from itinf.results.strata import OfSameStratum, stratified
+from itinf.results.sums import StudySums
+from itinf.results.table import table
 from itinf.statistics.bootstrap import Sums
 from measured import measure, view
 from oracles import normal
 from segment_oracles import path_network
+from test_pair_intervals import STRUCTURE
 from test_repeats import descending
 
 BITS = 1 / math.log(2)
@@ -125,8 +129,9 @@ def sums_of(columns: dict[str, list[float]]) -> Sums:
     return sums
 
 
-def test_strata_by_hand():
+def test_strata_by_hand(monkeypatch):
     """Two strata of 3 and 1 chosen units, whose others have means 0.5 and 1; a third has no others, and is left out."""
+    monkeypatch.setattr(strata, "LEAST", 1)
     columns = {
         "c0": [1, 1, 1, 0, 0, 0, 0, 0], "c1": [0, 0, 0, 1, 0, 0, 0, 0], "c2": [0, 0, 0, 0, 1, 1, 0, 0],
         "s0": [1, 0, 1, 0, 0, 0, 0, 0], "s1": [0, 0, 0, 1, 0, 0, 0, 0], "s2": [0, 0, 0, 0, 1, 1, 0, 0],
@@ -136,12 +141,11 @@ def test_strata_by_hand():
     roles = {"chosen": "c", "own": "s", "others": "o", "theirs": "t"}
     names = stratified({role: [f"{letter}{i}" for i in range(3)] for role, letter in roles.items()})
     sums = sums_of(columns)
-    for kind in (OfSameStratum, ShareOfSameStratum):
-        estimator = kind(n="n", **names)
-        assert estimator.estimate(sums)[0] == pytest.approx((3 * 0.5 + 1 * 1) / 4)
-        own = estimator.own_estimate(sums)
-        assert own is not None and own[0] == pytest.approx(3 / 4)
-        assert estimator.counts(sums) == (6, 6) and estimator.columns["theirs|2"] == "t2"
+    estimator = OfSameStratum(n="n", **names)
+    assert estimator.estimate(sums)[0] == pytest.approx((3 * 0.5 + 1 * 1) / 4)
+    own = estimator.own_estimate(sums)
+    assert own is not None and own[0] == pytest.approx(3 / 4)
+    assert estimator.counts(sums) == (6, 6) and estimator.columns["theirs|2"] == "t2"
 
 
 def test_repeats_of_the_last_block_cost_borderline_units_apart():
@@ -197,3 +201,47 @@ def test_with_one_state_to_read_there_is_a_reason():
     itinf.Borderline().measure_batch(seen, record)
     assert not record.missing  # two states, and the first of them where -5 lies before it
     assert {row.subset for row in record.entries} == {"all", "borderline at 0"}
+
+
+def covered(populations: int, clusters: int) -> dict[tuple[str, str], float]:
+    """(measure, null) -> how many of 24 subsets hold the mean over all subsets, at the state after the choice.
+
+    Three classes; the step after the choice knows the label a little, and more so where p_y is large.
+    """
+    random, found, names = torch.Generator().manual_seed(7), [], list[tuple[str, str]]()
+    for _ in range(24 * populations):
+        start = torch.randn(clusters, 3, generator=random, dtype=torch.float64)
+        labels = torch.randint(3, (clusters,), generator=random)
+        step = 0.8 * torch.randn(clusters, 3, generator=random, dtype=torch.float64)
+        step[torch.arange(clusters), labels] += start.softmax(1)[torch.arange(clusters), labels]
+        network, batch = given([start, start + step], labels)
+        batch.keys[:] = torch.randint(2**62, (clusters,), generator=random).numpy().astype(np.uint64)
+        record, seen = Recorder(), view(network, trace(network, batch))
+        record.count("n|known", seen.trace.known)
+        itinf.Borderline(at=-1).measure_batch(seen, record)
+        structure = {"states": [["a", 0, 0.0], ["b", 0, 1.0]], "blocks": ["b"], "segments": [0], "sizes": [3]}
+        stage = StudySums(Sums(0, 300), structure=STRUCTURE | structure)
+        stage.add(batch.keys, record)
+        rows = table({"observed": stage})
+        rows = rows[(rows["state_index"] == 1) & rows["measure"].str.startswith("borderline_accuracy")]
+        names = list(rows[["measure", "null"]].itertuples(index=False, name=None))
+        found.append(rows[["mean", "lo", "hi"]].to_numpy(float))
+    each = np.array(found)
+    truth = each[:, :, 0].mean(0)
+    return dict(zip(names, ((each[:, :, 1] <= truth) & (truth <= each[:, :, 2])).mean(0), strict=True))
+
+
+def test_24_subsets_cover():
+    """Of 24 intervals about 23 hold the truth, fewer than 20 one time in 200."""
+    found = covered(1, 200)
+    assert set(found) == {
+        ("borderline_accuracy", "observed"), ("borderline_accuracy", "same p_y"), ("borderline_accuracy_effect", "same p_y")
+    }  # fmt: skip
+    assert min(found.values()) >= 19 / 24
+
+
+@pytest.mark.simulation
+def test_24_subsets_of_40_populations_cover_93_to_97_percent():
+    """960 intervals a row: the standard error of a share is 0.7 %, which is allowed for twice."""
+    found = covered(40, 400)
+    assert all(0.93 - 0.014 <= share <= 0.97 + 0.014 for share in found.values()), found

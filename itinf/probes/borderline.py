@@ -18,16 +18,16 @@ from ..networks.trace import Trace
 from ..results.reasons import ALONE
 from ..results.recorder import Recorder
 from ..results.row import Row
-from ..results.strata import OfSameStratum, ShareOfSameStratum, stratified
+from ..results.strata import OfSameStratum, stratified
 from ..statistics.nulls import OBSERVED
 from .batch import ProbeBatch
 from .intervention import BITS
-from .prediction_space import depth_orders
+from .prediction_space import orders_of
 from .probe import Probe
 
 NEAR = 0.1
 """Units whose label and best other class are less than twice this apart in probability are borderline."""
-BINS = 20
+BINS = 10
 """Bins of p_y, for the null ``same p_y``."""
 SHUFFLED, SAME_P = "order-shuffled", "same p_y"
 ACCURACY, LOSS, ENTROPY, SHARE = "borderline_accuracy", "borderline_loss", "borderline_entropy", "borderline_share"
@@ -46,7 +46,7 @@ class Borderline(Probe):
     * ``borderline_share``: the share of all units that they are.
 
     Nulls: "order-shuffled", the unit's own steps of the logits after the state, in random order (the last state is the same); and
-    "same p_y", other units that give their label as much probability there (in bins of 1/20), and are not borderline: what the
+    "same p_y", other units that give their label as much probability there (in bins of 1/10), and are not borderline: what the
     confidence alone foretells. With many classes all units are borderline where every probability is small, so that in
     the first states of a language model the word says "not decided".
 
@@ -132,7 +132,7 @@ def follow(batch: ProbeBatch, states: Sequence[int], shuffled: bool) -> dict[tup
     trace, network = batch.trace, batch.network
     rows = {state: trace.per_prediction(state) for state in states}
     labels = trace.targets.flatten().clamp_min(0)
-    order = depth_orders(trace, len(states) - 1, batch.seed)
+    order = orders_of(trace, len(states) - 1, batch.seed)
     pieces: dict[tuple[str, int], list[tuple[Tensor, ...]]] = {}
     with torch.no_grad(), evaluating(network):
         for part in chunks(len(labels), classes_of(network, rows[states[-1]]) * len(states)):
@@ -194,5 +194,4 @@ def _others(record: Recorder, row: Row, one: Reading, probability: Tensor, chose
                 here, tag = units & (of_bin == place), f"{row.subset}|{number}|{place}"
                 columns.setdefault(number, []).append(record.total(tag, torch.ones_like(values), here))
                 columns.setdefault(sums, []).append(record.total(f"{measure}|{row.state}|{tag}", values, here))
-        kind = ShareOfSameStratum if measure == ACCURACY else OfSameStratum
-        record.add(replace(row, measure=measure), kind, {}, None, n=f"n|{row.subset}", **stratified(columns))
+        record.add(replace(row, measure=measure), OfSameStratum, {}, None, n=f"n|{row.subset}", **stratified(columns))

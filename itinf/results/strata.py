@@ -10,13 +10,17 @@ import numpy as np
 from ..statistics.bootstrap import Array, Sums
 from .estimators import Estimator
 
+LEAST = 8
+"""Fewest others in a stratum that is compared."""
+
 
 @dataclass(frozen=True, init=False)
 class OfSameStratum(Estimator):
     """Mean over units that were not chosen, where each stratum counts as much as it does among those that were.
 
     Its columns are, for every stratum S, ``chosen|S`` and ``own|S``, number and sum of the chosen units, and ``others|S``
-    and ``theirs|S``, those of the others. Strata without others have no value, and are left out on both sides.
+    and ``theirs|S``, those of the others. Strata of fewer than ``LEAST`` others are left out on both sides: the mean of a few is
+    not told from a replicate without them. It has no interval of a share, for others count as often as their stratum needs.
     """
 
     strata: tuple[tuple[str, str], ...]
@@ -41,19 +45,12 @@ class OfSameStratum(Estimator):
         return _weighted(self._of(sums, "own"), self._of(sums, "chosen"), self._of(sums, "others"))
 
 
-@dataclass(frozen=True, init=False)
-class ShareOfSameStratum(OfSameStratum):
-    """The same of a share."""
-
-    share = True
-
-
 def stratified(names: Mapping[str, list[str]]) -> dict[str, str]:
     """Role -> column, from the columns of all strata by the part of their role before the bar."""
     return {f"{role}|{stratum}": name for role, columns in names.items() for stratum, name in enumerate(columns)}
 
 
 def _weighted(sums: Array, chosen: Array, others: Array) -> Array:
-    known = others > 0
+    known = others[:, 0] >= LEAST  # the same strata in every replicate
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(known, sums, 0.0).sum(0) / np.where(known, chosen, 0.0).sum(0)
+        return np.asarray(sums[known].sum(0) / chosen[known].sum(0))
