@@ -1,4 +1,4 @@
-"""Questions about further steps: do the blocks work as one step taken again, and does one more help where it is close?"""
+"""Questions about further steps: does the answer come early and stay, and does one more help where it is close?"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .words import Evidence
 NEED = 0.5
 INDICES = (
     ("convergence_index", "error", "label", 0.5, 0.5),
-    ("recurrence_index", "again", "", 0.0, 1.0),
     ("divergence_index", "error", "label", 1.0, -1.0),
 )
-"""(measure, form, target, a, b): a + b · index is the share of the gain made on average over depth; of what leaving a block out changes,
-what is kept with the block before it in its place; of the gain, what is left after further runs of the last block."""
+"""(measure, form, target, a, b): a + b · index is the share of the gain made on average over depth; and of the gain, what is left after
+further runs of the last block. The recurrence index does not judge: where steps converge, leaving out a block costs next to nothing but at the
+first one, which reads another kind of state, and it alone decides (−8 in the control that is trained to be a recurrence)."""
 
 
 def _iterates(source: Source) -> Evidence:
@@ -43,8 +43,8 @@ def _helped(source: Source) -> Evidence:
 
 
 ITERATES = Claim(
-    "is it one step, again and again?",
-    "Is more than half gained before the middle, kept with a block in the place of the next, and left after further runs of the last block?",
+    "does it converge, and stay?",
+    "Is more than half of the gain there on average over depth, and left after as many further runs of the last block?",
     _iterates,
     anchor="convergence",
     order=132,
