@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .networks.weights import build as build
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
+    from .probes import Borderline as Borderline
+    from .probes import Convergence as Convergence
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
     from .probes import Lesion as Lesion
@@ -79,6 +81,8 @@ _HOMES = {
     "networks.weights": ("build", "load"),
     "probes": (
         "Alignment",
+        "Borderline",
+        "Convergence",
         "EstimationError",
         "Gain",
         "Lesion",

@@ -54,7 +54,7 @@ def measured(network: Network, batch: Batch, probe: itinf.Probe, size: int = 8) 
 
 def costs(found: Measured, form: str, null: str = "observed", measure: str = "cost") -> dict[int, float]:
     """Number of the block, from 0 -> number."""
-    rows = [r for r in found.values if (r.measure, r.form, r.null) == (measure, form, null)]
+    rows = [r for r in found.values if (r.measure, r.form, r.null, r.subset) == (measure, form, null, "all")]
     return {row.block - 1: found.values[row] for row in rows}
 
 
@@ -319,7 +319,7 @@ def test_where_blocks_are_not_all_there_is_whole_passes_run(between, remembers):
 def missing(network: Network, probe: itinf.Probe, count: int = 12) -> dict[tuple[str, int], str]:
     """(form, block) -> code of the reason, of costs without a value."""
     table = tiny.probed(network, tiny.images(count), probes=[probe]).table
-    rows = table[(table["measure"] == "cost") & table["mean"].isna()]
+    rows = table[(table["measure"] == "cost") & (table["subset"] == "all") & table["mean"].isna()]
     return {(form, block): code for form, block, code in rows[["form", "block_index", "reason_code"]].to_numpy()}
 
 
@@ -343,7 +343,7 @@ def test_a_study_has_intervals_effects_and_untrained_rows(kind, tmp_path):
         assert len(effect) == len(network.blocks) and effect[["mean", "lo", "hi"]].notna().all(axis=None)
     assert {"cost", "self_repair", "repeated_norm"} <= set(table.loc[table["null"] == "untrained", "measure"])
     best = table[table["form"] == "repeat best"]
-    assert set(best["measure"]) == {"cost"} and best["lo"].notna().any()
+    assert set(best["measure"]) == {"cost", "accuracy_cost"} and best["lo"].notna().any()
     again = itinf.ProbeResult.load(tmp_path / "run").table
     assert again.equals(table)
     small = tiny.probed(network, data, probes=probes, untrained=1, batch=8).table

@@ -33,6 +33,7 @@ def tables():
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
+    followed = probed(gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence()])
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
     depth = made(*oracle("gathering"))
@@ -43,6 +44,7 @@ def tables():
         study("token").table,
         seen.table,
         changed.table,
+        followed.table,
         moved.table,
         heard.table,
         depth.table,
@@ -65,7 +67,7 @@ def test_every_value_of_a_real_table_is_described(tables):
     for table in tables:
         for column, meanings in VALUES.items():
             if column in table:
-                values = {re.sub(r"(merged to|length) \d+", r"\1 N", value) for value in table[column]}
+                values = {re.sub(r"(merged to|length|borderline at) \d+", r"\1 N", value) for value in table[column]}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column

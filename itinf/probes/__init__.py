@@ -1,6 +1,8 @@
 """Probes: they turn a trace into measurements of every block. Each question has its own file."""
 
 from .alignment import Alignment as Alignment
+from .borderline import Borderline as Borderline
+from .convergence import Convergence as Convergence
 from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
 from .lesion import Lesion as Lesion

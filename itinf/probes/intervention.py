@@ -28,9 +28,9 @@ from .probe import Probe
 LOGITS = 2**25
 """Most logits of the clusters that run together: those without the intervention are held meanwhile."""
 BITS = 1 / math.log(2)
-MEASURES = ("cost", "intervention_kl", "agreement")
+MEASURES = ("cost", "accuracy_cost", "intervention_kl", "agreement")
 """Of every intervention."""
-AGAINST_LABEL = ("cost", "predicted_cost", "direct_cost", "self_repair")
+AGAINST_LABEL = ("cost", "accuracy_cost", "predicted_cost", "direct_cost", "self_repair")
 """Measures of a loss that is taken against the label; others compare two outputs or two states."""
 
 
@@ -78,10 +78,11 @@ class Piece:
 class Intervention(Probe):
     """What changes at the end of the network if a block gives something else; weights stay as they are.
 
-    Each intervention has three measures, of every unit:
+    Each intervention has four measures, of every unit:
 
     * ``cost``: the loss with the intervention minus the loss without it, in bits. Mean and median: a few units often
       own the mean.
+    * ``accuracy_cost``: accuracy without the intervention minus accuracy with it.
     * ``intervention_kl``: KL(output ‖ output with the intervention), in bits.
     * ``agreement``: share of units whose top-1 stays.
 
@@ -102,9 +103,22 @@ class Intervention(Probe):
         """
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
+        every = self._every(batch)
+        found = {row: values for (row, without), values in every.items() if without is None}
+        for row, values in found.items():
+            left_out = [each for (of, without), each in every.items() if of == row and without is not None]
+            self._record(batch, record, row, values, found[replace(row, null=OBSERVED)], left_out)
+        self.beside(batch, record, found)
+
+    def found(self, batch: ProbeBatch) -> dict[Row, Tensor]:
+        """Runs every intervention: row -> (N, P) values."""
+        return {row: values for (row, without), values in self._every(batch).items() if without is None}
+
+    def _every(self, batch: ProbeBatch) -> dict[tuple[Row, int | None], Tensor]:
+        """The same with the part of the calibration that is left out, or None."""
         trace, network = batch.trace, batch.network
         assert trace.inputs is not None
-        every: dict[tuple[Row, int | None], Tensor] = {}  # by the part of the calibration that is left out
+        every: dict[tuple[Row, int | None], Tensor] = {}
         with torch.no_grad(), evaluating(network):
             chained = is_chain(network, trace.inputs[:1])
             for clusters in groups(len(trace), _together(batch)):
@@ -117,11 +131,7 @@ class Intervention(Probe):
                         row = self.row(batch, measure, change.about, change.form, change.update, change.null)
                         whole = every.setdefault((row, change.without), torch.zeros_like(trace.loss))
                         whole[clusters] = values.view_as(whole[clusters])
-        found = {row: values for (row, without), values in every.items() if without is None}
-        for row, values in found.items():
-            left_out = [each for (of, without), each in every.items() if of == row and without is not None]
-            self._record(batch, record, row, values, found[replace(row, null=OBSERVED)], left_out)
-        self.beside(batch, record, found)
+        return every
 
     @staticmethod
     def row(batch: ProbeBatch, measure: str, block: int, form: str, update: str = "", null: str = OBSERVED) -> Row:
@@ -142,7 +152,7 @@ class Intervention(Probe):
         elif share:
             record.share(row, values, known, "n|known")
         else:
-            record.mean(row, values, known, "n|known", median=row.null == OBSERVED)
+            record.mean(row, values, known, "n|known", median=row.null == OBSERVED and row.measure != "accuracy_cost")
 
 
 def _together(batch: ProbeBatch) -> int:
@@ -161,10 +171,14 @@ def _read(network: Network, last: Tensor) -> Tensor:
 
 
 def _compare(before: Tensor, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Measure -> (R,) float64: cost and KL in bits, and whether the top-1 agrees; NaN where the output is not finite."""
+    """Measure -> (R,) float64: costs, KL, and whether the top-1 agrees; NaN where the output is not finite, which is never right."""
     label = targets.clamp_min(0).unsqueeze(1)
+    first, then = (top1(log_p).unsqueeze(1) for log_p in (before, after))
     cost = (before.gather(1, label).double() - after.gather(1, label).double()).squeeze(1) * BITS
     kl = (before.exp() * (before - after)).sum(1).double() * BITS
     finite = after.isfinite().all(1)  # some repeats overflow
     cost, kl = (torch.where(finite, x, torch.nan) for x in (cost, kl))
-    return {"cost": cost, "intervention_kl": kl, "agreement": ((top1(before) == top1(after)) & finite).double()}
+    finite = finite.unsqueeze(1)
+    accuracy = ((first == label).double() - ((then == label) & finite).double()).squeeze(1)
+    same = ((first == then) & finite).double().squeeze(1)
+    return {"cost": cost, "accuracy_cost": accuracy, "intervention_kl": kl, "agreement": same}

@@ -133,7 +133,7 @@ def prediction_steps(
     """
     tested = {name: path for name, path in paths.items() if name not in paired_alone}
     orders = {
-        name: _orders(trace, len(path), seed) for name, path in tested.items() if shuffled and follow_each_other(path)
+        name: orders_of(trace, len(path), seed) for name, path in tested.items() if shuffled and follow_each_other(path)
     }
     with_partners = {name: _partners_of(partners or {}, name in tested) for name in paths}
     steps: dict[StepKey, Step] = {}
@@ -249,7 +249,7 @@ def _same_lens_fits(through: Mapping[SiteId, Translator | None], span: StepSpan)
     return start is not None and end is not None and start.weight.shape == end.weight.shape
 
 
-def _orders(trace: Trace, length: int, seed: int) -> Tensor:
+def orders_of(trace: Trace, length: int, seed: int) -> Tensor:
     """(R, length): a random order of the steps for every cluster."""
     keys = [np.array([seed, k], dtype=np.uint64) for k in trace.keys]
     # start far along the stream: its beginning gives the bootstrap weights of the cluster

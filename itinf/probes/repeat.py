@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -18,6 +18,7 @@ from ..results.recorder import Recorder
 from ..results.row import Row
 from ..settings import whole
 from .batch import ProbeBatch
+from .borderline import borderline
 from .intervention import MEASURES, Change, Intervention, Piece
 
 BEST, NORM = "repeat best", "repeated_norm"
@@ -37,10 +38,13 @@ class Repeat(Intervention):
       for the other, anew in every replicate. Without a scale that is chosen so, "no improvement" says nothing: repeated in
       full, a block of a usual network only inflates its state.
     * ``repeated_norm``: length of the state after the repeats / length of the state before them.
+    * subsets "borderline at S", with the state S after the last block or before it: costs of the units that are borderline there,
+      see ``Borderline``. They are chosen before what is repeated.
 
     Attributes:
         times: how many more times, k.
         scale: shares of the update, a.
+        last_alone: True repeats the last block alone, which takes a small share of the time.
 
     Raises:
         ItinfError: a number of times is below 1, or a scale is not positive.
@@ -50,6 +54,7 @@ class Repeat(Intervention):
 
     times: Sequence[int] = (1, 2, 5)
     scale: Sequence[float] = (0.05, 0.1, 0.3, 1.0)
+    last_alone: bool = False
 
     measure = "cost"
 
@@ -73,9 +78,10 @@ class Repeat(Intervention):
     def changes(self, piece: Piece) -> Iterator[Change]:
         calls = piece.on.calls
         for block, call in enumerate(calls):
-            if call.before.shape != call.after.shape:
+            is_last = block == len(calls) - 1
+            if call.before.shape != call.after.shape or (self.last_alone and not is_last):
                 continue
-            wanted = {(1, 1.0), *(self.combinations if block == len(calls) - 1 else ())}
+            wanted = {(1, 1.0), *(self.combinations if is_last else ())}
             for a in sorted({scale for _, scale in wanted}):
                 for k, state in enumerate(repeated(call, a, max(k for k, scale in wanted if scale == a)), 1):
                     if (k, a) in wanted:
@@ -84,14 +90,29 @@ class Repeat(Intervention):
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
         trace, last = batch.trace, len(batch.network.blocks) - 1
-        for block in range(last + 1):
+        for block in range(last if self.last_alone else 0, last + 1):
             if trace.states[trace.before[block]].shape != trace.states[trace.after[block]].shape:
                 for measure in (*MEASURES, NORM):
                     record.absent(self.row(batch, measure, block, form_of(1, 1.0)), SHAPE_CHANGES)
             elif block == last:
-                costs = [found[self.row(batch, "cost", block, form_of(*each))] for each in self.combinations]
-                second = torch.from_numpy(half_of(trace.keys).astype(bool)).to(trace.loss.device)
-                record.best(self.row(batch, "cost", block, BEST), costs, trace.known, second, "n|known")
+                self._of_last(batch, record, found, "all", trace.known)
+                for state in (trace.before[block], trace.after[block]):
+                    self._of_last(batch, record, found, f"borderline at {state}", borderline(trace, state))
+
+    def _of_last(
+        self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor], subset: str, known: Tensor
+    ) -> None:
+        """The best repeat of the last block, and every one for a subset of the units, (N, P) bool."""
+        count = record.count("n|known" if subset == "all" else f"n|{subset}", known)
+        second = torch.from_numpy(half_of(batch.trace.keys).astype(bool)).to(known.device)
+        for measure in ("cost", "accuracy_cost"):
+            rows = [
+                self.row(batch, measure, len(batch.network.blocks) - 1, form_of(*each)) for each in self.combinations
+            ]
+            best = replace(rows[0], form=BEST, subset=subset)
+            record.best(best, [found[row] for row in rows], known, second, count)
+            for row in rows if subset != "all" else ():
+                record.mean(replace(row, subset=subset), found[row], known, count)
 
 
 def form_of(times: int, scale: float) -> str:

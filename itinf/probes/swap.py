@@ -32,19 +32,19 @@ class Swap(Intervention):
     def changes(self, piece: Piece) -> Iterator[Change]:
         calls = piece.on.calls
         for block in range(len(calls) - 1):
-            if _are_neighbours(piece.trace, block):
+            if are_neighbours(piece.trace, block):
                 first = calls[block + 1].again({}, calls[block].before)[0]
                 state = calls[block].again({}, first)[0]
                 yield Change(SWAP, block, piece.on.last(block + 1, state))
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
         for block in range(len(batch.network.blocks)):
-            if not _are_neighbours(batch.trace, block):
+            if not are_neighbours(batch.trace, block):
                 for measure in MEASURES:
                     record.absent(self.row(batch, measure, block, SWAP), NO_NEIGHBOUR)
 
 
-def _are_neighbours(trace: Trace, block: int) -> bool:
+def are_neighbours(trace: Trace, block: int) -> bool:
     """Whether a block and the next one keep one shape of state, with nothing between them."""
     if block + 1 == len(trace.after) or trace.after[block] != trace.before[block + 1]:
         return False

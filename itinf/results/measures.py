@@ -72,6 +72,7 @@ MEASURES: dict[str, Measure] = {
     "loss": Measure(BLOCK, "Cross-entropy of the network, in a row about the last block.", "nats", "≥ 0"),
     # blocks, with an intervention
     "cost": Measure(BLOCK, "Loss of the network with an intervention at the block minus its loss without.", "bits", "any number", _CHANGED),
+    "accuracy_cost": Measure(BLOCK, "Accuracy of the network without an intervention at the block minus its accuracy with it.", "", "−1 … 1", _CHANGED),
     "intervention_kl": Measure(BLOCK, "KL(output ‖ output with the intervention).", "bits", "≥ 0", _CHANGED),
     "agreement": Measure(BLOCK, "Share of units whose top-1 is the same with the intervention.", "", "0 … 1", _CHANGED),
     "predicted_cost": Measure(BLOCK, "The cost of a lesion to first order: first_order_gain with the gradient output.", "bits", "any number",
@@ -105,6 +106,20 @@ MEASURES: dict[str, Measure] = {
     "error_over_order": Measure(STATE, "E|h − h_K|² over its mean over all orders of the unit's own steps: below 1 where the large steps come first.",
         "", "≥ 0", _CARRIED),
     "straightness": Measure(STATE, "Σ|h_K − h_0| / ΣΣ|D| over the steps of a segment, in a row about its last state.", "", "0 … 1", _CARRIED),
+    # states, read by the network itself, of chosen units
+    "borderline_share": Measure(STATE, "Share of units that are borderline at the state: |p of the label − p of the best other class| / 2 < 0.1.", "",
+        "0 … 1", (why.ALONE,)),
+    "borderline_accuracy": Measure(STATE, "Share of the units of the subset that the network's own readout has right at the state.", "", "0 … 1",
+        (why.ALONE,)),
+    "borderline_loss": Measure(STATE, "Cross-entropy of the own readout of these units.", "bits", "≥ 0", (why.ALONE,)),
+    "borderline_entropy": Measure(STATE, "Entropy of the own readout of these units.", "bits", "≥ 0", (why.ALONE,)),
+    # the last run of blocks of one shape, in a row about the last state
+    "convergence_index": Measure(STATE, "1 − 2 × the area under loss, or error, by depth, from 1 at the first state of the last run of blocks to 0 at the "
+        "last: 1 gained at once, 0 evenly, −1 at the last step. No value where nothing is gained.", "", "any number; mostly −1 … 1", (why.NO_NEIGHBOUR,)),
+    "recurrence_index": Measure(STATE, "1 − KL of neighbours in the other order, or of a block again in the place of the next, over KL without a block: 1 "
+        "for equal steps, 0 where the other block does no better than none.", "", "at most 1", (why.NO_NEIGHBOUR,)),
+    "divergence_index": Measure(STATE, "What further runs of the last block, as many as the last run has, lose of what this run gained: at most 0 stays or "
+        "descends further, 1 all is lost.", "", "any number", (why.NO_NEIGHBOUR,)),
     # first states of segments, by the length of paths
     "path_share": Measure(STATE, "The part of the gradient that passes exactly so many branches on its way back: ⟨G_k, g⟩ / |g|². "
         "Over all lengths the shares add up to 1.", "", "any number; 1 in all", (why.NO_SKIP_PATH,)),

@@ -25,6 +25,14 @@ class BandRatio(Ratio):
 
 
 @dataclass(frozen=True)
+class GainRatio(Ratio):
+    """Ratio of sums over units to a gain; without a value where nothing was gained."""
+
+    def estimate(self, sums: Sums) -> Array:
+        return np.where(sums.column(self.below) > 0, super().estimate(sums), np.nan)
+
+
+@dataclass(frozen=True)
 class Explained(Estimator):
     """The share of a variance that the best multiple of another vector explains: Σ⟨x, y⟩² / (Σ|x|² Σ|y|²)."""
 

@@ -39,6 +39,9 @@ FORMS = {
     "swap": "The block and the next one run in the other order.",
     "repeat K × A": "The block runs K more times, each time with the share A of its update.",
     "repeat best": "The repeat that costs least on the other half of the clusters.",
+    "again": "A block runs again in the place of the next one.",
+    "loss": "Of the loss.",
+    "error": "Of the share of wrong answers.",
     "length N": "Of paths that pass N branches.",
     "all lengths": "Added up over all lengths of paths.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
@@ -55,6 +58,8 @@ SUBSETS = {
     "all": "All units.",
     "right before": "Units that the readout has right at the state before the update; the state after it would select units by the outcome.",
     "wrong before": "The other units.",
+    "borderline at N": "Units that are borderline at state N, see borderline_share; they are followed after it.",
+    "borderline at the end": "Units that are borderline at the last state, which selects them by the outcome; for comparison.",
 }
 LENSES = {"shared, left out": "the shared lens, fitted without the state that it reads"}
 """Lenses that are no kind of their own."""

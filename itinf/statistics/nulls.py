@@ -161,6 +161,10 @@ NULLS: dict[str, Null] = {
         ORDER_SHUFFLED,
         Null("mean", "what a block adds to the unit is replaced by its mean over other units"),
         Null("random-walk", "the unit's own steps keep their lengths, and are uncorrelated"),
+        Null(
+            "same p_y",
+            "other units that give their label as much probability at the state, and are not borderline there",
+        ),
         Null("untrained", "the same architecture with random weights replaces the network", effect=False),
         Null("isotropic", "independent isotropic vectors replace updates and gradients", effect=False),
         Null("rotated", "the states of each depth are rotated at random", effect=False),

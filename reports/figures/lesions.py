@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -32,15 +33,17 @@ HOVER = (
 
 
 class Chosen(NamedTuple):
-    """Rows of one intervention and measure, means over units."""
+    """Rows of one intervention and measure, means over units; of all of them unless said otherwise."""
 
     form: str
     measure: str = "agreement"
     null: str = "observed"
+    subset: str = "all"
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """These rows of a table, in order of depth."""
-        kept = (table["form"] == self.form) & (table["measure"] == self.measure) & (table["null"] == self.null)
+        wanted = {"form": self.form, "measure": self.measure, "null": self.null, "subset": self.subset}
+        kept = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
         return table[kept & (table["statistic"] == "mean")].sort_values(["model", "block_index"])
 
 
