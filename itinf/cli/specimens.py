@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import out, print_scores, progress_bars
-from .options import Device
+from .options import Device, options
 from .signals import working
 
 
@@ -22,19 +22,22 @@ def train(
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     device: Device = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-O", help="Option KEY=VALUE of the specimen; repeatable.")
+    ] = None,
 ) -> None:
     """Train a specimen by its recipe and score it on held-out data. An interrupted training is resumed."""
     from ..networks.devices import device_named, require_float64
     from ..registry import specimen as find
     from ..training.specimen import trained
 
-    chosen = find(specimen)
-    folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
+    chosen = find(specimen, **options(option))
+    folder = out_ or Path("trained") / (chosen.name if split == "train" else f"{chosen.name}-{split}")
     place = device_named(device)
     require_float64(place)
-    with working(), progress_bars(specimen) as progress:
+    with working(), progress_bars(chosen.name) as progress:
         scores = trained(chosen, folder, seed=seed, split=split, device=place, progress=progress)
-    print_scores(specimen, scores)
+    print_scores(chosen.name, scores)
     out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
 
 
