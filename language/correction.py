@@ -148,10 +148,12 @@ class PredictiveCoding(nn.Module):
 
     def errors(self, ids: Tensor) -> list[Tensor]:
         """The errors that each layer subtracts, one (N, T, d) tensor per layer; zero at the last position."""
-        targets, found = following(ids), []
-        for layer, state in zip(self.layers, self.states(ids), strict=False):
-            found.append(errors(state[..., self.tokens :], targets, self.head, layer.correction.error))
-        return found
+        targets = following(ids)
+        corrections: list[Any] = [layer.correction for layer in self.layers]
+        return [
+            errors(state[..., self.tokens :], targets, self.head, correction.error)
+            for correction, state in zip(corrections, self.states(ids), strict=False)
+        ]
 
     def read(self, state: Tensor) -> Tensor:
         """The logits (N, T, V) of the prediction in a state."""

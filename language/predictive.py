@@ -197,6 +197,7 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
         untrained=lambda seed: _random(made, f"random:{seed}", prepare),
         prepare=prepare,
         context=made.context,
+        causal=made.causal,
         name="predictive",
         weights=weights,
     )

@@ -110,6 +110,7 @@ def predictive_tabular(
             Tabular(table, steps, rate, error, causal),
             prepare=prepare,
             context=context,
+            causal=causal,
             untrained=lambda seed: made(_random(seed, len(table)), f"random:{seed}"),
             name="predictive-tabular",
             weights=source,

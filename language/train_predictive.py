@@ -66,7 +66,8 @@ class PredictiveSpecimen(LanguageSpecimen):
         return FAMILY
 
     def _config(self) -> Any:
-        return PredictiveConfig(**dict(self.sizes), error=self.error, bos_token_id=0, eos_token_id=0)
+        fields: dict[str, Any] = dict(self.sizes)
+        return PredictiveConfig(**fields, error=self.error, bos_token_id=0, eos_token_id=0)
 
     def _opened(self, folder: Path) -> Network:
         return predictive(str(folder))
