@@ -143,8 +143,9 @@ def predictive(weights: str | None = None, **options: Any) -> Network:
     assert weights is not None
     scores = {}
     if weights == "specimen":
-        where, source = _specimen(options.pop("error", "prediction")), weights
+        error = options.pop("error", "prediction")
         require_no_options("predictive", weights, options)
+        where, source = _specimen(error), weights
         scores = read_card(where).get("scores", {})
     else:
         require_no_options("predictive", weights, options)

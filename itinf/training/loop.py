@@ -68,15 +68,8 @@ def train(
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * schedule((step + 1) / steps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step)  # so that dropout is the same after an interruption
-            loss = loss_at(step)
+        loss = _loss(loss_at, step, steps)
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise ItinfError(
-                f"The loss is {losses[-1]} at step {step} of {steps}, but it must be finite. "
-                "Train with lower learning rates."
-            )
         loss.backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -88,6 +81,18 @@ def train(
             _save(path, model, optimizers, study, losses, before + time.monotonic() - start)
             saved = time.monotonic()
     return before + time.monotonic() - start
+
+
+def _loss(loss_at: Callable[[int], Tensor], step: int, steps: int) -> Tensor:
+    """The loss of a step, which is finite."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(step)  # so that dropout is the same after an interruption
+        loss = loss_at(step)
+    if not math.isfinite(loss.item()):
+        raise ItinfError(
+            f"The loss is {loss.item()} at step {step} of {steps}, but it must be finite. Train with lower learning rates."
+        )
+    return loss
 
 
 def finish(folder: Path) -> None:
