@@ -124,6 +124,14 @@ def test_other_options_to_train_with_are_refused(options, message):
         PREDICTIVE.changed(options)
 
 
+def test_the_command_line_trains_a_control(tmp_path, monkeypatch, command):
+    monkeypatch.setattr("itinf.registry.specimen", lambda name, **options: TINY.changed(options))
+    monkeypatch.chdir(tmp_path)
+    code, printed = command("train", "predictive", "-O", "error=truth", "--device", "cpu")
+    assert code == 0 and "trained/predictive-truth" in printed
+    assert card(tmp_path / "trained" / "predictive-truth")["specimen"] == "predictive-truth"
+
+
 def test_a_specimen_without_options_says_so():
     with pytest.raises(ItinfError, match="gpt2 takes no options; given error"):
         itinf.registry.specimen("gpt2", error="truth")
