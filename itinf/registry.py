@@ -185,13 +185,19 @@ def _dataset_function(source: str) -> tuple[Callable[..., Data], str]:
     return opened("datasets", name), argument
 
 
-def specimen(name: str) -> Specimen:
+def specimen(name: str, **options: Any) -> Specimen:
     """Opens a registered specimen.
 
+    Args:
+        name: its name; ``**options``: what its method ``changed`` accepts, of a specimen that has one.
+
     Raises:
-        ItinfError: there is no such specimen.
+        ItinfError: there is no such specimen, it takes no options, or not these.
     """
-    return _known("specimens", "specimen", name)
+    found = _known("specimens", "specimen", name)
+    if options and not hasattr(found, "changed"):
+        raise ItinfError(f"The specimen {name} takes no options; given {', '.join(options)}. Leave them out.")
+    return found.changed(options) if options else found
 
 
 def figure(name: str) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from .encoder import BYTES, Encoder, encoder, require_bytes
 from .folder_check import CONFIG, json_object
 from .huggingface import Family, config, folder, load, random_model, require_no_options
 from .shared_gpt2 import SharedGPT2, require_one_block, require_shareable
-from .specimens import FOLDER, SIZES
+from .specimens import FOLDER, SIZES, SMALL
 
 FAMILY = Family("GPT-2", GPT2LMHeadModel)
 SHARED = Family("GPT-2 of one block", SharedGPT2)
@@ -72,6 +72,14 @@ def iterative_gpt2(weights: str | None = None, **options: Any) -> Network:
     Arguments as for ``gpt2``; nobody has published such weights.
     """
     return _open("iterative-gpt2", weights, {"share": True} | options if random_seed(weights) is not None else options)
+
+
+def predictive_gpt2(weights: str | None = None, **options: Any) -> Network:
+    """Specimen: a GPT-2 of about the size of ``predictive`` and trained as it is, 4 blocks of width 128.
+
+    Arguments as for ``gpt2``; nobody has published such weights.
+    """
+    return _open("predictive-gpt2", weights, options)
 
 
 def regauge(model: Any, states: Sequence[int], change: Tensor) -> None:
@@ -128,7 +136,12 @@ def _open(name: str, weights: str | None, options: dict[str, Any]) -> Network:
         weights = f"openai-community/{name}"
     if random_seed(weights) is not None:
         share = truth(f"{name}: share", options.pop("share", False))
-        made = config(SHARED if share else FAMILY, name, PUBLISHED.get(name, SIZES), options)
+        made = config(
+            SHARED if share else FAMILY,
+            name,
+            PUBLISHED.get(name, SIZES | SMALL if name == "predictive-gpt2" else SIZES),
+            options,
+        )
         if share:
             require_shareable(name, made)
         return _random(name, made, weights, Encoder(BYTES, made.vocab_size))

@@ -12,25 +12,28 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config
 
-from itinf import ItinfError
+from itinf import ItinfError, Network
 from itinf.data.clusters import Progress
-from itinf.files import write_bytes
+from itinf.files import write_bytes, write_text
 from itinf.training.loop import finish, train
 from itinf.training.specimen import Score, write_card
 from itinf.training.states import states
 
 from .bpe import END_OF_TEXT, learn, wrapped
 from .compression import bits_per_byte, xz_bits_per_byte
-from .gpt2 import gpt2
-from .huggingface import quiet
-from .shared_gpt2 import SharedGPT2, SharedGPT2Config
+from .gpt2 import FAMILY as GPT2_FAMILY
+from .gpt2 import SHARED, gpt2
+from .huggingface import Family, quiet
+from .shared_gpt2 import SharedGPT2Config
 from .specimens import FOLDER, SIZES
 from .stdlib import modules
 
 SCORED = 40
 """Number of held-out modules that are scored: the first ones in order of name."""
+CURVE = "curve.csv"
+"""The loss of every step of a training."""
 READ = 4
 """With deep supervision, each state is read at one position in so many."""
 
@@ -50,6 +53,7 @@ class Recipe:
             place of the loss at h_L alone. h_0 is left out: its embedding is the head's own, so it can only name the
             token that it embeds. As heads cost as much as blocks, each state is read at every fourth position, from one
             that is drawn anew for every state and step: the expectation is the loss at all positions.
+        muon: False trains the matrices of blocks as everything else: AdamW at ``other_learning_rate``.
         depth_power: with deep supervision, the weight of state l is in proportion to l to this power. With equal weights a
             shared block does in its first step what it can do in one, and nothing later.
     """
@@ -60,6 +64,7 @@ class Recipe:
     other_learning_rate: float = 3e-3
     weight_decay: float = 0.1
     precision: str = "bfloat16"
+    muon: bool = True
     deep_supervision: bool = False
     depth_power: float = 0.0
 
@@ -89,10 +94,25 @@ class LanguageSpecimen:
     def folder(self) -> Path:
         return FOLDER / self.name
 
+    @property
+    def command(self) -> str:
+        """The command that trains it."""
+        return f"itinf train {self.name}"
+
+    @property
+    def _family(self) -> Family:
+        return SHARED if self.share else GPT2_FAMILY
+
+    def _config(self) -> Any:
+        return _config(self.sizes, self.share)
+
+    def _opened(self, folder: Path) -> Network:
+        return gpt2(str(folder))
+
     def train(self, out: Path, *, seed: int, split: str, device: str = "cpu", progress: Progress) -> list[Score]:
         """Trains into a standard Hugging Face folder, see ``itinf.training.specimen.Specimen``."""
         self._require_train(split)
-        recipe, config = self.recipe, _config(self.sizes, self.share)
+        recipe, config = self.recipe, self._config()
         texts = modules(split)
         tokenizer = learn(texts.values(), config.vocab_size)
         ids = _stream(tokenizer, list(texts.values()))
@@ -104,7 +124,7 @@ class LanguageSpecimen:
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model: nn.Module = (SharedGPT2 if self.share else GPT2LMHeadModel)(config)
+            model: nn.Module = self._family.model(config)
         model = model.to(device)
         length = config.n_positions
         steps = recipe.tokens // (recipe.batch * length)
@@ -114,31 +134,38 @@ class LanguageSpecimen:
             places = torch.Generator().manual_seed(seed * steps + step)
             starts = torch.randint(len(ids) - length, (recipe.batch,), generator=places)
             windows = torch.stack([ids[s : s + length + 1] for s in starts]).to(device)  # (N, T + 1)
-            with torch.autocast(torch.device(device).type, getattr(torch, recipe.precision)):
+            precision = getattr(torch, recipe.precision)
+            with torch.autocast(torch.device(device).type, precision, enabled=precision is not torch.float32):
                 if recipe.deep_supervision:
                     return _loss_at_every_state(model, windows, recipe.depth_power)
                 logits = model(windows[:, :-1]).logits
             return _loss(logits, windows[:, 1:])
 
         study = {"specimen": self.name, "seed": seed, "data": data, "recipe": asdict(recipe), "sizes": dict(self.sizes)}
-        seconds = train(model, _optimizers(model, recipe), loss_at, steps, out, study, progress=progress)
+        losses: list[float] = []
+        seconds = train(model, _optimizers(model, recipe), loss_at, steps, out, study, progress=progress, losses=losses)
         _save(model, tokenizer, out)
+        write_text(out / CURVE, "step,loss\n" + "".join(f"{step},{loss:.5f}\n" for step, loss in enumerate(losses)))
         scores = self.evaluate(out, split=split, progress=progress)
-        how = {"command": f"itinf train {self.name} --seed {seed}", "steps": steps, **asdict(recipe)}
+        how = {"command": f"{self.command} --seed {seed}", "steps": steps, **asdict(recipe)}
         write_card(out, self.name, split, seed, seconds, scores, device, data=data, recipe=how)
         finish(out)
         return scores
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
         """Bits per byte of held-out modules, with xz as the bound, see ``itinf.training.specimen.Specimen``."""
-        self._require_train(split)
-        names = list(modules("test").items())[:SCORED]
-        text = "".join(source for _, source in names)
-        ours, tokens = bits_per_byte(gpt2(str(folder)), text, progress=progress)
-        what = f"bits per byte of {len(names)} held-out modules, {names[0][0]} … {names[-1][0]}"
+        what, text = self._held_out(split)
+        ours, tokens = bits_per_byte(self._opened(folder), text, progress=progress)
         if not self.gate:
             return [Score(what, ours, tokens, None, "lower")]
         return [Score(f"{what} (bound: xz -9e)", ours, tokens, xz_bits_per_byte(text), "lower")]
+
+    def _held_out(self, split: str) -> tuple[str, str]:
+        """What is scored, in words, and the text."""
+        self._require_train(split)
+        names = list(modules("test").items())[:SCORED]
+        what = f"bits per byte of {len(names)} held-out modules, {names[0][0]} … {names[-1][0]}"
+        return what, "".join(source for _, source in names)
 
     def _require_train(self, split: str) -> None:
         if split != "train":
@@ -176,6 +203,8 @@ def _stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
 
 def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     named = dict(model.named_parameters())
+    if not recipe.muon:
+        return [torch.optim.AdamW(named.values(), lr=recipe.other_learning_rate, betas=(0.9, 0.95), weight_decay=0.0)]
     matrices = [p for name, p in named.items() if ".h." in name and p.ndim == 2]
     others = [p for name, p in named.items() if not (".h." in name and p.ndim == 2)]
     return [

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ItinfError
 from .console import out, print_scores, progress_bars
 from .options import Device, Option, options
 from .signals import working
@@ -43,16 +42,16 @@ def train(
     from ..training.recipe import Recipe
     from ..training.specimen import Training, trained
 
-    if data is None and option:
-        raise ItinfError(f"{specimen} was given options, but a specimen has its own. Add --data to train a network.")
+    changes = options(option)
     recipe = Recipe(images=images, precision="float32")
-    chosen: Training = find(specimen) if data is None else Classifier(specimen, data, options(option), recipe)
-    folder = out_ or Path("trained") / (specimen if split == "train" else f"{specimen}-{split}")
+    chosen: Training = find(specimen, **changes) if data is None else Classifier(specimen, data, changes, recipe)
+    name = specimen if data is not None else chosen.name
+    folder = out_ or Path("trained") / (name if split == "train" else f"{name}-{split}")
     place = device_named(device)
     require_float64(place)
-    with working(), progress_bars(specimen) as progress:
+    with working(), progress_bars(chosen.name) as progress:
         scores = trained(chosen, folder, seed=seed, split=split, device=place, progress=progress)
-    print_scores(specimen, scores)
+    print_scores(chosen.name, scores)
     out.print(f"Weights and card in {folder}", markup=False, soft_wrap=True)
 
 

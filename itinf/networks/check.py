@@ -19,6 +19,7 @@ from .gauge_check import gauge_findings
 from .hooks import modules_inside, recorded
 from .measuring import evaluating
 from .network import Network, require_network
+from .prefix import prefix_findings
 from .proofs import faults
 from .skips import has_skips
 from .states import segments
@@ -41,7 +42,8 @@ def check(network: Network, batch: Batch | None = None) -> Report:
     Returns:
         The report: outputs are bit-identical under hooks, readout(h_L) gives the model's logits,
         branches and parts add up, a gradient reaches every state, the axes of the states are as the layout says and
-        every pass gives the same, the declared gauge holds (tried on a copy), there are as many targets as units.
+        every pass gives the same, the declared gauge holds (tried on a copy), positions of a token network see no later
+        tokens, there are as many targets as units.
 
     Raises:
         ItinfError: no batch and no ``prepare`` to make one.
@@ -62,6 +64,7 @@ def check(network: Network, batch: Batch | None = None) -> Report:
         units = f"{batch_trace.targets.numel()} {network.unit}s in {len(batch_trace)} clusters"
         report.findings += [
             *_proofs(network, batch, batch_trace),
+            *prefix_findings(network, batch, batch_trace),
             _gradients(batch_trace),
             Finding("units", "ok", units),
             *(Finding("left out", "not tested", sentence) for sentence in network.left_out),

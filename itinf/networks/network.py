@@ -100,6 +100,7 @@ class Network:
             None calls the model.
         prepare: raw item -> model input: PIL image -> (C, H, W) float tensor, or text -> (T,) ids.
             If it has ``pieces(ids) -> list of texts``, trajectories show these for ids.
+        causal: whether a position of a token network sees only the tokens up to it; ``check`` tries it.
         context: longest token sequence the model reads; None for images.
         classes: names of the head's outputs where they are known.
         untrained: ``seed -> Network``, the same architecture at random initialisation; None
@@ -128,6 +129,7 @@ class Network:
     trunk: Callable[[nn.Module, Tensor], Any] | None = None
     prepare: Callable[[Any], Tensor] | None = None
     context: int | None = None
+    causal: bool = True
     classes: Sequence[str] | None = None
     untrained: Callable[[int], Network] | None = None
     name: str = ""

@@ -35,6 +35,7 @@ def open_model(
     prepare: Callable[[Any], Tensor] | None = None,
     classes: Sequence[str] | None = None,
     context: int | None = None,
+    causal: bool = True,
     untrained: Callable[[int], Network] | None = None,
     trunk: Callable[[nn.Module, Tensor], Any] | None = None,
 ) -> Network:
@@ -47,7 +48,7 @@ def open_model(
     Args:
         model: classifies images, or predicts tokens; its first output is (N, classes) or (N, T, classes) logits.
         example: inputs of two units or sequences, such as (2, 3, 224, 224) or (2, T) int64; None makes some up.
-        name, weights, prepare, classes, context, untrained, trunk: see ``Network``.
+        name, weights, prepare, classes, context, causal, untrained, trunk: see ``Network``.
 
     Raises:
         ItinfError: no input could be made up, the model has no blocks or no readout of its last state that itinf can
@@ -74,6 +75,7 @@ def open_model(
         neck=tail.neck,
         prepare=prepare,
         context=context,
+        causal=causal,
         classes=classes,
         untrained=untrained,
         trunk=trunk or (_uncached if _caches(model) else None),

@@ -17,6 +17,8 @@ from ..errors import ItinfError
 from ..files import difference, misfit, read_sealed, sealed, write_bytes
 
 CHECKPOINT = "checkpoint.safetensors"
+LOSSES = "losses"
+"""The tensor of a checkpoint with the loss of every step."""
 SAVE_SECONDS = 30.0
 """Time between two checkpoints."""
 WARMUP = 0.05
@@ -33,6 +35,7 @@ def train(
     *,
     clip: float | None = 1.0,
     progress: Progress = silent,
+    losses: list[float] | None = None,
 ) -> float:
     """Trains a model, starting from the checkpoint in the folder if there is one.
 
@@ -47,6 +50,7 @@ def train(
         study: entries that define this training, JSON-ready; a checkpoint with other entries is refused.
         clip: largest norm of the whole gradient; None for no limit.
         progress: called with ("training", steps done, all steps).
+        losses: a list that takes the loss of every step, also of those before an interruption.
 
     Returns:
         training time in seconds, including the time before an interruption.
@@ -56,21 +60,16 @@ def train(
     """
     peaks = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
     path = folder / CHECKPOINT
-    done, before = _resume(path, model, optimizers, study)
+    losses = [] if losses is None else losses
+    done, before = _resume(path, model, optimizers, study, losses)
     start = saved = time.monotonic()
     progress("training", done, steps)
     for step in range(done, steps):
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * schedule((step + 1) / steps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step)  # so that dropout is the same after an interruption
-            loss = loss_at(step)
-        if not math.isfinite(loss.item()):
-            raise ItinfError(
-                f"The loss is {loss.item()} at step {step} of {steps}, but it must be finite. "
-                "Train with lower learning rates."
-            )
+        loss = _loss(loss_at, step, steps)
+        losses.append(loss.item())
         loss.backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -79,9 +78,21 @@ def train(
             optimizer.zero_grad()
         progress("training", step + 1, steps)
         if time.monotonic() - saved > SAVE_SECONDS or step + 1 == steps:
-            _save(path, model, optimizers, study, step + 1, before + time.monotonic() - start)
+            _save(path, model, optimizers, study, losses, before + time.monotonic() - start)
             saved = time.monotonic()
     return before + time.monotonic() - start
+
+
+def _loss(loss_at: Callable[[int], Tensor], step: int, steps: int) -> Tensor:
+    """The loss of a step, which is finite."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(step)  # so that dropout is the same after an interruption
+        loss = loss_at(step)
+    if not math.isfinite(loss.item()):
+        raise ItinfError(
+            f"The loss is {loss.item()} at step {step} of {steps}, but it must be finite. Train with lower learning rates."
+        )
+    return loss
 
 
 def finish(folder: Path) -> None:
@@ -101,23 +112,28 @@ def _save(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     study: dict[str, Any],
-    done: int,
+    losses: Sequence[float],
     seconds: float,
 ) -> None:
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    tensors[LOSSES] = torch.tensor(losses, dtype=torch.float64)
     for number, optimizer in enumerate(optimizers):
         for place, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{place}/{key}": v for key, v in state.items() if isinstance(v, Tensor)}
-    record = {"study": study, "done": done, "seconds": seconds}
+    record = {"study": study, "done": len(losses), "seconds": seconds}
     # tied weights share memory, which safetensors refuses: clone them
     cloned = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
     write_bytes(path, sealed(save, cloned, "record", record))
 
 
 def _resume(
-    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], study: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    study: dict[str, Any],
+    losses: list[float],
 ) -> tuple[int, float]:
-    """Loads the checkpoint into model and optimizers; returns the steps done and the seconds spent."""
+    """Loads the checkpoint into model, optimizers and losses; returns the steps done and the seconds spent."""
     if not path.exists():
         return 0, 0.0
     try:
@@ -130,6 +146,9 @@ def _resume(
     if (why := difference(whole, record["study"])) is not None:
         raise ItinfError(f"{path} belongs to another training: {why}. Choose another --out, or remove the file.")
     try:
+        losses += tensors.pop(LOSSES).tolist()
+        if len(losses) != record["done"]:
+            raise ValueError(f"{len(losses)} losses of {record['done']} steps")
         _fill(model, optimizers, tensors)
     except (RuntimeError, LookupError, ValueError) as error:
         raise ItinfError(f"{path} does not fit the model ({error}). Remove it to train from the start.") from error
