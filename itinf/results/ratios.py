@@ -38,6 +38,46 @@ class Explained(Estimator):
 
 
 @dataclass(frozen=True)
+class Correlation(Estimator):
+    """Σ⟨x, y⟩ / √(Σ⟨x, x⟩ Σ⟨y, y⟩); no number where one of the squares is not above 0."""
+
+    cross: str
+    own: str
+    last: str
+
+    def estimate(self, sums: Sums) -> Array:
+        return _correlation(sums, self.cross, self.own, self.last)
+
+
+@dataclass(frozen=True)
+class PartnerCorrelation(Correlation):
+    """The correlation with the partner's vector, and the observed one of the same units."""
+
+    own_cross: str
+    own_last: str
+
+    def own_estimate(self, sums: Sums) -> Array | None:
+        return _correlation(sums, self.own_cross, self.own, self.own_last)
+
+
+def _correlation(sums: Sums, cross: str, own: str, last: str) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums.column(cross) / np.sqrt(sums.column(own) * sums.column(last))
+
+
+@dataclass(frozen=True)
+class Concentration(Estimator):
+    """Σλ² / (Σλ)² of the eigenvalues λ of a covariance, from sums over units of |Cov|² and of the variance."""
+
+    own: str
+    spread: str
+
+    def estimate(self, sums: Sums) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return sums.column(self.own) * sums.column(self.n) / sums.column(self.spread) ** 2
+
+
+@dataclass(frozen=True)
 class RootRatio(Ratio):
     """Square root of a ratio of sums; of a negative one, which chance can make, minus that of its size."""
 
