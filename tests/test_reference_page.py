@@ -33,8 +33,9 @@ def tables():
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
-    seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
-    moved = itinf.transfer(eyes, lens, images(24), replicates=20)
+    seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
+    other = itinf.fit(eyes, images(200, seed=2))
+    moved = itinf.transfer(eyes, lens, images(24), also=[other], replicates=20)
     depth = made(*oracle("gathering"))
     words = gpt2()
     heard = itinf.transfer(words, itinf.fit(words, tokens(120, seed=1)), tokens(40), replicates=20)

@@ -136,6 +136,8 @@ MEASURES: dict[str, Measure] = {
     "transfer_kl": Measure(STATE, "KL(what the state's own lens reads ‖ what this lens reads).", "bits", "≥ 0"),
     "retention": Measure(STATE, "readable of the lens divided by readable of the state's own lens, both at their best temperature.", "",
         "at most about 1", _RETAINED),
+    "fitting_retention": Measure(STATE, "readable of the lens fitted on other data, which its form names, divided by readable of the same lens as it "
+        "is transferred, both at this state.", "", "at most about 1", _RETAINED),
     "raw_retention": Measure(STATE, "Retention without the temperatures, so that a wrong scale counts.", "", "at most about 1", _RETAINED),
     # summaries
     "iterative_depth": Measure(SUMMARY, "1 − onset / number of blocks; 0 without an onset.", "", "0 … 1", _ONSET),

@@ -29,6 +29,7 @@ FORMS = {
     "BatchNorm networks, rotations of transformers.",
     "gauge-free": "From dot products alone, which no change of basis changes. Use it to compare architectures.",
     "gauge-matched": "Channels of the two states are first matched by their correlations, without labels.",
+    "fitted on DATA": "The lens was fitted on these other data.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
@@ -60,6 +61,7 @@ DIRECTIONS = {
     "both": "States on both sides.",
     "forward − backward": "Their difference, over pairs that have both.",
     "farther − nearer": "The same state read by a lens one state farther away, minus by the nearer one.",
+    "other data": "A lens fitted on other data reads the states, each at its own depth or shared.",
     "one lens": "The shared lens, left out, over all states.",
     "one lens − rotated": "The same minus that of states rotated at random, over the same states.",
 }

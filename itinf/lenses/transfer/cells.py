@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from .. import kinds
@@ -16,6 +16,8 @@ LOGIT, SHARED = kinds.LOGIT.name, kinds.SHARED.name
 LEFT_OUT = f"{SHARED}, left out"
 """The shared lens, fitted on all states of the segment but the one it reads."""
 ROTATED, MATCHED = "rotated", "gauge-matched"
+FITTED_ON = "fitted on "
+"""Begins the form of a cell whose lens was fitted on other data; their name follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,8 @@ class Cell:
         at: index of the state that is read.
         fitted_at: index of the state it was fitted at; −1 for a lens fitted at many.
         translator: the map.
-        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on.
+        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on;
+            "fitted on DATA" for a lens that was fitted on other data.
         null, seed: "rotated" and its seed, for the null in which no two states share a code.
     """
 
@@ -47,17 +50,22 @@ class Cell:
     @property
     def diagonal(self) -> bool:
         """Whether the state is read by its own translator."""
-        return self.fitted_at == self.at
+        return self.fitted_at == self.at and not self.of_other_data
+
+    @property
+    def of_other_data(self) -> bool:
+        """Whether its lens was fitted on other data."""
+        return self.form.startswith(FITTED_ON)
 
     @property
     def off_diagonal(self) -> bool:
         """Whether the translator is another state's."""
-        return self.fitted_at >= 0 and not self.diagonal
+        return self.fitted_at >= 0 and self.fitted_at != self.at
 
     @property
     def scored_in_full(self) -> bool:
         """Whether it has more scores than losses: a state's own lens, or a lens for many states that is no null."""
-        return not self.off_diagonal and self.null == "observed"
+        return not self.off_diagonal and self.null == "observed" and not self.of_other_data
 
 
 def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
@@ -90,6 +98,21 @@ def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True) -> list[Cell]:
         maps = shared_maps(lens.statistics, leave_out, None if seed < 0 else seed)
         cells += [Cell(name, j, -1, Translator.of(*maps[j]), null=null, seed=seed) for j in several]
     return cells + (list(_matched(lens)) if pairs else [])
+
+
+def cells_of_other_data(lens: Lens, other: Lens) -> list[Cell]:
+    """Each state read by the lens of the same kind that was fitted on other data, and by its shared lenses.
+
+    Args:
+        lens: the lens that is transferred; ``other``: the one fitted on other data, whose record names them.
+    """
+    form = f"{FITTED_ON}{other.record.get('data', 'other data')}"
+    here = {(cell.lens, cell.at) for cell in cells_of(lens, rotations=0, pairs=False)}
+    return [
+        replace(cell, form=form)
+        for cell in cells_of(other, rotations=0, pairs=False)
+        if cell.lens != LOGIT and (cell.lens, cell.at) in here
+    ]
 
 
 def _matched(lens: Lens) -> Iterator[Cell]:

@@ -16,7 +16,7 @@ from ...statistics.bootstrap import Array
 from ...statistics.intervals import MIN_CLUSTERS, interval
 from .cells import Cell
 from .matrix import TransferMatrix
-from .retention import Retention, diagonal_cells
+from .retention import FittingRetention, Retention, diagonal_cells
 from .scores import TARGETS
 
 
@@ -57,6 +57,9 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
             for measure, raw in (("retention", False), ("raw_retention", True)):
                 estimate, why = retentions[target].of(cell, raw)
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
+    for target in TARGETS:
+        for cell, estimate, why in FittingRetention(matrix, target).across():
+            rows.append(_row(about, matrix, cell, "fitting_retention", estimate, target, "ratio", why))
     return results_table(rows)
 
 
