@@ -158,7 +158,7 @@ def test_a_study_keeps_both_lenses_and_is_read_again(tmp_path):
     again = replace(study).run(silent)
     pd.testing.assert_frame_equal(again[0].table, first[0].table)
     with pytest.raises(ItinfError, match="other"):
-        replace(study, other=None).run(silent)
+        replace(study, other=parts[1]).run(silent)
 
 
 def test_the_command_and_the_study_file(command, text, tmp_path):

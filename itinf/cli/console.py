@@ -107,10 +107,11 @@ def print_scores(specimen: str, scores: Sequence[Score]) -> None:
 
 
 def print_summaries(summaries: pd.DataFrame) -> None:
-    """Prints mean retentions: of lenses read at other depths, and of a shared lens at depths it was not fitted on."""
-    rows = summaries[(summaries["measure"] == "retention") & (summaries["distance"] == 0)]
+    """Prints mean retentions: of lenses at other depths, of a shared lens at depths left out, of lenses fitted on other data."""
+    measured = summaries["measure"].isin(["retention", "fitting_retention"])
+    rows = summaries[measured & (summaries["distance"] == 0)]
     table = Table("network", "lens", "", "target", "retention", box=None, padding=(0, 2, 0, 0))
-    for r in rows[rows["direction"].isin(["both", "one lens"])].itertuples():
+    for r in rows[rows["direction"].isin(["both", "one lens", "other data"])].itertuples():
         null = "" if r.null == "observed" else f"null: {r.null} {r.null_seed}"
         form = " ".join(filter(None, (r.form, null)))
         retention = f"{r.mean:.3f} ± {r.mean - r.lo:.3f} over {r.cells} cells"

@@ -51,6 +51,16 @@ FORMATS = ("safetensors", "tuned-lens")
 FitUnits = Annotated[
     int | None, typer.Option(help="Number of images or tokens to fit on; by default enough for the widest state.")
 ]
+FittedOn = Annotated[
+    str | None,
+    typer.Option(help="Other data to fit the same lenses on, too: how much do they retain of what the lenses tell?"),
+]
+ReadUnits = Annotated[
+    int | None,
+    typer.Option(
+        help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
+    ),
+]
 FIT_KINDS = f"Kind of lens: {either(BUILT_IN)}, or a kind that another package adds, see itinf list."
 TRANSFER_KINDS = f"Kind of lens to fit: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
 
@@ -148,19 +158,9 @@ def transfer(
     fit_data: Annotated[
         str | None, typer.Option(help="Data to fit the lens on; by default the training split of --data.")
     ] = None,
-    fitted_on: Annotated[
-        str | None,
-        typer.Option(
-            help="Other data to fit the same lenses on, too: how much do they retain of what the lenses tell?"
-        ),
-    ] = None,
+    fitted_on: FittedOn = None,
     fit_units: FitUnits = None,
-    units: Annotated[
-        int | None,
-        typer.Option(
-            help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
-        ),
-    ] = None,
+    units: ReadUnits = None,
     precision: Precision = DEFAULTS.precision,
     pairs: Pairs = DEFAULTS.pairs,
     batch: Batch = DEFAULTS.batch,

@@ -48,12 +48,15 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         if cell.scored_in_full:
             rows += [_row(about, matrix, cell, *quality) for quality in _quality(matrix, cell)]
             rows.append(_marginal(about, matrix, cell))
+        for target in TARGETS:
+            readable, why = matrix.readable(cell, target) * bits, matrix.why_unreadable(cell, target)
+            rows.append(_row(about, matrix, cell, "readable", None if why else readable, target, reason=why))
+        if cell.of_other_data:
+            continue
         penalty = (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) * bits
         rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
         rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
         for target in TARGETS:
-            readable, why = matrix.readable(cell, target) * bits, matrix.why_unreadable(cell, target)
-            rows.append(_row(about, matrix, cell, "readable", None if why else readable, target, reason=why))
             for measure, raw in (("retention", False), ("raw_retention", True)):
                 estimate, why = retentions[target].of(cell, raw)
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
