@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
     from .probes import Repeat as Repeat
+    from .probes import Similarity as Similarity
     from .probes import Swap as Swap
     from .probes import UpdateNorm as UpdateNorm
     from .probes import VarianceShares as VarianceShares
@@ -92,6 +93,7 @@ _HOMES = {
         "Prediction",
         "Probe",
         "Repeat",
+        "Similarity",
         "Swap",
         "UpdateNorm",
         "VarianceShares",

@@ -206,9 +206,10 @@ def require_as_often_as_they_say(found: dict[str, list[float]], most: float) -> 
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("name", ["gathering", "turning"])
-def test_intervals_contain_the_truth_as_often_as_they_say(name):
-    require_as_often_as_they_say(of_known(name, subsets=200, size=300, replicates=400), most=0.98)
+@pytest.mark.parametrize(("name", "most"), [("gathering", 0.98), ("turning", 0.995)])
+def test_intervals_contain_the_truth_as_often_as_they_say(name, most):
+    """Where codes turn, lenses elsewhere tell nothing: no temperature is below 0, and intervals at that end are wide."""
+    require_as_often_as_they_say(of_known(name, subsets=200, size=300, replicates=400), most=most)
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

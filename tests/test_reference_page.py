@@ -34,8 +34,9 @@ def tables():
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
     followed = probed(gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence()])
-    seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
-    moved = itinf.transfer(eyes, lens, images(24), replicates=20)
+    seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
+    other = itinf.fit(eyes, images(200, seed=2))
+    moved = itinf.transfer(eyes, lens, images(24), also=[other], replicates=20)
     depth = made(*oracle("gathering"))
     words = gpt2()
     heard = itinf.transfer(words, itinf.fit(words, tokens(120, seed=1)), tokens(40), replicates=20)
@@ -68,6 +69,7 @@ def test_every_value_of_a_real_table_is_described(tables):
         for column, meanings in VALUES.items():
             if column in table:
                 values = {re.sub(r"(merged to|length|borderline at) \d+", r"\1 N", value) for value in table[column]}
+                values = {re.sub(r"fitted on .+", "fitted on DATA", value) for value in values}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column

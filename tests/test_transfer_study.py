@@ -59,7 +59,7 @@ def test_it_stops_at_the_precision_and_at_no_batch(net, lens, data):
 def test_the_first_clusters_place_the_windows_and_are_scored_too(net, lens, data, monkeypatch):
     seen = {"pilot": [], "scored": []}
 
-    def placed(network, lens, reads, batches, seed, every, told):
+    def placed(network, lens, reads, batches, seed, every, told, batch):
         assert every == 1
         seen["pilot"] += [key for batch in batches for key in batch.keys]
         return torch.full((2, len(reads)), 0.1, dtype=torch.float64)

@@ -107,13 +107,15 @@ def print_scores(specimen: str, scores: Sequence[Score]) -> None:
 
 
 def print_summaries(summaries: pd.DataFrame) -> None:
-    """Prints mean retentions: of lenses read at other depths, of a shared lens at depths it was not fitted on, and their surplus."""
+    """Prints mean retentions: of lenses read at other depths, of a shared lens at depths left out, of lenses fitted on other
+    data; and their surplus."""
     from ..lenses.transfer.counterfactual import READS
 
-    rows = summaries[summaries["measure"].isin(["retention", "surplus"]) & (summaries["distance"] == 0)]
+    measured = summaries["measure"].isin(["retention", "surplus", "fitting_retention"])
+    rows = summaries[measured & (summaries["distance"] == 0)]
     onward = (rows["direction"] == "forward") & ((rows["measure"] == "surplus") | rows["form"].isin(list(READS)))
     table = Table("network", "lens", "", "target", "retention", box=None, padding=(0, 2, 0, 0))
-    for r in rows[onward | rows["direction"].isin(["both", "one lens"])].itertuples():
+    for r in rows[onward | rows["direction"].isin(["both", "one lens", "other data"])].itertuples():
         null = "" if r.null == "observed" else f"null: {r.null} {r.null_seed}"
         form = " ".join(filter(None, ("surplus" if r.measure == "surplus" else "", r.form, null)))
         retention = f"{r.mean:.3f} ± {r.mean - r.lo:.3f} over {r.cells} cells"

@@ -53,6 +53,16 @@ FitData = Annotated[str | None, typer.Option(help="Data to fit the lens on; by d
 FitUnits = Annotated[
     int | None, typer.Option(help="Number of images or tokens to fit on; by default enough for the widest state.")
 ]
+FittedOn = Annotated[
+    str | None,
+    typer.Option(help="Other data to fit the same lenses on, too: how much do they retain of what the lenses tell?"),
+]
+ReadUnits = Annotated[
+    int | None,
+    typer.Option(
+        help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
+    ),
+]
 FIT_KINDS = f"Kind of lens: {either(BUILT_IN)}, or a kind that another package adds, see itinf list."
 TRANSFER_KINDS = f"Kind of lens to fit: {either(kind for kind in BUILT_IN if kind.transfers)}, or an added kind."
 
@@ -148,13 +158,9 @@ def transfer(
     ] = None,
     kind: Annotated[str, typer.Option(help=TRANSFER_KINDS)] = DEFAULT,
     fit_data: FitData = None,
+    fitted_on: FittedOn = None,
     fit_units: FitUnits = None,
-    units: Annotated[
-        int | None,
-        typer.Option(
-            help="Largest number of images or tokens to read; by default all, or half if the others are needed to fit."
-        ),
-    ] = None,
+    units: ReadUnits = None,
     precision: Precision = DEFAULTS.precision,
     pairs: Pairs = DEFAULTS.pairs,
     counterfactual: Counterfactual = DEFAULTS.counterfactual,
@@ -188,23 +194,33 @@ def transfer(
         dtype=dtype,
     )
     require_transfers(kind)
+    if lens is not None and fitted_on is not None:
+        raise ItinfError("--fitted-on fits lenses as --fit-data does, and --lens gives one. Leave one of the two out.")
     opened = to_device(opened_network(network, weights, option), device, dtype)
     source = opened_data(data, opened, seed, length)
     given: Lens | Data | None = None if lens is None else Lens.load(lens, opened)
     if given is None:
         settings, given = _data_to_fit(opened, fit_data or data, source, settings, length)
+    other = None if fitted_on is None else _data_to_fit(opened, fitted_on, source, settings, length)[1]
     with working(), saved_is_shown(out_):
         show_preview(lambda: [preview_transfer(opened, source, given, kind, settings)], out_)
         with progress_bars(opened.name) as progress:
-            results = _transferred(opened, given, source, kind, out_, progress, settings)
+            results = _transferred(opened, given, source, kind, out_, progress, settings, other)
     if first_process():
         _print_results(results, out_)
 
 
 def _transferred(
-    network: Network, given: Lens | Data, data: Data, kind: str, path: Path, progress: Progress, settings: Settings
+    network: Network,
+    given: Lens | Data,
+    data: Data,
+    kind: str,
+    path: Path,
+    progress: Progress,
+    settings: Settings,
+    other: Data | None,
 ) -> list[TransferResult]:
-    """The transfer of a lens that was saved in a file, or of lenses that are fitted on the given data."""
+    """The transfer of a lens that was saved in a file, or of lenses that are fitted on the given data, and on other ones."""
     from ..lenses.lens import Lens
     from ..lenses.transfer.transfer import transfer
     from ..results.comparison import Comparison
@@ -212,7 +228,7 @@ def _transferred(
     from ..studies.lens_study import LensStudy
 
     if not isinstance(given, Lens):
-        return LensStudy(network, data, given, path, folder_name(network.name), kind, settings).run(progress)
+        return LensStudy(network, data, given, path, folder_name(network.name), kind, settings, other).run(progress)
     result = transfer(network, given, data, out=path, settings=settings, progress=progress)
     with ResultsFolder.open(path, None) as folder:
         if folder.writes:

@@ -12,6 +12,7 @@ from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction
 from .probe import Probe as Probe
 from .repeat import Repeat as Repeat
+from .similarity import Similarity as Similarity
 from .swap import Swap as Swap
 from .update_norm import UpdateNorm as UpdateNorm
 from .variance_shares import VarianceShares as VarianceShares

@@ -98,6 +98,10 @@ MEASURES: dict[str, Measure] = {
     "carried_share": Measure(STATE, "1 − tr Var(h_K − h) / tr Var(h_K): what the state, as it is, predicts of the last one of its segment.", "",
         "at most 1", _CARRIED),
     "carried_share_scaled": Measure(STATE, "The same for the state times the one number that fits best.", "", "0 … 1", _CARRIED),
+    "similarity": Measure(STATE, "Linear CKA of the state and the last one, without bias: 1 where they differ by a rotation, one scale and a shift, "
+        "0 where they are independent.", "", "at most about 1", (why.NO_GAUGE,)),
+    "concentration": Measure(STATE, "Σλ² / (Σλ)² over the eigenvalues λ of the covariance of the state: the share of the variance that a direction "
+        "has, weighed by that share.", "", "1 / width … about 1", (why.NO_GAUGE,)),
     "estimation_error": Measure(STATE, "E|h − h_K|² / tr Var(h_K): the mean square distance from the last state of the segment.", "", "≥ 0", _CARRIED),
     "estimation_bias": Measure(STATE, "|E e| / √tr Var(e) of the error e = h − h_K: what all units share, beside what they do not.", "",
         "≥ 0, and less by chance", _CARRIED),
@@ -147,6 +151,8 @@ MEASURES: dict[str, Measure] = {
     "transfer_kl": Measure(STATE, "KL(what the state's own lens reads ‖ what this lens reads).", "bits", "≥ 0"),
     "retention": Measure(STATE, "readable of the lens divided by readable of the state's own lens, both at their best temperature.", "",
         "at most about 1", _RETAINED),
+    "fitting_retention": Measure(STATE, "readable of the lens fitted on other data, which its form names, divided by readable of the same lens as it "
+        "is transferred, both at this state.", "", "at most about 1", _RETAINED),
     "raw_retention": Measure(STATE, "Retention without the temperatures, so that a wrong scale counts.", "", "at most about 1", _RETAINED),
     "carried_at_most": Measure(STATE, "readable of an earlier state's lens where it was fitted, divided by readable of the state's own lens: what the "
         "earlier lens would retain if the blocks between left its code alone. A state that is still a summand cannot bring more.", "", "any number",

@@ -46,6 +46,57 @@ class Explained(Estimator):
 
 
 @dataclass(frozen=True)
+class Correlation(Estimator):
+    """Σ⟨x, y⟩ / √(Σ⟨x, x⟩ Σ⟨y, y⟩); no number where one of the squares is not above 0.
+
+    Replicates are to first order: a unit far from all others owns most of a square, which replicates without it would
+    take below 0.
+    """
+
+    cross: str
+    own: str
+    last: str
+
+    def estimate(self, sums: Sums) -> Array:
+        return _correlation(sums, self.cross, self.own, self.last)
+
+
+@dataclass(frozen=True)
+class PartnerCorrelation(Correlation):
+    """The correlation with the partner's vector, and the observed one of the same units."""
+
+    own_cross: str
+    own_last: str
+
+    def own_estimate(self, sums: Sums) -> Array | None:
+        return _correlation(sums, self.own_cross, self.own, self.own_last)
+
+
+def _correlation(sums: Sums, cross: str, own: str, last: str) -> Array:
+    both, one, other = map(sums.column, (cross, own, last))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(np.where((one[0] > 0) & (other[0] > 0), one[0] * other[0], np.nan))
+        return both / root - both[0] / root * (one / one[0] + other / other[0] - 2) / 2
+
+
+@dataclass(frozen=True)
+class Concentration(Estimator):
+    """Σλ² / (Σλ)² of the eigenvalues λ of a covariance, from sums over units of |Cov|² and of the variance.
+
+    Replicates are to first order, as those of ``Correlation``.
+    """
+
+    own: str
+    spread: str
+
+    def estimate(self, sums: Sums) -> Array:
+        own, spread, units = map(sums.column, (self.own, self.spread, self.n))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = own / own[0] + units / units[0] - 2 * spread / spread[0]
+            return own[0] * units[0] / spread[0] ** 2 * (1 + change)
+
+
+@dataclass(frozen=True)
 class RootRatio(Ratio):
     """Square root of a ratio of sums; of a negative one, which chance can make, minus that of its size."""
 

@@ -33,6 +33,7 @@ FORMS = {
     "(the retention that carrying alone brings, at least; what is added for others is noise, too).",
     "carried, same-target": "The same with what they add for a unit of another cluster with the same target.",
     "written": "The reverse: the state of the other unit, where the earlier lens was fitted, and what the blocks between add for this one.",
+    "fitted on DATA": "The lens was fitted on these other data.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
@@ -69,6 +70,7 @@ DIRECTIONS = {
     "both": "States on both sides.",
     "forward − backward": "Their difference, over pairs that have both.",
     "farther − nearer": "The same state read by a lens one state farther away, minus by the nearer one.",
+    "other data": "A lens fitted on other data reads the states, each at its own depth or shared.",
     "one lens": "The shared lens, left out, over all states.",
     "one lens − rotated": "The same minus that of states rotated at random, over the same states.",
 }

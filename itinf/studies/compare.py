@@ -185,4 +185,7 @@ def lens_study_of(study: Study, chosen: StudyNetwork, opened: Network, data: Dat
     fitting = fitting_data(source, opened, data, clusters, settings.seed, chosen.length)
     kind = "affine" if study.lens == "auto" else study.lens
     settings = replace(settings, untrained=min(settings.untrained, MOST_UNTRAINED))
-    return LensStudy(opened, data, fitting, folder, folder_name(chosen.title), kind, settings)
+    other = None
+    if chosen.fitted_on:
+        other = fitting_data(chosen.fitted_on, opened, data, clusters, settings.seed, chosen.length)
+    return LensStudy(opened, data, fitting, folder, folder_name(chosen.title), kind, settings, other)

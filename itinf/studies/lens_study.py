@@ -11,11 +11,12 @@ from typing import Any
 from ..data.clusters import Progress, clusters_of, identity_of, keyed_order, load_batch, silent, units_per_cluster
 from ..data.dataset import Data
 from ..errors import ItinfError
-from ..files import difference
+from ..files import difference, folder_name
 from ..lenses.confidence import at_best_confidence
 from ..lenses.fit import closed_form_lens, fit
 from ..lenses.kinds import DEFAULT, SHARED, require_transfers
 from ..lenses.lens import Lens
+from ..lenses.transfer.cells import FITTED_ON
 from ..lenses.transfer.transfer import transfer
 from ..networks.network import Network
 from ..networks.states import sites
@@ -46,6 +47,7 @@ class LensStudy:
             for the network and one for every untrained network.
         name: the NAME of these folders.
         kind: the kind of the lens of each state, such as "affine" or "tuned".
+        other: other data to fit the lenses on, too: how much do they retain? None for none.
         settings: the settings of the study; ``units`` is the largest number of units to score on, ``untrained`` the
             number of untrained networks whose lenses are fitted and transferred in the same way.
     """
@@ -57,6 +59,7 @@ class LensStudy:
     name: str
     kind: str = DEFAULT
     settings: Settings = DEFAULTS
+    other: Data | None = None
     _fitted: dict[str, tuple[Lens, Lens]] = field(default_factory=dict, init=False, repr=False)
 
     def fitted(self, progress: Progress) -> tuple[Lens, Lens]:
@@ -107,6 +110,7 @@ class LensStudy:
                 **({} if self.settings.pairs else {"pairs": False}),
                 **({"counterfactual": True, "group": self.settings.group} if self.settings.counterfactual else {}),
             },
+            **({} if self.other is None else {"other": {"name": self.other.name, "note": self.other.note}}),
         }
         under = circumstances(self.network.device, self.settings.batch)
         with ResultsFolder.open(self.folder, identity, under, what="transfer", parts=(LENSES, TRANSFER)) as folder:
@@ -117,15 +121,24 @@ class LensStudy:
             progress(stage if name == TRAINED else f"{name}, {stage}", done, total)
 
         where = self.folder / TRANSFER / self.name / name
-        own, _ = self._lenses(network, name, not agreed(lambda: _stands(where)), shown)
+        needed = not agreed(lambda: _stands(where))
+        own, _ = self._lenses(network, name, needed, shown)
+        other = None if name != TRAINED else self.other
         return transfer(
             network,
             own,
             self.data,
+            also=() if other is None else [self._of_other(other, needed, shown)],
             out=where,
             settings=self.settings,
             progress=shown,
         )
+
+    def _of_other(self, other: Data, moments: bool, progress: Progress) -> Lens:
+        """The lens of each depth, fitted on other data."""
+        folder = self.folder / LENSES / self.name / folder_name(f"{FITTED_ON}{other.name}")
+        units, seed, batch = self.settings.fit_units, self.settings.seed, min(BATCH, self.settings.batch)
+        return fit_or_load(self.network, other, self.kind, units, seed, folder, moments, progress, batch)[0]
 
     def _lenses(self, network: Network, name: str, moments: bool, progress: Progress) -> tuple[Lens, Lens]:
         if name not in self._fitted or (moments and self._fitted[name][0].statistics is None):

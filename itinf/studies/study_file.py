@@ -40,6 +40,7 @@ class StudyNetwork:
         units, fit_units, batch: settings for this network only; None for those of the study.
         fit_data: data to fit its lenses on; by default the training split of ``data``, or the clusters of ``data``
             that are not measured.
+        fitted_on: other data to fit its lenses on, too: how much they retain says how much the lenses depend on their data.
         group: name of a group, such as that of all copies of one network from several trainings; "" for none.
         role: "yes" for a control that is known to do iterative inference, "no" for one that does none; "" for others.
         options: passed to the network's function; ``length``: tokens per sequence.
@@ -57,12 +58,13 @@ class StudyNetwork:
     batch: int | None = None
     length: int | None = None
     fit_data: str = ""
+    fitted_on: str = ""
     group: str = ""
     role: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("name", "data", "label", "weights", "fit_data", "group", "role"):
+        for name in ("name", "data", "label", "weights", "fit_data", "fitted_on", "group", "role"):
             words(name, getattr(self, name), empty=name not in ("name", "data"))
         if self.role:
             one_of("role", self.role, ROLES)

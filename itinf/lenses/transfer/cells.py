@@ -17,6 +17,8 @@ LOGIT, SHARED = kinds.LOGIT.name, kinds.SHARED.name
 LEFT_OUT = f"{SHARED}, left out"
 """The shared lens, fitted on all states of the segment but the one it reads."""
 ROTATED, MATCHED = "rotated", "gauge-matched"
+FITTED_ON = "fitted on "
+"""Begins the form of a cell whose lens was fitted on other data; their name follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +30,9 @@ class Cell:
         at: index of the state that is read.
         fitted_at: index of the state it was fitted at; −1 for a lens fitted at many.
         translator: the map.
-        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on; one of
-            ``READS`` where a counterfactual state is read, and of ``OWN`` for what such reads are divided by.
+        form: "gauge-matched" where the channels of the state are first matched to those the lens was fitted on;
+            "fitted on DATA" for a lens that was fitted on other data; one of ``READS`` where a counterfactual state is read,
+            and of ``OWN`` for what such reads are divided by.
         null, seed: "rotated" and its seed, for the null in which no two states share a code.
     """
 
@@ -49,7 +52,12 @@ class Cell:
     @property
     def diagonal(self) -> bool:
         """Whether the state is read by its own translator."""
-        return self.fitted_at == self.at and not self.among
+        return self.fitted_at == self.at and not self.among and not self.of_other_data
+
+    @property
+    def of_other_data(self) -> bool:
+        """Whether its lens was fitted on other data."""
+        return self.form.startswith(FITTED_ON)
 
     @property
     def off_diagonal(self) -> bool:
@@ -73,7 +81,7 @@ class Cell:
     @property
     def scored_in_full(self) -> bool:
         """Whether it has more scores than losses: a state's own lens, or a lens for many states that is no null."""
-        return not self.off_diagonal and self.null == "observed" and not self.among
+        return not (self.off_diagonal or self.null != "observed" or self.among or self.of_other_data)
 
 
 def cells_of(lens: Lens, rotations: int = 1, pairs: bool = True, counterfactual: bool = False) -> list[Cell]:
@@ -119,6 +127,21 @@ def _counterfactual(lens: Lens, onward: list[Cell]) -> Iterator[Cell]:
         own = lens.translators[at]
         assert own is not None, "a state that is read has a lens"
         yield from (Cell(lens.kind, at, at, own, form) for form in OWN)
+
+
+def cells_of_other_data(lens: Lens, other: Lens) -> list[Cell]:
+    """Each state read by the lens of the same kind that was fitted on other data, and by its shared lenses.
+
+    Args:
+        lens: the lens that is transferred; ``other``: the one fitted on other data, whose record names them.
+    """
+    form = f"{FITTED_ON}{other.record.get('data', 'other data')}"
+    here = {(cell.lens, cell.at) for cell in cells_of(lens, rotations=0, pairs=False)}
+    return [
+        replace(cell, form=form)
+        for cell in cells_of(other, rotations=0, pairs=False)
+        if cell.lens != LOGIT and (cell.lens, cell.at) in here
+    ]
 
 
 def _matched(lens: Lens) -> Iterator[Cell]:

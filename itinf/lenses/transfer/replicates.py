@@ -36,7 +36,7 @@ def _kept(matrix: TransferMatrix) -> Iterator[tuple[str, Cell, Array]]:
     for cell in matrix.cells:
         if not isinstance(matrix.sites[cell.at].id, int):  # a state inside a block
             continue
-        if cell.lens == LEFT_OUT and cell.null == "observed":
+        if cell.lens == LEFT_OUT and cell.null == "observed" and not cell.of_other_data:
             values, _ = retention.of(cell)
             if values is not None:
                 yield "retention", cell, values

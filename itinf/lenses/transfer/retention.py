@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from ...networks.trace import Target
 from ...results.reasons import LAST_UNRELIABLE, OWN_LENS_TELLS_LITTLE, OWN_LENS_UNCERTAIN, Reason
 from ...statistics.bootstrap import Array
 from ...statistics.intervals import interval
-from .cells import Cell
+from .cells import LOGIT, Cell
 from .counterfactual import OWN
 from .matrix import TransferMatrix, ratio
 from .scores import TARGETS
@@ -93,6 +96,35 @@ class Retention:
         if kept is None or at_most is None:
             return None, why or why_not
         return kept - at_most, None
+
+
+class FittingRetention(Retention):
+    """What lenses that were fitted on other data tell of what the same lenses tell that are transferred."""
+
+    def across(self) -> Iterator[tuple[Cell, Array | None, Reason | None]]:
+        """Each cell of other data with its estimate (1 + B,), or the reason why it has none.
+
+        The logit lens has no fitting set. It stands among them all the same, and retains exactly 1.
+        """
+        usual = {(cell.lens, cell.at): cell for cell in self.matrix.cells if _usual(cell)}
+        others = [cell for cell in self.matrix.cells if cell.of_other_data]
+        for cell in others:
+            yield cell, *self._over(cell, usual[cell.lens, cell.at])
+        for form in dict.fromkeys(cell.form for cell in others):
+            for cell in (cell for cell in usual.values() if cell.lens == LOGIT):
+                yield replace(cell, form=form), *self._over(cell, cell)
+
+    def _over(self, cell: Cell, same: Cell) -> tuple[Array | None, Reason | None]:
+        why = self.missing[False][cell.at]
+        why = why or next((w for c in (cell, same) if (w := self.matrix.why_unreadable(c, self.target))), None)
+        below = self.matrix.readable(same, self.target)
+        if why is None and not _well_known(below, self.matrix.clusters):
+            why = OWN_LENS_UNCERTAIN
+        return (None, why) if why else (ratio(self.matrix.readable(cell, self.target), below), None)
+
+
+def _usual(cell: Cell) -> bool:
+    return not cell.off_diagonal and cell.null == "observed" and cell.form == ""
 
 
 def precise_enough(matrix: TransferMatrix, precision: float) -> bool:

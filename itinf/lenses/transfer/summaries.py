@@ -15,7 +15,7 @@ from ...statistics.intervals import interval
 from .cells import LEFT_OUT, Cell
 from .counterfactual import READS
 from .matrix import TransferMatrix
-from .retention import Retention, diagonal_cells
+from .retention import FittingRetention, Retention, diagonal_cells
 from .scores import TARGETS
 from .table import About
 
@@ -33,7 +33,7 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         (fitted before the state it reads), "backward", "both", or "one lens" (the shared lens, left out, over all
         states); or a difference over the same units: "forward − backward" (over pairs that have both), "farther −
         nearer" (the same state, read by the next nearer lens on the same side), "one lens − rotated" (over the
-        same states). ``distance`` in states, 0 for every distance; ``share``: the same in relative depth, its mean
+        same states). Of fitting_retention "other data", over all states. ``distance`` in states, 0 for every distance; ``share``: the same in relative depth, its mean
         over the cells. ``median``, ``least``, ``most``: of the cells.
     """
     own_cells, rows = diagonal_cells(matrix), []
@@ -54,6 +54,9 @@ def summaries(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         common: dict[str, object] = {"model": about.name, "measure": measure, "target": target}
         rows += [common | row for row in _of_moved(matrix, estimate, measure in ONWARD)]
         rows += [common | row for row in _of_left_out(matrix, estimate)]
+    for target in TARGETS:
+        common = {"model": about.name, "measure": "fitting_retention", "target": target}
+        rows += [common | row for row in _of_other_data(matrix, FittingRetention(matrix, target))]
     return summaries_table(rows)
 
 
@@ -73,11 +76,22 @@ def _of_moved(matrix: TransferMatrix, estimate: Estimate, onward: bool) -> Itera
                 yield lens | row
 
 
+def _of_other_data(matrix: TransferMatrix, retention: FittingRetention) -> Iterator[dict[str, object]]:
+    """Means over all states of what each lens retains that was fitted on other data."""
+    known: dict[tuple[str, str], list[Array]] = {}
+    for cell, value, _ in retention.across():
+        if value is not None:
+            known.setdefault((cell.lens, cell.form), []).append(value)
+    for (lens, form), values in known.items():
+        which = {"lens": lens, "form": form, "null": "observed", "null_seed": None}
+        yield which | {"direction": "other data", "distance": 0, "share": 0.0} | _mean(matrix, values)
+
+
 def _of_left_out(matrix: TransferMatrix, estimate: Estimate) -> Iterator[dict[str, object]]:
     """Means over all states of the shared lens, left out, of its nulls, and of what it has beyond them."""
     known: dict[tuple[str, int], dict[int, Array]] = {}
     for cell in matrix.cells:
-        if cell.lens == LEFT_OUT and (value := estimate(cell)) is not None:
+        if cell.lens == LEFT_OUT and not cell.of_other_data and (value := estimate(cell)) is not None:
             known.setdefault((cell.null, cell.seed), {})[cell.at] = value
     observed = known.get(("observed", -1), {})
     for (null, seed), values in known.items():

@@ -17,7 +17,7 @@ from ...statistics.intervals import MIN_CLUSTERS, interval
 from .cells import Cell
 from .counterfactual import OWN, READS
 from .matrix import TransferMatrix
-from .retention import Retention, diagonal_cells
+from .retention import FittingRetention, Retention, diagonal_cells
 from .scores import TARGETS
 
 
@@ -51,16 +51,19 @@ def transfer_table(about: About, matrix: TransferMatrix) -> pd.DataFrame:
         if cell.scored_in_full:
             rows += [_row(about, matrix, cell, *quality) for quality in _quality(matrix, cell)]
             rows.append(_marginal(about, matrix, cell))
-        if not cell.among:
+        if not cell.among and not cell.of_other_data:
             penalty = (matrix.mean(cell, "loss") - matrix.mean(own_cells[cell.at], "loss")) * bits
             rows.append(_row(about, matrix, cell, "transfer_penalty", penalty))
             rows.append(_row(about, matrix, cell, "transfer_kl", matrix.mean(cell, "from_own") * bits, "model"))
         for target in TARGETS:
             readable, why = matrix.readable(cell, target) * bits, matrix.why_unreadable(cell, target)
             rows.append(_row(about, matrix, cell, "readable", None if why else readable, target, reason=why))
-            kept = retentions[target]
-            for measure, (estimate, why) in _retained(kept, cell).items():
+            kept = {} if cell.of_other_data else _retained(retentions[target], cell)
+            for measure, (estimate, why) in kept.items():
                 rows.append(_row(about, matrix, cell, measure, estimate, target, "ratio", why))
+    for target in TARGETS:
+        for cell, estimate, why in FittingRetention(matrix, target).across():
+            rows.append(_row(about, matrix, cell, "fitting_retention", estimate, target, "ratio", why))
     return results_table(rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ from ...statistics.processes import (
 )
 from ..kinds import either, lens_kind, lens_kinds
 from ..lens import Lens, require_lens, require_readout
-from .cells import Cell, cells_of
+from .cells import Cell, cells_of, cells_of_other_data
 from .checkpoint import load_windows, matrix_file, resume
 from .matrix import TransferMatrix
 from .pilot import pilot_clusters, windows
@@ -78,6 +78,7 @@ def transfer(
     lens: Lens,
     data: Any,
     *,
+    also: Sequence[Lens] = (),
     rotations: int = 1,
     out: str | Path | None = None,
     settings: Settings = DEFAULTS,
@@ -92,6 +93,7 @@ def transfer(
         network: the network.
         lens: a lens of it with a map for each state, such as an affine or tuned one.
         data: anything ``itinf.probe`` takes; other data than the lens was fitted on.
+        also: lenses of the same kind that were fitted on other data: how much do they retain?
         rotations: how many seeds of the rotated null.
         out: results folder. The same transfer there is resumed or read; another one is refused.
         settings: how much is read at most (``units``), how precisely (``precision``), and where.
@@ -109,8 +111,9 @@ def transfer(
     settings, progress = settings.changed(changes, USED), visible(progress)
     source = as_data(data, network.unit, network.classes, network.name)
     _require(network, lens)
+    _require_also(network, lens, also)
     order = _order(source, clusters_of(source, settings.units, at_most=True), settings.seed)
-    identity = _identity(network, lens, identity_of(source, order.indices), rotations, settings)
+    identity = _identity(network, lens, identity_of(source, order.indices), rotations, settings, also)
     under, where = circumstances(network.device, settings.batch), None if out is None else folder_of(out)
     with (
         process_group(),
@@ -121,9 +124,9 @@ def transfer(
         if folder.from_first(lambda: b"yes" if _finished(folder) else b"") and where is not None:
             return _shared(folder, lambda: TransferResult.load(where))
         require_proven(network, source, order.indices)
-        matrix = _begun(
-            folder, network, lens, cells_to_read(network, lens, rotations, settings), source, order, settings, progress
-        )
+        cells = cells_to_read(network, lens, rotations, settings)
+        cells += [cell for other in also for cell in cells_of_other_data(lens, other)]
+        matrix = _begun(folder, network, lens, cells, source, order, settings, progress)
         stopped = _score(folder, network, matrix, source, order, settings, progress)
         return _shared(folder, lambda: _result(folder, network, matrix, stopped))
 
@@ -174,7 +177,9 @@ def _read(data: Data, order: Order, settings: Settings) -> Iterator[Batch]:
     return batches(data, order, settings.group if settings.counterfactual else settings.batch)
 
 
-def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int, settings: Settings) -> dict[str, Any]:
+def _identity(
+    network: Network, lens: Lens, read: dict[str, Any], rotations: int, settings: Settings, also: Sequence[Lens]
+) -> dict[str, Any]:
     """What makes a transfer the one it is, for its manifest."""
     return {
         "schema": SCHEMA,
@@ -190,6 +195,7 @@ def _identity(network: Network, lens: Lens, read: dict[str, Any], rotations: int
             **({"counterfactual": True, "group": settings.group} if settings.counterfactual else {}),
         },
         "lens": {"kind": lens.kind, **lens.record},
+        **({"also": [other.record for other in also]} if also else {}),
     }
 
 
@@ -317,3 +323,20 @@ def _require(network: Network, lens: Lens) -> None:
             f"{either(kind for kind in lens_kinds() if kind.transfers)}."
         )
     require_readout(network, lens)
+
+
+def _require_also(network: Network, lens: Lens, also: Sequence[Lens]) -> None:
+    """Refuses lenses that do not fit beside the one that is transferred."""
+    for other in also:
+        require_lens(other)
+        require_readout(network, other)
+        if other.kind != lens.kind or other.sites != lens.sites:
+            raise ItinfError(
+                f"A {other.kind} lens was given beside a {lens.kind} lens; expected one of the same kind and states, "
+                "which differs in the data it was fitted on alone. Fit it in the same way."
+            )
+    names = [other.record.get("data") for other in also]
+    if len(set(names)) < len(names):
+        raise ItinfError(
+            f"Two lenses were given that were fitted on {names[0]}. Give lenses of different data, or of one at a time."
+        )
