@@ -18,6 +18,7 @@ import tiny
 from itinf import Batch, Block, Network, trace
 from itinf.networks.onward import Onward, is_chain, onward
 from itinf.probes.repeat import form_of, repeated
+from itinf.studies.compare import study_probes
 from measured import Measured, measure, view
 from oracles import Chain, Residual, normal
 
@@ -348,3 +349,48 @@ def test_a_study_has_intervals_effects_and_untrained_rows(kind, tmp_path):
     assert again.equals(table)
     small = tiny.probed(network, data, probes=probes, untrained=1, batch=8).table
     np.testing.assert_allclose(small["mean"], table["mean"], rtol=1e-3, atol=1e-4)
+
+
+@KINDS
+@pytest.mark.parametrize("batch", [4, 24])
+def test_of_many_clusters_the_first_ones_are_lesioned(kind, batch):
+    """The numbers are those of a study of these clusters alone; other measures keep all clusters."""
+    network, data = tiny.opened(kind, 24)
+    data = tiny.with_partners(data)
+    named = {"seed": 3, "calibration": 24}  # the same mean update in both
+    few = [itinf.Lesion(nulls=("pairing",), units=12), itinf.Performance()]
+    table = tiny.probed(network, data, probes=few, batch=batch, group=12, **named).table.set_index(tiny.NAMES)
+    whole = tiny.probed(
+        network, data, probes=[itinf.Lesion(nulls=("pairing",))], units=12 * width(kind, data), group=12, **named
+    )
+    alone = whole.table.set_index(tiny.NAMES)
+    costs = alone[alone.index.get_level_values("form") == "lesion"]
+    assert len(costs) > 10
+    for column in ("mean", "lo", "hi", "n_units"):
+        np.testing.assert_allclose(
+            table.loc[costs.index, column].astype(float), costs[column].astype(float), rtol=1e-4, atol=1e-5
+        )
+    everything = table.loc[table.index.get_level_values("measure") == "loss", "n_units"].iloc[0]
+    assert everything > 1.8 * costs["n_units"].max(), "tokens without a target count nowhere"
+
+
+def width(kind: str, data: Any) -> int:
+    """Units of a cluster."""
+    return data[0][1].numel() if kind == "token" else 1
+
+
+def test_a_number_of_lesioned_clusters_must_be_one():
+    with pytest.raises(itinf.ItinfError, match="units"):
+        itinf.Lesion(units=0)
+
+
+def test_a_study_leaves_every_block_out_of_its_first_clusters_and_a_named_probe_is_measured_in_full():
+    usual = {type(probe): probe for probe in study_probes(["label"])}
+    assert (usual[itinf.Lesion].units, usual[itinf.Lesion].nulls) == (
+        500,
+        ("pairing",),
+    ) and itinf.VarianceShares in usual
+    assert [probe for probe in study_probes(["label"], measure=["lesion"]) if type(probe) is itinf.Lesion] == [
+        itinf.Lesion()
+    ]
+    assert itinf.Lesion not in {type(probe) for probe in study_probes(["answer"])}, "nothing is lost without a label"

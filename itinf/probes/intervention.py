@@ -88,7 +88,12 @@ class Intervention(Probe):
 
     A pass is taken up after the block, and all later blocks run; BatchNorm keeps the statistics that it has. Where more
     than blocks lies on the way, whole passes run instead.
+
+    Attributes:
+        units: at most so many images or sequences are measured, the first ones of the study; None for all.
     """
+
+    units: int | None = None
 
     @abstractmethod
     def changes(self, piece: Piece) -> Iterator[Change]:
@@ -121,7 +126,11 @@ class Intervention(Probe):
         every: dict[tuple[Row, int | None], Tensor] = {}
         with torch.no_grad(), evaluating(network):
             chained = is_chain(network, trace.inputs[:1])
-            for clusters in groups(len(trace), _together(batch)):
+            chosen, _ = self.chosen(batch)
+            slices = groups(len(trace), _together(batch))
+            for clusters in [each for each in slices if chosen[each].any()] or [
+                slice(0, 1)
+            ]:  # every batch has all rows
                 piece = Piece(batch, clusters, onward(network, trace.inputs[clusters], trace.after, chained))
                 before = _read(network, piece.on.calls[-1].after)
                 for change in self.changes(piece):
@@ -133,6 +142,14 @@ class Intervention(Probe):
                         whole[clusters] = values.view_as(whole[clusters])
         return every
 
+    def chosen(self, batch: ProbeBatch) -> tuple[Tensor, str]:
+        """(N, P) bool, which units are measured; and the name of their counts."""
+        known = batch.trace.known
+        if self.units is None:
+            return known, "n|known"
+        places = torch.arange(len(known)) if batch.places is None else torch.as_tensor(batch.places)
+        return known & (places.to(known.device) < self.units).unsqueeze(1), f"n|first {self.units}"
+
     @staticmethod
     def row(batch: ProbeBatch, measure: str, block: int, form: str, update: str = "", null: str = OBSERVED) -> Row:
         """The row of a measure of an intervention."""
@@ -142,17 +159,19 @@ class Intervention(Probe):
     def _record(
         self, batch: ProbeBatch, record: Recorder, row: Row, values: Tensor, observed: Tensor, without: Sequence[Tensor]
     ) -> None:
-        known, share = batch.trace.known, row.measure == "agreement"
+        (known, count), share = self.chosen(batch), row.measure == "agreement"
         if row.null in self.partner_nulls:
             of = PartnerShare if share else PartnerMean
-            record.partners(row, values, observed, batch.partners[row.null], f"changed|partners|{row.null}", of)
+            partner = batch.partners[row.null]
+            partner = torch.where(known.flatten(), partner, -1)
+            record.partners(row, values, observed, partner, f"{count}|changed|partners|{row.null}", of)
         elif without:
             kind = CalibratedShare if share else CalibratedMean
-            record.mean(row, values, known, "n|known", kind=kind, without=without)
+            record.mean(row, values, known, count, kind=kind, without=without)
         elif share:
-            record.share(row, values, known, "n|known")
+            record.share(row, values, known, count)
         else:
-            record.mean(row, values, known, "n|known", median=row.null == OBSERVED and row.measure != "accuracy_cost")
+            record.mean(row, values, known, count, median=row.null == OBSERVED and row.measure != "accuracy_cost")
 
 
 def _together(batch: ProbeBatch) -> int:

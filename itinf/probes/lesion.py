@@ -14,6 +14,7 @@ from ..networks.trace import Target, Trace, UpdateName, updates
 from ..results.reasons import OTHER_SHAPE, SHAPE_CHANGES, Reason
 from ..results.recorder import Recorder
 from ..results.row import Row
+from ..settings import whole
 from ..statistics.nulls import OBSERVED
 from .batch import Combination, ProbeBatch, gradient_of
 from .gradients import GradientName, Key
@@ -50,14 +51,24 @@ class Lesion(Intervention):
 
     Attributes:
         nulls: "mean", "pairing", "same-target", or a null of your own that has partners.
+        units: at most so many images or sequences are measured, the first ones of the study; None for all.
+
+    Raises:
+        ItinfError: ``units`` is less than 1.
 
     Source: Veit et al. 2016 (deleting blocks); McGrath et al. 2023 (direct and actual effects).
     """
 
     nulls: Sequence[NullChoice] = (MEAN, "pairing", "same-target")
+    units: int | None = None
 
     own_nulls = (MEAN,)
     measure = "cost"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.units is not None:
+            whole("units", self.units, 1, "at most so many images or sequences are measured")
 
     @property
     def gradients(self) -> Sequence[GradientName]:
@@ -108,7 +119,7 @@ class Lesion(Intervention):
         return [network.batch_first(rows.view(-1, *vector.shape[1:]))]
 
     def beside(self, batch: ProbeBatch, record: Recorder, found: Mapping[Row, Tensor]) -> None:
-        known = batch.trace.known
+        known, count = self.chosen(batch)
         for block in range(len(batch.network.blocks)):
             taken = taken_away(batch, block)
             if isinstance(taken, Reason):
@@ -116,9 +127,9 @@ class Lesion(Intervention):
                     record.absent(self.row(batch, measure, block, LESION, "update"), taken)
                 continue
             rows = {m: self.row(batch, m, block, LESION, taken[0]) for m in ("cost", PREDICTED, DIRECT, REPAIR)}
-            record.mean(rows[PREDICTED], _predicted(batch, block, *taken), known, "n|known")
+            record.mean(rows[PREDICTED], _predicted(batch, block, *taken), known, count)
             if rows[DIRECT] in found:
-                record.mean(rows[REPAIR], found[rows[DIRECT]] - found[rows["cost"]], known, "n|known")
+                record.mean(rows[REPAIR], found[rows[DIRECT]] - found[rows["cost"]], known, count)
             else:
                 for measure in (DIRECT, REPAIR):
                     record.absent(rows[measure], OTHER_SHAPE)

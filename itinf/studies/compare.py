@@ -19,7 +19,18 @@ from ..networks.devices import to_device
 from ..networks.network import Network
 from ..networks.trace import TARGETS
 from ..networks.untrained import fresh
-from ..probes import Alignment, Gain, Performance, Persistence, Prediction, Probe, UpdateNorm
+from ..probes import (
+    Alignment,
+    EstimationError,
+    Gain,
+    Lesion,
+    Performance,
+    Persistence,
+    Prediction,
+    Probe,
+    UpdateNorm,
+    VarianceShares,
+)
 from ..registry import dataset
 from ..registry import network as open_network
 from ..results.comparison import NETWORKS, Comparison, compare
@@ -37,6 +48,8 @@ from .workers import run_in_processes
 LENS_NULLS = ("same-target", "order-shuffled")
 """Nulls of predictions through a lens; the shared lens has also the pairing null, beyond which a step has to gain for the
 onset (``itinf.results.onset``)."""
+LESIONED = 500
+"""Images or sequences, at most, in which every block is left out once."""
 MOST_UNTRAINED = 1
 """Largest number of untrained networks whose lenses are fitted and transferred."""
 
@@ -126,8 +139,13 @@ def study_probes(
         probes += [Persistence(), *(Persistence(lens=lens) for lens in needed)]
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
+    added = list(map(opened_probe, measure))
+    cheap: list[Probe] = [VarianceShares(), EstimationError()]
+    if "label" in targets:
+        cheap.append(Lesion(nulls=("pairing",), units=LESIONED))
+    probes += [probe for probe in cheap if type(probe) not in map(type, added)]
     usual = set(map(type, probes))
-    return probes + [added for added in map(opened_probe, measure) if type(added) not in usual]
+    return probes + [probe for probe in added if type(probe) not in usual]
 
 
 def _nulls_of(lens: Lens) -> tuple[str, ...]:

@@ -33,8 +33,8 @@ def _staying(source: Source, form: str, null: str) -> Evidence:
 LEFT_OUT = Claim(
     "can any one block be left out?",
     "Without any one block, do more than half of the answers stay?",
-    lambda source: _staying(source, "lesion", "mean"),
-    nulls="the block adds its mean",
+    lambda source: _staying(source, "lesion", "pairing"),
+    nulls="pairing",
     anchor="interventions",
     order=130,
     is_question=True,
