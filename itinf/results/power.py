@@ -65,12 +65,14 @@ class Headline:
         columns: of its rows, in the results table or the summaries.
         beyond: the null that is subtracted, "" for none; of rows of the results table.
         summary: whether it stands in the summaries.
+        last: whether rows about the last state count; persistence there is 1 in any network.
     """
 
     words: str
     columns: Mapping[str, Any]
     beyond: str = ""
     summary: bool = False
+    last: bool = False
 
 
 def _descent(gradient: str, beyond: str) -> Headline:
@@ -101,6 +103,11 @@ MEASURES: tuple[Headline, ...] = (
     _retention("one state away, as lenses are", direction="both", distance=1, form=""),
     _retention("over all pairs, as lenses are", direction="both", distance=0, form=""),
     _retention("over all pairs, channels matched", direction="both", distance=0, form="gauge-matched"),
+    Headline(
+        "surplus over all pairs: written in a lens's code, not carried",
+        {"measure": "surplus", "target": "label", "null": "observed", "direction": "forward", "distance": 0, "form": ""},
+        summary=True,
+    ),
     _nudged("persistence of the label, mean over states", "persistence"),
     _nudged("persistence over carried alone", "kept"),
     _nudged("selectivity: the own error taken back more than others' errors", "selectivity"),
@@ -112,6 +119,9 @@ MEASURES: tuple[Headline, ...] = (
         "first-order gain, output gradient, nats",
         {"measure": "first_order_gain", "statistic": "mean", "gradient": "output", "update": "update", "lens": ""},
     ),
+    Headline("convergence over depth, in errors", {"measure": "convergence_index", "form": "error"}, last=True),
+    Headline("answers that stay without a block", {"measure": "agreement", "form": "lesion", "target": ""}),
+    Headline("answers that stay with neighbours swapped", {"measure": "agreement", "form": "swap", "target": ""}),
     Headline("realised gain of the readout, nats", {"measure": "realised_gain", "statistic": "mean", "lens": ""}),
 )
 """The numbers that have been taken for evidence of iterative inference."""
@@ -159,10 +169,7 @@ def _summary(measure: Headline, comparison: Comparison, name: str) -> tuple[floa
 
 
 def _mean(measure: Headline, run: ProbeResult) -> tuple[float, float, float] | None:
-    """Mean over blocks or states, with its interval over clusters; None without a value.
-
-    The last state is left out: persistence there is 1 in any network.
-    """
+    """Mean over blocks or states, with its interval over clusters; None without a value."""
     stage = run.stages["observed"]
     wanted = {"subset": "all", "target": "label", "null": measure.beyond or "observed"} | dict(measure.columns)
     last = len(stage.structure.get("states", ())) - 1
@@ -170,7 +177,7 @@ def _mean(measure: Headline, run: ProbeResult) -> tuple[float, float, float] | N
         _values(row, estimator, stage)
         for row, estimator in stage.entries.items()
         if row.measure == wanted["measure"]  # first, as most rows are of other measures
-        and row.state != last
+        and (measure.last or row.state != last)
         and estimator.replicated
         and all(getattr(row, column) == value for column, value in wanted.items())
     ]

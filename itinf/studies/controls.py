@@ -13,6 +13,9 @@ TRAINED = ("iterative", "resnet-isotropic", "plain-isotropic", "iterative-gpt2",
 UNTRAINED = ("iterative", "iterative-gpt2")
 """Specimens of which a copy with random weights is measured, too: it has the architecture alone."""
 
+MEASURED = ("swap", "convergence")
+"""Probes beside the usual ones."""
+
 
 def controls_study() -> Study:
     """The trained controls, the ordinary networks of their size, and untrained copies."""
@@ -21,4 +24,4 @@ def controls_study() -> Study:
         networks.append(trained(name))
         if name in UNTRAINED:
             networks.append(replace(trained(name), label=f"{name}, untrained", weights="untrained", role=NO))
-    return Study(networks)
+    return Study(networks, measure=list(MEASURED))
