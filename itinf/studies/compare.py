@@ -127,7 +127,10 @@ def study_probes(
     if readout is not None:
         probes += [kind(targets=targets, gradients=("readout",), lens=readout) for kind in (Alignment, Gain)]
     usual = set(map(type, probes))
-    return probes + [added for added in map(opened_probe, measure) if type(added) not in usual]
+    for added in map(opened_probe, measure):
+        if type(added) not in usual:
+            probes += [added, *(replace(added, lens=lens) for lens in through if added.through_lenses)]
+    return probes
 
 
 def _nulls_of(lens: Lens) -> tuple[str, ...]:
