@@ -15,70 +15,79 @@ from .steps import StepSpan, follow_each_other
 
 READ, BEST, SHUFFLED = "", "best temperature", "order-shuffled"
 """As it is read; at the fixed temperature of each state; the unit's own steps in random order, as read."""
-
-
-class Held(NamedTuple):
-    """Of one state, each (R,): honesty, and at the temperature β its derivative by β and the loss's first two."""
-
-    honesty: Tensor
-    slope: Tensor
-    first: Tensor
-    second: Tensor
-
-
-class Moved(NamedTuple):
-    """Of one step, each (R,): excess movement and |p − p'|², and their derivatives by the β of its start and of its end."""
-
-    excess: Tensor
-    movement: Tensor
-    excess_slopes: tuple[Tensor, Tensor]
-    movement_slopes: tuple[Tensor, Tensor]
-
-
-class Beliefs(NamedTuple):
-    """(state, ``READ`` or ``BEST``) -> what is held there; (block, one of these or ``SHUFFLED``) -> how far its step moves it."""
-
-    held: dict[tuple[int, str], Held]
-    moved: dict[tuple[int, str], Moved]
+HONESTY, LOSS, EXCESS, MOVEMENT = "honesty", "loss", "excess_movement", "squared_movement"
+Numbers = dict[str, dict[str, Tensor]]
+"""Measure -> role in its estimator (``itinf.results.tempered``) -> (R,)."""
+dot = torch.linalg.vecdot
 
 
 class Belief(NamedTuple):
-    """Probabilities (R, classes), and the excess of logits over log π, minus its mean under them."""
+    """Probabilities at a temperature β, with their derivatives.
+
+    Attributes:
+        p: (R, classes), π^{1−β} q^β renormalised.
+        change: (R, classes) d log p / d log β.
+        variance: (R,) of ``change`` under p; d change / d log β is ``change`` − ``variance``.
+    """
 
     p: Tensor
-    excess: Tensor
+    change: Tensor
+    variance: Tensor
 
     @classmethod
     def of(cls, logits: Tensor, log_prior: Tensor, beta: float = 1.0) -> Belief:
-        """π^{1−β} q^β of the readings q."""
-        excess = logits - log_prior
-        p = torch.add(log_prior, excess, alpha=beta).softmax(1)
-        return cls(p, excess - torch.linalg.vecdot(p, excess).unsqueeze(1))
+        """Of the readings q with these logits."""
+        excess = beta * (logits - log_prior)
+        p = (log_prior + excess).softmax(1)
+        change = excess - dot(p, excess).unsqueeze(1)
+        return cls(p, change, dot(p, change * change))
 
-    def held(self, label: Tensor) -> Held:
-        """Honesty and loss for the labels (R,)."""
-        index, weighted = label.unsqueeze(1), self.p * self.excess
-        of_label = self.p.gather(1, index).squeeze(1)
-        apart = self.excess.gather(1, index).squeeze(1)
-        return Held(
-            of_label - torch.linalg.vecdot(self.p, self.p),
-            of_label * apart - 2 * torch.linalg.vecdot(self.p, weighted),
-            -apart,
-            torch.linalg.vecdot(weighted, self.excess),
-        )
+    @property
+    def first(self) -> Tensor:
+        """dp / d log β."""
+        return self.p * self.change
 
-    def moved(self, after: Belief) -> Moved:
-        """The step from this belief to another one."""
-        dot = torch.linalg.vecdot
-        own, end = self.p * self.excess, after.p * after.excess
-        both, here, there = dot(self.p, after.p), dot(own, after.p), dot(self.p, end)
-        square, here_square, there_square = dot(self.p, self.p), dot(own, self.p), dot(end, after.p)
-        return Moved(
-            2 * (square - both),
-            dot(self.p - after.p, self.p - after.p),
-            (4 * here_square - 2 * here, -2 * there),
-            (2 * (here_square - here), 2 * (there_square - there)),
-        )
+    @property
+    def second(self) -> Tensor:
+        """The second derivative."""
+        return self.first * (self.change + 1) - self.p * self.variance.unsqueeze(1)
+
+    def held(self, label: Tensor) -> Numbers:
+        """Honesty for the labels (R,), and the derivatives of their loss."""
+        first, second, index = self.first, self.second, label.unsqueeze(1)
+        p, one, two, change = (each.gather(1, index).squeeze(1) for each in (self.p, first, second, self.change))
+        skew = dot(first, self.change * self.change)
+        return {
+            HONESTY: {
+                "sum": p - dot(self.p, self.p),
+                "slope": one - 2 * dot(self.p, first),
+                "bend": two - 2 * dot(first, first) - 2 * dot(self.p, second),
+            },
+            LOSS: {"first": -change, "second": self.variance - change, "third": skew + 3 * self.variance - change},
+        }
+
+    def moved(self, after: Belief) -> Numbers:
+        """The step from this belief to another one: excess movement 2 ⟨p', p' − p⟩, and |p − p'|²."""
+        a, b = (self.p, self.first, self.second), (after.p, after.first, after.second)
+        step = a[0] - b[0]
+        return {
+            EXCESS: {
+                "sum": 2 * dot(a[0], step),
+                "slope": 2 * dot(a[1], step + a[0]),
+                "bend": 2 * dot(a[2], step + a[0]) + 4 * dot(a[1], a[1]),
+                "later_slope": -2 * dot(a[0], b[1]),
+                "later_bend": -2 * dot(a[0], b[2]),
+                "cross": -2 * dot(a[1], b[1]),
+            },
+            MOVEMENT: {
+                "sum": dot(step, step),
+                "slope": 2 * dot(a[1], step),
+                "bend": 2 * (dot(a[2], step) + dot(a[1], a[1])),
+                "later_slope": -2 * dot(b[1], step),
+                "later_bend": 2 * (dot(b[1], b[1]) - dot(b[2], step)),
+                "cross": -2 * dot(a[1], b[1]),
+            },
+        }
 
 
 def beliefs(
@@ -88,7 +97,7 @@ def beliefs(
     log_prior: Tensor,
     beta: Mapping[int, float],
     seed: int | None = None,
-) -> Beliefs:
+) -> tuple[dict[tuple[int, str], Numbers], dict[tuple[int, str], Numbers]]:
     """What is held at every state that is read, and how far each step moves it.
 
     Args:
@@ -96,11 +105,14 @@ def beliefs(
         path: the steps.
         log_prior: (classes,) log π; ``beta``: state -> its temperature.
         seed: of the random orders; None for no ``SHUFFLED``, which also needs steps that follow each other.
+
+    Returns:
+        (state, ``READ`` or ``BEST``) -> numbers; (block, one of these or ``SHUFFLED``) -> numbers.
     """
     rows = {state: trace.per_prediction(state) for state in sorted({*beta, len(trace.states) - 1})}
     order = orders_of(trace, len(path), seed) if seed is not None and follow_each_other(path) else None
-    held: dict[tuple[int, str], list[Held]] = {(state, form): [] for state in beta for form in (READ, BEST)}
-    moved: dict[tuple[int, str], list[Moved]] = {}
+    held: dict[tuple[int, str], list[Numbers]] = {(state, form): [] for state in beta for form in (READ, BEST)}
+    moved: dict[tuple[int, str], list[Numbers]] = {}
     with torch.no_grad():
         for part in parts_of(trace, rows):
             read, label = PathReadings(trace, through, rows, part), trace.targets.flatten()[part].clamp_min(0)
@@ -115,14 +127,12 @@ def beliefs(
                 states = [Belief.of(one.logits, log_prior) for one in logits_in_order(read, path, order[part])]
                 for number, span in enumerate(path):
                     moved.setdefault((span.block, SHUFFLED), []).append(states[number].moved(states[number + 1]))
-    return Beliefs(
-        {k: Held(*_joined(of)) for k, of in held.items()}, {k: Moved(*_joined(of)) for k, of in moved.items()}
-    )
+    return {key: _joined(parts) for key, parts in held.items()}, {key: _joined(parts) for key, parts in moved.items()}
 
 
-def _joined(parts: Sequence[Sequence[Tensor | tuple[Tensor, Tensor]]]) -> list:
+def _joined(parts: Sequence[Numbers]) -> Numbers:
     """The parts of a batch as one."""
-    return [
-        torch.cat(field) if isinstance(field[0], Tensor) else tuple(map(torch.cat, zip(*field, strict=True)))
-        for field in zip(*parts, strict=True)
-    ]
+    return {
+        measure: {role: torch.cat([part[measure][role] for part in parts]) for role in roles}
+        for measure, roles in parts[0].items()
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -18,13 +18,16 @@ from ..results.reasons import NO_READOUT, NO_READOUT_OF_BOTH, NO_TRANSLATOR, NO_
 from ..results.recorder import Recorder
 from ..results.row import Row
 from ..results.tempered import AtBest, AtBestBoth
+from ..statistics.nulls import OBSERVED
 from .batch import ProbeBatch
-from .beliefs import BEST, READ, SHUFFLED, Held, Moved, beliefs
+from .beliefs import BEST, EXCESS, HONESTY, LOSS, MOVEMENT, READ, SHUFFLED, Numbers, beliefs
 from .calibration import Calibration
 from .probe import NullChoice, Probe
 from .steps import StepSpan, block_steps
 
-HONESTY, CONFIDENCE, EXCESS, MOVEMENT = "honesty", "best_confidence", "excess_movement", "squared_movement"
+CONFIDENCE = "best_confidence"
+ORDERS = ("first", "second", "third")
+"""Of the derivatives of the loss."""
 PILOT = 64
 """Units of each calibration cluster, at most, from which a temperature near the best one is chosen."""
 
@@ -82,49 +85,49 @@ class Distribution(Probe):
         beta = {state: batch.calibration.confidence(self.lens_name, state) for state in through}
         seed = batch.seed if SHUFFLED in self.null_names else None
         sites: dict[SiteId, Translator | None] = dict(through)
-        found = beliefs(trace, sites, path, self._log_prior(trace), beta, seed)
-        for (state, form), held in found.held.items():
-            self._held(batch, record, state, form, held, beta[state])
+        held, moved = beliefs(trace, sites, path, self._log_prior(trace), beta, seed)
+        for (state, form), numbers in held.items():
+            self._held(batch, record, state, form, numbers, beta[state])
         for span in path:
             for form in (READ, BEST, SHUFFLED):
-                if (span.block, form) in found.moved:
-                    self._moved(batch, record, span, form, found.moved[span.block, form])
+                if (span.block, form) in moved:
+                    self._moved(batch, record, span, form, moved[span.block, form])
 
-    def _held(self, batch: ProbeBatch, record: Recorder, state: int, form: str, held: Held, beta: float) -> None:
-        known = batch.trace.known
+    def _held(self, batch: ProbeBatch, record: Recorder, state: int, form: str, numbers: Numbers, beta: float) -> None:
+        known, honesty = batch.trace.known, numbers[HONESTY]
         row = batch.state_row(HONESTY, state, form=form, target="label", lens=self.lens_name)
         if form == READ:
-            record.mean(row, held.honesty.view_as(known), known, "n|known")
+            record.mean(row, honesty["sum"].view_as(known), known, "n|known")
             return
-        loss = {name: record.total(self._name(state, name), getattr(held, name).view_as(known), known) for name in LOSS}
-        fixed = torch.full_like(held.honesty, beta)
-        for measure, value, slope in (
-            (HONESTY, held.honesty, held.slope),
-            (CONFIDENCE, fixed, torch.ones_like(fixed)),
-        ):
-            self._at_best(record, replace(row, measure=measure), AtBest, {"sum": value, "slope": slope}, known, loss)
+        for name, value in numbers[LOSS].items():
+            record.total(self._name(state, name), value.view_as(known), known)
+        fixed = torch.full_like(honesty["sum"], beta)
+        confidence = {"sum": fixed, "slope": fixed, "bend": fixed}  # all derivatives of β by log β
+        for measure, values in ((HONESTY, honesty), (CONFIDENCE, confidence)):
+            self._at_best(record, replace(row, measure=measure), AtBest, values, known, {"": state})
 
-    def _moved(self, batch: ProbeBatch, record: Recorder, span: StepSpan, form: str, moved: Moved) -> None:
-        known, null = batch.trace.known, SHUFFLED if form == SHUFFLED else "observed"
+    def _moved(self, batch: ProbeBatch, record: Recorder, span: StepSpan, form: str, numbers: Numbers) -> None:
+        known, null = batch.trace.known, SHUFFLED if form == SHUFFLED else OBSERVED
         row = batch.row(EXCESS, span.block, form=BEST if form == BEST else READ, null=null, lens=self.lens_name)
-        loss = {name: self._name(span.start, name) for name in LOSS}
-        loss |= {f"later_{name}": self._name(span.end, name) for name in LOSS}
-        for measure, value, slopes in (
-            (EXCESS, moved.excess, moved.excess_slopes),
-            (MOVEMENT, moved.movement, moved.movement_slopes),
-        ):
+        for measure, values in numbers.items():
             one = replace(row, measure=measure)
             if form == BEST:
-                values = {"sum": value, "slope": slopes[0], "later_slope": slopes[1]}
-                self._at_best(record, one, AtBestBoth, values, known, loss)
+                self._at_best(record, one, AtBestBoth, values, known, {"": span.start, "later_": span.end})
             else:
-                record.mean(one, value.view_as(known), known, "n|known")
+                record.mean(one, values["sum"].view_as(known), known, "n|known")
 
-    @staticmethod
     def _at_best(
-        record: Recorder, row: Row, kind: type[AtBest], values: dict[str, Tensor], known: Tensor, loss: dict[str, str]
+        self,
+        record: Recorder,
+        row: Row,
+        kind: type[AtBest],
+        values: Mapping[str, Tensor],
+        known: Tensor,
+        states: Mapping[str, int],
     ) -> None:
+        """``states``: beginning of a role -> the state whose temperature it is about."""
         columns = {role: torch.where(known, value.view_as(known), 0.0).sum(1) for role, value in values.items()}
+        loss = {f"{of}{name}": self._name(state, name) for of, state in states.items() for name in ORDERS}
         record.add(row, kind, columns, n=record.count("n|known", known), **loss)
 
     def _name(self, state: int, name: str) -> str:
@@ -153,7 +156,3 @@ class Distribution(Probe):
         measured = {span.block for span in path}
         for block, measure in product(sorted(set(range(len(batch.trace.before))) - measured), (EXCESS, MOVEMENT)):
             record.absent(batch.row(measure, block, lens=self.lens_name), both)
-
-
-LOSS = ("first", "second")
-"""Columns of the loss of a state: its derivatives by the temperature."""

@@ -9,44 +9,74 @@ import numpy as np
 from ..statistics.bootstrap import Array, Sums
 from .estimators import Estimator
 
+STEPS = 8
+"""Steps towards the least loss, each of which takes the bend of its slope from the one before."""
+FARTHEST = 1.0
+"""Of log β; nothing measured so far away tells what is there."""
+
 
 @dataclass(frozen=True)
 class AtBest(Estimator):
     """Mean over units of a number that depends on a temperature β, where the loss is least.
 
-    β is found near a fixed one, at which all columns were measured, by one Newton step; the number follows its slope there.
+    All columns were measured at a fixed β near the best one, and their derivatives are by log β, by which losses and numbers bend
+    little. From there number and loss are followed, to the second and third order.
 
     Attributes:
-        sum: the number at the fixed β; ``slope``: its derivative by β.
-        first, second: the derivatives of the loss by β.
+        sum: the number; ``slope``, ``bend``: its first two derivatives.
+        first, second, third: the derivatives of the loss.
     """
 
     sum: str
     slope: str
+    bend: str
     first: str
     second: str
+    third: str
 
     def estimate(self, sums: Sums) -> Array:
-        moved = sums.column(self.sum) + sums.column(self.slope) * newton(sums, self.first, self.second)
+        return self._over_units(self._moved(sums, self._step(sums)), sums)
+
+    def _step(self, sums: Sums) -> Array:
+        return to_least(*(sums.column(name) for name in (self.first, self.second, self.third)))
+
+    def _moved(self, sums: Sums, step: Array) -> Array:
+        value, slope, bend = (sums.column(name) for name in (self.sum, self.slope, self.bend))
+        return np.asarray(value + step * (slope + step * bend / 2))
+
+    def _over_units(self, total: Array, sums: Sums) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(moved / sums.column(self.n))
+            return np.asarray(total / sums.column(self.n))
 
 
 @dataclass(frozen=True)
 class AtBestBoth(AtBest):
-    """The same for a number of two states with a temperature each; ``later_…`` are the columns of the later one."""
+    """The same for a number of two states with a temperature each; ``later_…`` are the columns of the later one.
+
+    Attributes:
+        cross: its derivative by both.
+    """
 
     later_slope: str
+    later_bend: str
     later_first: str
     later_second: str
+    later_third: str
+    cross: str
 
     def estimate(self, sums: Sums) -> Array:
-        later = sums.column(self.later_slope) * newton(sums, self.later_first, self.later_second)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(super().estimate(sums) + later / sums.column(self.n))
+        step = self._step(sums)
+        names = self.later_first, self.later_second, self.later_third, self.later_slope, self.later_bend, self.cross
+        *loss, slope, bend, cross = (sums.column(name) for name in names)
+        later = to_least(*loss)
+        return self._over_units(self._moved(sums, step) + later * (slope + later * bend / 2 + step * cross), sums)
 
 
-def newton(sums: Sums, first: str, second: str) -> Array:
-    """The step to the least loss; 0 where no temperature changes it."""
-    slope, curvature = sums.column(first), sums.column(second)
-    return np.where(curvature > 0, -slope / np.where(curvature > 0, curvature, 1.0), 0.0)
+def to_least(first: Array, second: Array, third: Array) -> Array:
+    """How far the least loss is; 0 where no temperature changes it."""
+    step = np.zeros_like(first)
+    for _ in range(STEPS):
+        curvature = second + third * step / 2
+        step = np.where(curvature > 0, -first / np.where(curvature > 0, curvature, 1.0), np.sign(-first) * FARTHEST)
+        step = step.clip(-FARTHEST, FARTHEST)
+    return step
