@@ -84,7 +84,7 @@ class Distribution(Probe):
             return
         beta = {state: batch.calibration.confidence(self.lens_name, state) for state in through}
         seed = batch.seed if SHUFFLED in self.null_names else None
-        sites: dict[SiteId, Translator | None] = dict(through)
+        sites = dict[SiteId, Translator | None](through.items())
         held, moved = beliefs(trace, sites, path, self._log_prior(trace), beta, seed)
         for (state, form), numbers in held.items():
             self._held(batch, record, state, form, numbers, beta[state])
@@ -127,8 +127,9 @@ class Distribution(Probe):
     ) -> None:
         """``states``: beginning of a role -> the state whose temperature it is about."""
         columns = {role: torch.where(known, value.view_as(known), 0.0).sum(1) for role, value in values.items()}
-        loss = {f"{of}{name}": self._name(state, name) for of, state in states.items() for name in ORDERS}
-        record.add(row, kind, columns, n=record.count("n|known", known), **loss)
+        shared = {f"{of}{name}": self._name(state, name) for of, state in states.items() for name in ORDERS}
+        shared["n"] = record.count("n|known", known)
+        record.add(row, kind, columns, None, **shared)
 
     def _name(self, state: int, name: str) -> str:
         """The column of a state's loss."""

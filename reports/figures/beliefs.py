@@ -77,7 +77,7 @@ def _row(plain: Row, found: Moved) -> None:
     row = signed(plain, best, read, shuffled)
     for rows, how in ((read, "line"), (shuffled, "dots")):
         if len(rows):
-            row.dashes(*(thousandths(rows)[name].to_numpy(float) for name in ("depth", "mean")), how)
+            row.dashes(rows["depth"].to_numpy(float), thousandths(rows)["mean"].to_numpy(float), how)
     for _, segment in best.groupby("segment"):
         row.line(*(thousandths(segment)[name].to_numpy(float) for name in ("depth", "mean", "lo", "hi")))
     last = float(best["mean"].iloc[-1]) if len(best) else np.nan

@@ -67,7 +67,8 @@ def later_effect(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None)
         _band(row, of[UNTRAINED])
         for null, how in ((OTHER_PLACE, "line"), (OTHER_TOKEN, "dots")):
             if len(of[null]):
-                row.dashes(*_columns(thousandths(of[null]), "depth", "mean"), how)
+                depth, mean = _columns(thousandths(of[null]), "depth", "mean")
+                row.dashes(depth, mean, how)
         _observed(row, mine[mine["null"] == "observed"], scaled=True)
         by_state = [(words, of[null].drop_duplicates("state_index")) for null, words in NAMES.items()]
         _marks(row, mine[mine["null"] == "observed"], by_state, scale=1000.0)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..numbers import number
-from .sheet import Row
+from .sheet import NAME, RIGHT, Row
+from .style import SOFT
 
 THOUSAND = 1000.0
 STEPS = (1.0, 2.0, 5.0, 10.0)
@@ -22,7 +23,8 @@ def signed(row: Row, *several: pd.DataFrame) -> Row:
     sizes = sizes[np.isfinite(sizes)] * THOUSAND
     high = round_above(float(sizes.max()) if len(sizes) else 1.0)
     made = replace(row, scale=(-high, high))
-    made.levels("", f"{high:g}", zero=True)
+    made.levels("", "", zero=True)
+    made.write(RIGHT, row.top - NAME + 4, f"± {high:g}", SOFT, "right")  # three digits do not fit beside the axis
     return made
 
 
