@@ -100,7 +100,7 @@ def test_excess_movement_is_twice_what_a_step_takes_back_and_its_definition():
 
 
 def test_exact_posteriors_are_honest_and_move_by_evidence_alone():
-    found = probed(*posteriors(5000))
+    found = probed(*posteriors(4000))
     for form in ("", BEST):
         assert near(found["honesty", form, "observed"])
         assert near(found["excess_movement", form, "observed"])
@@ -112,7 +112,7 @@ def test_exact_posteriors_are_honest_and_move_by_evidence_alone():
 
 def test_over_reaction_is_above_zero_and_gone_at_the_best_temperature():
     """Beliefs that count all evidence twice: only their confidence is wrong."""
-    labels, states = posteriors(5000)
+    labels, states = posteriors(4000)
     found = probed(labels, [2 * state for state in states])
     assert (found["excess_movement", "", "observed"][:, 1] > 0.03).all()
     assert (found["honesty", "", "observed"][:, 2] < -0.05).all()
@@ -123,14 +123,14 @@ def test_over_reaction_is_above_zero_and_gone_at_the_best_temperature():
 
 def test_too_much_of_the_newest_evidence_stays_above_zero_at_the_best_temperature():
     """Each depth counts what it sees four times, and takes that back at the next: a lens has no part in this."""
-    labels, states = posteriors(5000)
+    labels, states = posteriors(4000)
     found = probed(labels, [state + 3 * (state - before) for before, state in itertools.pairwise(states)])
     assert (found["excess_movement", BEST, "observed"][:, 1] > 0.1).all()
 
 
 def test_sharpening_without_evidence_is_below_zero():
     """The naive reading of a growing confidence is a belief that gathers evidence; it is honest at its start alone."""
-    labels, states = posteriors(5000)
+    labels, states = posteriors(4000)
     found = probed(labels, [states[-1] * (0.25 + 0.25 * k) for k in range(4)])
     assert (found["excess_movement", "", "observed"][:, 2] < -0.03).all()
     assert (found["honesty", "", "observed"][:3, 1] > 0.02).all()
@@ -232,7 +232,7 @@ def test_a_study_that_names_it_reads_through_each_of_its_lenses(monkeypatch):
     assert sum(isinstance(p, itinf.Lesion) for p in once) == 1
 
 
-@pytest.mark.parametrize("repetitions", [25, pytest.param(600, marks=pytest.mark.simulation)])
+@pytest.mark.parametrize("repetitions", [8, pytest.param(600, marks=pytest.mark.simulation)])
 def test_intervals_cover_also_what_the_choice_of_temperature_adds(repetitions):
     """Posteriors that count evidence twice: at their best temperature, 1/2, both numbers are 0."""
     covered: dict[str, list[np.ndarray]] = {}
