@@ -171,6 +171,17 @@ def test_the_best_temperature_is_that_of_a_search_and_intervals_hold_its_choice(
     assert found["squared_movement", BEST, "observed"][:, 0] == pytest.approx(movement, abs=5e-4)
 
 
+def test_a_reading_that_is_right_of_all_units_has_no_best_temperature():
+    labels = torch.arange(400) % CLASSES
+    sure = 3 * torch.nn.functional.one_hot(labels, CLASSES).double()
+    found = probed(labels, [normal(400, CLASSES), sure + 0.1 * normal(400, CLASSES, seed=1)])
+    honesty, confidence, excess = (
+        found[name, BEST, "observed"] for name in ("honesty", "best_confidence", "excess_movement")
+    )
+    assert np.isnan(honesty[1]).all() and np.isnan(confidence[1]).all() and np.isnan(excess).all()
+    assert np.isfinite(found["honesty", "", "observed"]).all()
+
+
 @pytest.mark.parametrize("name", ["cifar-isotropic", "gpt2"])
 def test_readings_of_shipped_networks_by_hand(name):
     network, batch = shipped(name)
@@ -215,7 +226,7 @@ def test_through_a_lens_the_prior_is_that_of_the_lens():
 
 def test_what_cannot_be_read_says_why():
     table = itinf.probe(resnet(), images(24), [PROBE], group=GROUP, calibration=12, replicates=20).table
-    missing = table[table["mean"].isna() & (table["null"] == "observed")]
+    missing = table[table["mean"].isna() & (table["null"] == "observed") & ~table["reason_code"].eq("not_finite")]
     assert set(missing[missing["measure"] == "honesty"]["reason_code"]) == {"no_readout"}
     assert set(missing[missing["measure"] == "excess_movement"]["reason_code"]) == {"no_readout_of_both"}
     read = table[table["mean"].notna() & (table["form"] == "")]

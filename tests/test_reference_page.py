@@ -33,7 +33,9 @@ def tables():
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
-    followed = probed(gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence()])
+    followed = probed(
+        gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence(), itinf.Distribution()]
+    )
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
     depth = made(*oracle("gathering"))

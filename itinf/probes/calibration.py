@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ItinfError
-from ..lenses.transfer.temperature import best_betas
+from ..lenses.transfer.temperature import BETAS, best_betas
 from ..networks.states import segments
 from ..networks.trace import Trace
 from ..results.calibrated import PARTS
@@ -43,9 +43,16 @@ class Calibration:
         self.losses[lens, state] = losses if known is None else known + losses
 
     def confidence(self, lens: str, state: int) -> float:
-        """The β under which labels are likeliest; 1 where no losses were added."""
+        """About the β under which labels are likeliest; 1 where no losses were added.
+
+        Away from 1 it costs (log β)² / 2 nats, next to nothing beside the losses of many units; it keeps β finite where the few
+        units of a calibration are all right.
+        """
         losses = self.losses.get((lens, state))
-        return 1.0 if losses is None else float(best_betas(losses)[0])
+        if losses is None:
+            return 1.0
+        away = torch.tensor(BETAS, dtype=losses.dtype).clamp_min(BETAS[1] / 2).log().square() / 2
+        return float(best_betas(losses + away.unsqueeze(1))[0])
 
 
 def calibrate(

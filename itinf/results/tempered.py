@@ -73,10 +73,13 @@ class AtBestBoth(AtBest):
 
 
 def to_least(first: Array, second: Array, third: Array) -> Array:
-    """How far the least loss is; 0 where no temperature changes it."""
+    """How far the least loss is; 0 where no temperature changes the loss, NaN where it is too far away to be known.
+
+    A reading that is right of all units has no best temperature, and one that tells nothing of the label neither.
+    """
     step = np.zeros_like(first)
     for _ in range(STEPS):
         curvature = second + third * step / 2
         step = np.where(curvature > 0, -first / np.where(curvature > 0, curvature, 1.0), np.sign(-first) * FARTHEST)
         step = step.clip(-FARTHEST, FARTHEST)
-    return step
+    return np.where(np.abs(step) < FARTHEST, step, np.nan)
