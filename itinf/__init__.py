@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .probes import Alignment as Alignment
     from .probes import Borderline as Borderline
     from .probes import Convergence as Convergence
+    from .probes import Distribution as Distribution
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
     from .probes import Lesion as Lesion
@@ -84,6 +85,7 @@ _HOMES = {
         "Alignment",
         "Borderline",
         "Convergence",
+        "Distribution",
         "EstimationError",
         "Gain",
         "Lesion",

@@ -33,7 +33,8 @@ def tables():
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
-    followed = probed(gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence()])
+    words_apart = [itinf.Borderline(at_end=True), itinf.Convergence(), itinf.Distribution()]
+    followed = probed(gpt2(), tokens(24), probes=words_apart)
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
     other = itinf.fit(eyes, images(200, seed=2))
     moved = itinf.transfer(eyes, lens, images(24), also=[other], replicates=20)

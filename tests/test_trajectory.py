@@ -190,3 +190,15 @@ def test_the_network_is_as_it_was(language):
     itinf.trajectory(network, ids, lenses)
     assert network.model.training and all(p.requires_grad for p in network.model.parameters())
     network.model.eval()
+
+
+def test_a_network_with_one_readout_for_every_depth_is_read_by_it_without_a_lens():
+    sizes = {"depth": 2, "width": 16, "heads": 2, "vocab_size": 61, "context": 16}
+    network, ids = itinf.network("predictive", weights="random:1", **sizes), torch.arange(12).reshape(2, 6)
+    made = itinf.trajectory(network, ids)
+    assert set(made.table["reader"]) == {"logit"} and "fits 3 of 3 states" in made.lenses["logit"]
+    for state, h in enumerate(network.model.states(ids)):
+        p = softmax(network.model.read(h).detach())
+        rows = first(made.table[made.table["state"] == state])
+        assert rows["class"].tolist() == p.argmax(-1).flatten().tolist()
+        assert rows["probability"].tolist() == pytest.approx(p.max(-1).flatten().tolist(), rel=1e-6)

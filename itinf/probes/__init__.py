@@ -3,6 +3,7 @@
 from .alignment import Alignment as Alignment
 from .borderline import Borderline as Borderline
 from .convergence import Convergence as Convergence
+from .distribution import Distribution as Distribution
 from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
 from .lesion import Lesion as Lesion

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import ItinfError
+from ..lenses.transfer.temperature import BETAS, best_betas
 from ..networks.states import segments
 from ..networks.trace import Trace
 from ..results.calibrated import PARTS
@@ -27,20 +28,44 @@ class Calibration:
             gauge is ``"channel-scale"``.
         without: key of an update -> (PARTS, C, S), its mean without each part of the clusters; empty unless asked for.
         units: number of units measured.
+        losses: (name of a lens, state) -> losses of what it reads there at each of ``BETAS``, summed over units.
     """
 
     means: dict[Key, Tensor] = field(default_factory=dict)
     scales: dict[int, Tensor] = field(default_factory=dict)
     without: dict[Key, Tensor] = field(default_factory=dict)
     units: int = 0
+    losses: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    def add_losses(self, lens: str, state: int, losses: Tensor) -> None:
+        """Adds losses (len(BETAS), 1) of a lens at a state."""
+        known = self.losses.get((lens, state))
+        self.losses[lens, state] = losses if known is None else known + losses
+
+    def confidence(self, lens: str, state: int) -> float:
+        """About the β under which labels are likeliest; 1 where no losses were added.
+
+        Away from 1 it costs (log β)² / 2 nats, next to nothing beside the losses of many units; it keeps β finite where the few
+        units of a calibration are all right.
+        """
+        losses = self.losses.get((lens, state))
+        if losses is None:
+            return 1.0
+        away = torch.tensor(BETAS, dtype=losses.dtype).clamp_min(BETAS[1] / 2).log().square() / 2
+        return float(best_betas(losses + away.unsqueeze(1))[0])
 
 
-def calibrate(traces: Iterable[tuple[Trace, dict[Key, Tensor]]], apart: bool = False) -> Calibration:
+def calibrate(
+    traces: Iterable[tuple[Trace, dict[Key, Tensor]]],
+    apart: bool = False,
+    looks: Sequence[Callable[[Trace, Calibration], None]] = (),
+) -> Calibration:
     """Means and scales from traces of the calibration clusters.
 
     Args:
         traces: for each batch its trace, and its updates and gradients by key.
         apart: whether means of updates without each part of the clusters are needed, too.
+        looks: called with every trace and the calibration, for what probes take themselves.
 
     Raises:
         ItinfError: no unit has a target.
@@ -48,8 +73,11 @@ def calibrate(traces: Iterable[tuple[Trace, dict[Key, Tensor]]], apart: bool = F
     sums: dict[Key, Tensor] = {}
     spread: dict[int, ChannelVariance] = {}
     counts, left_out, clusters = torch.zeros(PARTS, dtype=torch.float64), dict[Key, Tensor](), 0
+    made = Calibration()
     for trace, vectors in traces:
         network = trace.network
+        for look in looks:
+            look(trace, made)
         known = trace.known
         part = torch.eye(PARTS, dtype=torch.float64)[(clusters + torch.arange(len(trace))) % PARTS]  # (N, PARTS)
         counts, clusters = counts + part.T @ known.sum(1).cpu().double(), clusters + len(trace)
@@ -72,7 +100,8 @@ def calibrate(traces: Iterable[tuple[Trace, dict[Key, Tensor]]], apart: bool = F
         raise ItinfError(
             "No unit of the calibration clusters has a target, but means need one; give more calibration clusters."
         )
-    return Calibration(
+    return replace(
+        made,
         means={key: total / units for key, total in sums.items()},
         scales={segment: moments.deviation() for segment, moments in spread.items()},
         without={key: _without(sums[key], parts, counts) for key, parts in left_out.items()},

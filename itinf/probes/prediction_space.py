@@ -69,10 +69,10 @@ def gain_and_movement(before: Tensor, after: Tensor, target: Tensor) -> tuple[Te
     Returns:
         gain (R,), movement (R,).
     """
-    return _Move(_Logits.of(before), after - before, after.logsumexp(1)).gain_and_movement(target)
+    return _Move(Logits.of(before), after - before, after.logsumexp(1)).gain_and_movement(target)
 
 
-class _Logits(NamedTuple):
+class Logits(NamedTuple):
     """Logits (R, classes) with their log-partition (R,) and softmax; every step that starts here needs them."""
 
     logits: Tensor
@@ -80,7 +80,7 @@ class _Logits(NamedTuple):
     probabilities: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor) -> _Logits:
+    def of(cls, logits: Tensor) -> Logits:
         log_partition = logits.logsumexp(1)
         return cls(logits, log_partition, (logits - log_partition.unsqueeze(1)).exp_())
 
@@ -88,12 +88,12 @@ class _Logits(NamedTuple):
 class _Move(NamedTuple):
     """A step of R units: the logits at its start, their change, and the log-partition at its end."""
 
-    start: _Logits
+    start: Logits
     change: Tensor
     log_partition: Tensor
 
     @classmethod
-    def between(cls, start: _Logits, end: _Logits) -> _Move:
+    def between(cls, start: Logits, end: Logits) -> _Move:
         return cls(start, end.logits - start.logits, end.log_partition)
 
     def gain_and_movement(self, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,8 +147,8 @@ def prediction_steps(
     states = {state for path in paths.values() for span in path for state in (span.start, span.end)}
     rows = {i: trace.network.per_prediction(trace.states[i]) for i in sorted({*states, len(trace.states) - 1})}
     with torch.no_grad():
-        for part in _parts(trace, rows):
-            readings = _Readings(trace, through, rows, part)
+        for part in parts_of(trace, rows):
+            readings = PathReadings(trace, through, rows, part)
             aims = {target: readings.aim(target) for target in targets}
             for name, path in paths.items():
                 order = orders[name][part] if name in orders else None
@@ -171,27 +171,27 @@ def _partners_of(partners: Mapping[str, Tensor], tested: bool) -> dict[str, Tens
     return {null: rows for null, rows in partners.items() if tested or null == "pairing"}
 
 
-def _parts(trace: Trace, rows: Mapping[int, Tensor]) -> Iterator[slice]:
+def parts_of(trace: Trace, rows: Mapping[int, Tensor]) -> Iterator[slice]:
     """Slices of units; the logits of a slice are few enough to hold."""
     units = trace.targets.numel()
     size = max(LEAST, CELLS // classes_of(trace.network, rows[len(trace.states) - 1]))
     return (slice(first, first + size) for first in range(0, units, size))
 
 
-class _Readings:
+class PathReadings:
     """The logits read at the states of some units; each state is read once."""
 
     def __init__(
         self, trace: Trace, through: Mapping[SiteId, Translator | None], rows: Mapping[int, Tensor], part: slice
     ) -> None:
         self.trace, self.through, self.rows, self.part = trace, through, rows, part
-        self._states: dict[int, _Logits] = {}
+        self._states: dict[int, Logits] = {}
         self._partners: dict[tuple[str, int], Tensor] = {}
 
-    def at(self, state: int) -> _Logits:
+    def at(self, state: int) -> Logits:
         """Logits of a state, read through the translator of that state."""
         if state not in self._states:
-            self._states[state] = _Logits.of(self._logits(state, self.part, self.through[state]))
+            self._states[state] = Logits.of(self._logits(state, self.part, self.through[state]))
         return self._states[state]
 
     def partner(self, null: str, partner: Tensor, state: int) -> Tensor:
@@ -201,9 +201,9 @@ class _Readings:
             self._partners[null, state] = self._logits(state, rows, self.through[state])
         return self._partners[null, state]
 
-    def same_lens(self, span: StepSpan) -> _Logits:
+    def same_lens(self, span: StepSpan) -> Logits:
         """Logits of the start of a step, read through the translator of its end."""
-        return _Logits.of(self._logits(span.start, self.part, self.through[span.end]))
+        return Logits.of(self._logits(span.start, self.part, self.through[span.end]))
 
     def aim(self, target: Target) -> Tensor:
         """The target: (R,) labels, or the (R, classes) final distribution."""
@@ -217,10 +217,10 @@ class _Readings:
 
 
 def _moves(
-    readings: _Readings, path: Sequence[StepSpan], partners: Mapping[str, Tensor], order: Tensor | None
+    readings: PathReadings, path: Sequence[StepSpan], partners: Mapping[str, Tensor], order: Tensor | None
 ) -> Iterator[tuple[StepSpan, str, _Move]]:
     """Every step of a path, observed and under each null."""
-    shuffled = None if order is None else _ordered(readings, path, order)
+    shuffled = None if order is None else logits_in_order(readings, path, order)
     for number, span in enumerate(path):
         start = readings.at(span.start)
         yield span, "observed", _Move.between(start, readings.at(span.end))
@@ -232,7 +232,7 @@ def _moves(
 
 
 def _split_gain(
-    readings: _Readings, span: StepSpan, steps: Mapping[Target, Step], aims: Mapping[Target, Tensor]
+    readings: PathReadings, span: StepSpan, steps: Mapping[Target, Step], aims: Mapping[Target, Tensor]
 ) -> None:
     """Fills ``block_gain``: the gain under the translator of the step's end, if that translator fits both states."""
     if not _same_lens_fits(readings.through, span):
@@ -260,12 +260,12 @@ def orders_of(trace: Trace, length: int, seed: int) -> Tensor:
     return torch.as_tensor(order, device=trace.targets.device)
 
 
-def _ordered(readings: _Readings, path: Sequence[StepSpan], order: Tensor) -> list[_Logits]:
+def logits_in_order(readings: PathReadings, path: Sequence[StepSpan], order: Tensor) -> list[Logits]:
     """The states of a path when its steps are taken in another order."""
     ends = [(readings.at(span.start), readings.at(span.end)) for span in path]
     moves = torch.stack([end.logits - start.logits for start, end in ends])  # (steps, R, classes)
     units = torch.arange(order.shape[0], device=order.device)
     states = [ends[0][0]]
     for number in range(len(path) - 1):
-        states.append(_Logits.of(states[-1].logits + moves[order[:, number], units]))
+        states.append(Logits.of(states[-1].logits + moves[order[:, number], units]))
     return [*states, ends[-1][1]]  # every order ends at the same state

@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ItinfError, nearest, shown
 from ..lenses.lens import Lens, require_lens
 from ..networks.network import Network
-from ..networks.trace import TARGETS, Target
+from ..networks.trace import TARGETS, Target, Trace
 from ..networks.weights import fingerprint
 from ..results.reasons import Reason
 from ..results.recorder import Recorder
@@ -24,6 +24,7 @@ from ..settings import words
 from ..statistics.nulls import Null, Partners, null_of
 from .batch import Combination, ProbeBatch
 from .block import BlockProducts, requested
+from .calibration import Calibration
 from .gradients import GRADIENTS, GradientName
 
 NullChoice = str | Null | Partners
@@ -46,6 +47,8 @@ class Probe:
       this is true for a probe with the gradient "readout".
     * ``apart``: True if the probe needs the means of updates without each part of the calibration clusters.
     * ``scales``: True if the probe needs the scales of channels; by default they come with gradients only.
+    * ``looks``: True if the probe takes something of its own from the calibration clusters, in ``look``.
+    * ``through_lenses``: True if a study that asks for the probe by name also runs it through each of its lenses.
 
     Attributes:
         lens: a lens that reads the states; None for the network's own readout.
@@ -62,6 +65,8 @@ class Probe:
     statistic: ClassVar[str] = "mean"
     own_nulls: ClassVar[Sequence[str]] = ()
     scales: ClassVar[bool] = False
+    looks: ClassVar[bool] = False
+    through_lenses: ClassVar[bool] = False
 
     @property
     def gradients(self) -> Sequence[GradientName]:
@@ -82,6 +87,9 @@ class Probe:
     @property
     def readouts(self) -> bool:
         return "readout" in self.gradients
+
+    def look(self, trace: Trace, calibration: Calibration) -> None:
+        """Takes from some calibration clusters what the probe needs before it measures; by default nothing."""
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         """Measures things that are not about a single block; by default nothing."""

@@ -68,6 +68,9 @@ MEASURES: dict[str, Measure] = {
         (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
     "lens_change_gain": Measure(BLOCK, "The rest of prediction_gain: what comes from the change of translator.", "bits", "any number",
         (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
+    "excess_movement": Measure(BLOCK, "E|p − p'|² − E[|p|² − |p'|²] of the predictions p' before and p after the block: 0 for beliefs that gather "
+        "evidence, above 0 over-reaction, below 0 too small steps in one direction, or sharpening without evidence.", "", "−½ … 2", _READ_BOTH),
+    "squared_movement": Measure(BLOCK, "E|p − p'|² of these predictions, beside which excess_movement is large or small.", "", "0 … 2", _READ_BOTH),
     "accuracy": Measure(BLOCK, "Top-1 accuracy of the network, in a row about the last block.", "", "0 … 1"),
     "loss": Measure(BLOCK, "Cross-entropy of the network, in a row about the last block.", "nats", "≥ 0"),
     # blocks, with an intervention
@@ -92,6 +95,11 @@ MEASURES: dict[str, Measure] = {
     "selectivity": Measure(STATE, "kept of another unit's most probable wrong class minus kept of the unit's own: positive where the own error "
         "is taken back more.", "", "any number", (*_READ, why.OTHER_SHAPE)),
     "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
+    # states, read as distributions
+    "honesty": Measure(STATE, "E[p(label)] − E[Σ p²] of what is read at the state: 0 if it is calibrated, negative if overconfident, positive if it "
+        "knows more than it says.", "", "−1 … ¼", _READ),
+    "best_confidence": Measure(STATE, "β of π^{1−β} q^β under which labels are likeliest, of the reading q and the target frequencies π of its lens (equal "
+        "ones without a lens): below 1 the reading is overconfident.", "", "≥ 0", _READ),
     # states, as they are
     "variance_share": Measure(STATE, "tr Cov(D, h_K) / tr Var(h_K) of the step D to the state, in its segment with the last state h_K; of the first "
         "state itself there. Shares of a segment add up to 1.", "", "any number; mostly 0 … 1", _CARRIED),

@@ -105,7 +105,14 @@ MEASURES: tuple[Headline, ...] = (
     _retention("over all pairs, channels matched", direction="both", distance=0, form="gauge-matched"),
     Headline(
         "surplus over all pairs: written in a lens's code, not carried",
-        {"measure": "surplus", "target": "label", "null": "observed", "direction": "forward", "distance": 0, "form": ""},
+        {
+            "measure": "surplus",
+            "target": "label",
+            "null": "observed",
+            "direction": "forward",
+            "distance": 0,
+            "form": "",
+        },
         summary=True,
     ),
     _nudged("persistence of the label, mean over states", "persistence"),

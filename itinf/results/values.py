@@ -35,6 +35,7 @@ FORMS = {
     "written": "The reverse: the state of the other unit, where the earlier lens was fitted, and what the blocks between add for this one.",
     "fitted on DATA": "The lens was fitted on these other data.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
+    "best temperature": "Each state is read at the confidence β under which labels are likeliest, which every replicate chooses anew.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
     "swap": "The block and the next one run in the other order.",

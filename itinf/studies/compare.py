@@ -145,7 +145,10 @@ def study_probes(
         cheap.append(Lesion(nulls=("pairing",), units=LESIONED))
     probes += [probe for probe in cheap if type(probe) not in map(type, added)]
     usual = set(map(type, probes))
-    return probes + [probe for probe in added if type(probe) not in usual]
+    for named in added:
+        if type(named) not in usual:
+            probes += [named, *(replace(named, lens=lens) for lens in through if named.through_lenses)]
+    return probes
 
 
 def _nulls_of(lens: Lens) -> tuple[str, ...]:

@@ -111,15 +111,17 @@ class ProbePass:
         return usable
 
     def calibrates(self, network: Network) -> bool:
-        """Whether a probe needs the means of updates and gradients, or the scales of channels."""
-        return bool(self.gradients) or (network.gauge == "channel-scale" and any(p.scales for p in self.probes))
+        """Whether a probe needs the means of updates and gradients, the scales of channels, or a look of its own."""
+        scales = network.gauge == "channel-scale" and any(p.scales for p in self.probes)
+        return bool(self.gradients) or scales or any(p.looks for p in self.probes)
 
     def calibrate(self, network: Network, order: Order, progress: Progress) -> Calibration:
         """Means and scales, measured on the calibration clusters."""
         if not self.calibrates(network):
             return Calibration()
         traces = self._calibration_traces(network, order.calibration, progress)
-        return calibrate(traces, any(probe.apart for probe in self.probes))
+        looking = [probe for probe in self.fitting(network) if probe.looks]
+        return calibrate(traces, any(probe.apart for probe in self.probes), [probe.look for probe in looking])
 
     def measure(self, network: Network, order: Order, slab: slice, means: Calibration, into: StudySums) -> None:
         """Measures the clusters of a slab, which are whole groups, and adds them to ``into``."""

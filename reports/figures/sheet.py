@@ -44,6 +44,7 @@ class Sheet:
         height: of a row's drawing; ``scale``: its lower and upper end.
         foot: label of the horizontal axis; "" for none.
         letters: of a name, at most.
+        ends: labels of the ends of the horizontal axis.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Sheet:
         scale: tuple[float, float] = (0.0, 1.0),
         foot: str = "",
         letters: int = 40,
+        ends: tuple[str, str] = ("0", "1"),
     ) -> None:
         top = 15.0 + 12.0 * KEY_LINES + 4
         whole = top + len(identities) * (NAME + height + GAP) + (FOOT if foot else 0.0)
@@ -79,7 +81,9 @@ class Sheet:
         for row in self.rows.values():
             row.head(letters)
         if foot:
-            for x, words, side in ((LEFT, "0", "left"), ((LEFT + RIGHT) / 2, foot, "center"), (RIGHT, "1", "right")):
+            for x, words, side in (
+                (LEFT, ends[0], "left"), ((LEFT + RIGHT) / 2, foot, "center"), (RIGHT, ends[1], "right"),
+            ):  # fmt: skip
                 self.text(x, whole - FOOT / 2 - 3, words, side, SOFT)
 
     def text(
