@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Borderline as Borderline
+    from .probes import ClosedLoop as ClosedLoop
     from .probes import Convergence as Convergence
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
+    from .probes import Recovery as Recovery
     from .probes import Repeat as Repeat
     from .probes import Swap as Swap
     from .probes import UpdateNorm as UpdateNorm
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
     from .statistics.nulls import Null as Null
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
+    from .studies.recover import loop as loop
+    from .studies.recover import recover as recover
     from .studies.study import run_study as run_study
     from .studies.study_file import Study as Study
     from .studies.study_file import StudyNetwork as StudyNetwork
@@ -82,6 +86,7 @@ _HOMES = {
     "probes": (
         "Alignment",
         "Borderline",
+        "ClosedLoop",
         "Convergence",
         "EstimationError",
         "Gain",
@@ -91,6 +96,7 @@ _HOMES = {
         "Persistence",
         "Prediction",
         "Probe",
+        "Recovery",
         "Repeat",
         "Swap",
         "UpdateNorm",
@@ -106,6 +112,7 @@ _HOMES = {
     "settings": ("Settings",),
     "statistics.nulls": ("Null",),
     "studies.probe": ("default_probes", "probe"),
+    "studies.recover": ("loop", "recover"),
     "studies.study": ("run_study",),
     "studies.study_file": ("Study", "StudyNetwork"),
 }
