@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.clusters import groups
 from ..networks.readout import classes_of
-from ..networks.writing import written
+from ..networks.writing import Writer
 from ..results.reasons import NO_NEXT_TOKEN, TOO_SHORT
 from ..results.recorder import Recorder
 from ..settings import whole
@@ -112,14 +112,14 @@ class ClosedLoop(Probe):
         assert trace.inputs is not None
         ids, keys = trace.inputs[piece, : self.prompt], trace.keys[piece]
         draws = _stacked([uniform(batch.seed, int(key), WRITES, self.turns * self.own) for key in keys]).to(ids.device)
-        inserted = self._inserted(batch, keys)
+        inserted, writer = self._inserted(batch, keys), Writer(network, ids)
         for turn in range(self.turns):
-            ids = written(network, ids, draws[:, turn * self.own : (turn + 1) * self.own])
-            ids = torch.cat([ids, inserted["coupled"][:, turn : turn + 1]], 1)
+            writer.write(draws[:, turn * self.own : (turn + 1) * self.own])
+            writer.insert(inserted["coupled"][:, turn : turn + 1])
         last = len(trace.states) - 1
         found = {}
         for name, new in inserted.items():
-            read = ids.clone()
+            read = writer.ids.clone()
             read[:, self.prompt + self.own :: self.own + 1] = new
             run = read[:, self.prompt :]
             found[name] = bits_of(network, read[:, :-1], self.prompt - 1, run, {last: None})[last]

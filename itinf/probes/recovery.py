@@ -15,7 +15,7 @@ from ..lenses.lens import translators_at
 from ..networks.network import Network
 from ..networks.readout import classes_of
 from ..networks.trace import Trace
-from ..networks.writing import written
+from ..networks.writing import Writer
 from ..results.ratios import ClearRatio
 from ..results.reasons import NO_NEXT_TOKEN, NO_READOUT, NO_TRANSLATOR, TOO_SHORT
 from ..results.recorder import Recorder
@@ -137,11 +137,10 @@ class Recovery(Probe):
         keys, device = trace.keys[piece], ids.device
         classes = classes_of(network, network.per_prediction(trace.states[-1][:1]))
         random = torch.as_tensor(_draws(batch.seed, keys, RANDOM, self.inserted) * classes, device=device).long()
-        sampled = written(
-            network, before, torch.as_tensor(_draws(batch.seed, keys, SAMPLED, self.inserted), device=device)
-        )
+        writer = Writer(network, before)
+        writer.write(torch.as_tensor(_draws(batch.seed, keys, SAMPLED, self.inserted), device=device))
         losses = {"clean": bits_at(network, [state[piece] for state in trace.states], at - 1, targets, readers)}
-        for form, new in ((INSERTED, random), (DETOUR, sampled[:, at:])):
+        for form, new in ((INSERTED, random), (DETOUR, writer.ids[:, at:])):
             ids = torch.cat([before, new, after], 1)
             found = bits_of(network, ids, at - 1, torch.cat([new, targets], 1), readers)
             losses[f"{form} {NEW}"] = {state: bits[:, : self.inserted] for state, bits in found.items()}
