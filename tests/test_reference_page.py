@@ -35,6 +35,7 @@ def tables():
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
     followed = probed(gpt2(), tokens(24), probes=[itinf.Borderline(at_end=True), itinf.Convergence()])
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths()])
+    inserted = probed(gpt2(), tokens(24), probes=[itinf.Recovery(1, 2), itinf.ClosedLoop("random", 2, 3, 2)])
     moved = itinf.transfer(eyes, lens, images(24), replicates=20)
     depth = made(*oracle("gathering"))
     words = gpt2()
@@ -45,6 +46,7 @@ def tables():
         seen.table,
         changed.table,
         followed.table,
+        inserted.table,
         moved.table,
         heard.table,
         depth.table,
@@ -68,6 +70,7 @@ def test_every_value_of_a_real_table_is_described(tables):
         for column, meanings in VALUES.items():
             if column in table:
                 values = {re.sub(r"(merged to|length|borderline at) \d+", r"\1 N", value) for value in table[column]}
+                values = {re.sub(r"^(k|insertion) [\d-]+$", r"\1 N", value) for value in values}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column
