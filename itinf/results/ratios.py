@@ -40,12 +40,14 @@ class GainRatio(Ratio):
 
 @dataclass(frozen=True)
 class ClearRatio(Ratio):
-    """Ratio of sums over units; without a value where the interval of what it is divided by reaches 0."""
+    """Ratio of sums over units; without a value where the interval of the mean that it is divided by reaches 0."""
 
     undefined = NOT_ABOVE_ZERO
 
     def value(self, sums: Sums, histograms: Histograms, clusters: int) -> tuple[float, float, float]:
-        if not interval(sums.column(self.below), clusters)[0] > 0:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = sums.column(self.below) / sums.column(self.n)
+        if not interval(worth, clusters)[0] > 0:
             return math.nan, math.nan, math.nan
         return super().value(sums, histograms, clusters)
 
