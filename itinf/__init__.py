@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .networks.weights import load as load
     from .probes import Alignment as Alignment
     from .probes import Borderline as Borderline
+    from .probes import ClosedLoop as ClosedLoop
     from .probes import Convergence as Convergence
     from .probes import Distribution as Distribution
     from .probes import EstimationError as EstimationError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .probes import Persistence as Persistence
     from .probes import Prediction as Prediction
     from .probes import Probe as Probe
+    from .probes import Recovery as Recovery
     from .probes import Repeat as Repeat
     from .probes import Similarity as Similarity
     from .probes import Swap as Swap
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from .statistics.nulls import Null as Null
     from .studies.probe import default_probes as default_probes
     from .studies.probe import probe as probe
+    from .studies.recover import loop as loop
+    from .studies.recover import recover as recover
     from .studies.study import run_study as run_study
     from .studies.study_file import Study as Study
     from .studies.study_file import StudyNetwork as StudyNetwork
@@ -84,6 +88,7 @@ _HOMES = {
     "probes": (
         "Alignment",
         "Borderline",
+        "ClosedLoop",
         "Convergence",
         "Distribution",
         "EstimationError",
@@ -94,6 +99,7 @@ _HOMES = {
         "Persistence",
         "Prediction",
         "Probe",
+        "Recovery",
         "Repeat",
         "Similarity",
         "Swap",
@@ -110,6 +116,7 @@ _HOMES = {
     "settings": ("Settings",),
     "statistics.nulls": ("Null",),
     "studies.probe": ("default_probes", "probe"),
+    "studies.recover": ("loop", "recover"),
     "studies.study": ("run_study",),
     "studies.study_file": ("Study", "StudyNetwork"),
 }

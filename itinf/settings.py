@@ -14,6 +14,8 @@ from .errors import ItinfError, nearest, shown
 
 MEASURED_UNITS = 2000
 """Default number of images or tokens that the command line and study files measure."""
+RECOVERED_TOKENS = 64 * 256
+"""The same for ``itinf recover`` and ``itinf loop``: 64 sequences of 256 tokens."""
 CALIBRATION = {"image": 256, "token": 32, "text": 256}
 """Default number of calibration clusters."""
 DTYPES = ("float32", "float64", "bfloat16", "float16")

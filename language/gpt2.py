@@ -18,7 +18,7 @@ from itinf.training.specimen import read_card
 
 from .encoder import BYTES, Encoder, encoder, require_bytes
 from .folder_check import CONFIG, json_object
-from .huggingface import Family, config, folder, load, random_model, require_no_options
+from .huggingface import Family, config, folder, load, random_model, require_no_options, step
 from .shared_gpt2 import SharedGPT2, require_one_block, require_shareable
 from .specimens import FOLDER, SIZES, SMALL
 
@@ -194,6 +194,7 @@ def _network(name: str, model: Any, weights: str, prepare: Encoder) -> Network:
         gauge="orthogonal-layernorm",
         regauge=regauge,
         trunk=_trunk,
+        step=step,
         prepare=prepare,
         context=made.n_positions,
         untrained=lambda seed: _random(name, made, f"random:{seed}", prepare),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.utils import logging
 
 from itinf import ItinfError
@@ -219,3 +220,9 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def step(model: Any, ids: Tensor, memory: Any) -> tuple[Tensor, Any]:
+    """``Network.step`` of a causal language model of transformers, whose cache is the memory."""
+    out = model(ids, cache=memory, use_cache=True, logits_to_keep=1)
+    return out.logits[:, -1], out.cache

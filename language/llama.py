@@ -15,7 +15,7 @@ from itinf.networks.weights import random_seed
 
 from .encoder import BYTES, Encoder, encoder, require_bytes
 from .gguf_file import is_gguf, read
-from .huggingface import Family, config, folder, load, random_model, require_no_options
+from .huggingface import Family, config, folder, load, random_model, require_no_options, step
 
 FAMILY = Family("Llama", LlamaForCausalLM)
 
@@ -126,6 +126,7 @@ def _network(model: Any, weights: str, prepare: Encoder) -> Network:
         gauge="orthogonal",
         regauge=regauge,
         trunk=_trunk,
+        step=step,
         prepare=prepare,
         context=made.max_position_embeddings,
         untrained=lambda seed: _random(made, f"random:{seed}", prepare),

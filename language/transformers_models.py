@@ -16,7 +16,7 @@ from itinf.networks.opening import open_model
 from itinf.networks.weights import random_seed
 
 from .encoder import encoder
-from .huggingface import Family, folder, load, random_model
+from .huggingface import Family, folder, load, random_model, step
 
 HEADS = ("ForCausalLM", "LMHeadModel", "ForSequenceClassification", "ForImageClassification")
 """Endings of the classes of models that predict one class per token, text or image."""
@@ -46,7 +46,7 @@ def transformers_model(name: str, weights: str | None = None, *, tokenizer: str 
     else:
         raise ItinfError(f"hf:{name}: weights {weights!r}; expected random[:SEED], or none for those in the folder.")
     images, tokens = family.title.endswith(HEADS[3]), family.title.endswith(HEADS[:2])
-    return open_model(
+    opened = open_model(
         model.eval(),
         name=f"hf:{name}",
         weights=source,
@@ -56,6 +56,8 @@ def transformers_model(name: str, weights: str | None = None, *, tokenizer: str 
         untrained=lambda seed: transformers_model(name, f"random:{seed}", tokenizer=tokenizer),
         trunk=_trunk if tokens else None,
     )
+    opened.step = step if tokens else None
+    return opened
 
 
 def _family(where: Path) -> Family:

@@ -36,6 +36,7 @@ def tables():
     words_apart = [itinf.Borderline(at_end=True), itinf.Convergence(), itinf.Distribution()]
     followed = probed(gpt2(), tokens(24), probes=words_apart)
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
+    inserted = probed(gpt2(), tokens(24), probes=[itinf.Recovery(1, 2), itinf.ClosedLoop("random", 2, 3, 2)])
     other = itinf.fit(eyes, images(200, seed=2))
     moved = itinf.transfer(eyes, lens, images(24), also=[other], replicates=20)
     depth = made(*oracle("gathering"))
@@ -47,6 +48,7 @@ def tables():
         seen.table,
         changed.table,
         followed.table,
+        inserted.table,
         moved.table,
         heard.table,
         depth.table,
@@ -71,6 +73,7 @@ def test_every_value_of_a_real_table_is_described(tables):
             if column in table:
                 values = {re.sub(r"(merged to|length|borderline at) \d+", r"\1 N", value) for value in table[column]}
                 values = {re.sub(r"fitted on .+", "fitted on DATA", value) for value in values}
+                values = {re.sub(r"^(k|insertion) [\d-]+$", r"\1 N", value) for value in values}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column

@@ -26,6 +26,7 @@ from .options import (
     opened_data,
     opened_network,
 )
+from .recover import loop, recover
 from .specimens import evaluate, train
 from .studies import compare, controls, demo, merge, probe, report
 from .trajectory import trajectory
@@ -86,11 +87,25 @@ def check(
         raise typer.Exit(2)
 
 
-for command in (probe, compare, demo, controls, report, fit, transfer, trajectory, train, evaluate, merge):
+for command in (
+    probe,
+    compare,
+    demo,
+    controls,
+    report,
+    fit,
+    transfer,
+    trajectory,
+    recover,
+    loop,
+    train,
+    evaluate,
+    merge,
+):
     app.command()(command)
 
 
-JOINT = ("probe", "compare", "demo", "controls", "fit", "transfer")
+JOINT = ("probe", "compare", "demo", "controls", "fit", "transfer", "recover", "loop")
 """Commands for which the processes that torchrun starts work together; the others run in the first process alone."""
 
 

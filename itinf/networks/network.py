@@ -98,6 +98,9 @@ class Network:
             (width,) positive scales for ``"channel-scale"``, else a (width, width) rotation.
         trunk: ``(model, inputs) -> anything`` reaches the last block without applying the head;
             None calls the model.
+        step: of a token network that writes: ``(model, ids, memory) -> (logits, memory)`` reads ids (N, t) after those that
+            it has read, with None as the first memory, and gives the logits (N, classes) of the next token; None reads a
+            text from its beginning for each token.
         prepare: raw item -> model input: PIL image -> (C, H, W) float tensor, or text -> (T,) ids.
             If it has ``pieces(ids) -> list of texts``, trajectories show these for ids.
         causal: whether a position of a token network sees only the tokens up to it; ``check`` tries it.
@@ -127,6 +130,7 @@ class Network:
     gauge: Gauge | None = None
     regauge: Callable[[nn.Module, Sequence[int], Tensor], None] | None = None
     trunk: Callable[[nn.Module, Tensor], Any] | None = None
+    step: Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]] | None = None
     prepare: Callable[[Any], Tensor] | None = None
     context: int | None = None
     causal: bool = True

@@ -2,6 +2,7 @@
 
 from .alignment import Alignment as Alignment
 from .borderline import Borderline as Borderline
+from .closed_loop import ClosedLoop as ClosedLoop
 from .convergence import Convergence as Convergence
 from .distribution import Distribution as Distribution
 from .estimation_error import EstimationError as EstimationError
@@ -12,6 +13,7 @@ from .performance import Performance as Performance
 from .persistence import Persistence as Persistence
 from .prediction import Prediction as Prediction
 from .probe import Probe as Probe
+from .recovery import Recovery as Recovery
 from .repeat import Repeat as Repeat
 from .similarity import Similarity as Similarity
 from .swap import Swap as Swap

@@ -66,7 +66,17 @@ def sample(trace: Trace, seed: int, classes: int, one_in: int, again_in: int) ->
 
 def _draws(seed: int, key: int) -> np.ndarray:
     """Four numbers from 0 to 1 of a cluster."""
-    # far along the stream: its beginning gives the bootstrap weights of the cluster, and then random depth orders
-    start = np.array([0, 0, 0, 2], dtype=np.uint64)
-    stream = np.random.Philox(key=np.array([seed, key], dtype=np.uint64), counter=start)
-    return (stream.random_raw(4) >> np.uint64(11)) * 2.0**-53
+    return uniform(seed, key, 2, 4)
+
+
+def uniform(seed: int, key: int, stream: int, count: int) -> np.ndarray:
+    """Numbers from 0 to below 1 of a cluster; they depend on nothing but the arguments.
+
+    Args:
+        seed: of the study; ``key``: of the cluster.
+        stream: 0 gives the bootstrap weights, 1 random depth orders, 2 samples, 3 random paths; others are free.
+        count: how many.
+    """
+    start = np.array([0, 0, 0, stream], dtype=np.uint64)  # far along the stream
+    generator = np.random.Philox(key=np.array([seed, key], dtype=np.uint64), counter=start)
+    return (generator.random_raw(count) >> np.uint64(11)) * 2.0**-53

@@ -45,6 +45,7 @@ _RETAINED = (
     why.BEYOND_WINDOW,
 )
 _CARRIED = (why.NO_SKIP_CARRIES, why.ALONE, why.NO_GAUGE)
+_WRITES = (why.NO_NEXT_TOKEN, why.TOO_SHORT)
 _ONSET = (why.NEVER, why.NOT_FINITE, why.TOO_FEW_CLUSTERS)
 
 MEASURES: dict[str, Measure] = {
@@ -86,6 +87,14 @@ MEASURES: dict[str, Measure] = {
         "any number", (why.SHAPE_CHANGES, why.OTHER_SHAPE)),
     "repeated_norm": Measure(BLOCK, "Length of the state after the repeats of the block divided by its length before them.", "", "≥ 0",
         (why.SHAPE_CHANGES,)),
+    # a token network with inserted tokens, in a row about the last block
+    "excess": Measure(BLOCK, "Loss of old tokens k places behind inserted tokens (form inserted: random ones; detour: the network's own), or without "
+        "what stands before them (fresh), minus their loss without insertion. That it falls to 0 is no recovery: see context_kept.", "bits",
+        "any number", _WRITES),
+    "surprise": Measure(BLOCK, "Loss of inserted tokens, or of the network's own tokens in a closed loop.", "bits", "≥ 0", _WRITES),
+    "information": Measure(BLOCK, "Closed loop: what the network's own tokens cost more if what another run inserted is read in the places of the "
+        "insertions. Positive in any network that reads its context.", "bits", "any number", _WRITES),
+    "echo": Measure(BLOCK, "Closed loop: share of the network's own tokens that are among those inserted before them.", "", "0 … 1", _WRITES),
     # states, nudged
     "persistence": Measure(STATE, "What a small nudge of what is read at the state does at the end, for each nat of the nudge: 1 carried along, "
         "below 1 corrected, above 1 amplified, 0 not read later, negative undone.", "", "any number; 1 at the last state", _READ),
@@ -100,6 +109,10 @@ MEASURES: dict[str, Measure] = {
         "knows more than it says.", "", "−1 … ¼", _READ),
     "best_confidence": Measure(STATE, "β of π^{1−β} q^β under which labels are likeliest, of the reading q and the target frequencies π of its lens (equal "
         "ones without a lens): below 1 the reading is overconfident.", "", "≥ 0", _READ),
+    # states of a token network with inserted tokens
+    "context_kept": Measure(STATE, "Σ(loss without the old context − loss behind inserted tokens) / Σ(loss without the old context − loss without "
+        "insertion): 1, all that the old context was worth is back; 0, as if it were lost; negative, worse.", "", "any number; at most about 1",
+        (*_READ, *_WRITES, why.NOT_ABOVE_ZERO)),
     # states, as they are
     "variance_share": Measure(STATE, "tr Cov(D, h_K) / tr Var(h_K) of the step D to the state, in its segment with the last state h_K; of the first "
         "state itself there. Shares of a segment add up to 1.", "", "any number; mostly 0 … 1", _CARRIED),

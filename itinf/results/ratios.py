@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import mean_error
+from ..statistics.intervals import interval, mean_error
 from .estimators import Estimator, Ratio
+from .reasons import NOT_ABOVE_ZERO
+
+if TYPE_CHECKING:
+    from ..statistics.histograms import Histograms
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,20 @@ class GainRatio(Ratio):
 
     def estimate(self, sums: Sums) -> Array:
         return np.where(sums.column(self.below) > 0, super().estimate(sums), np.nan)
+
+
+@dataclass(frozen=True)
+class ClearRatio(Ratio):
+    """Ratio of sums over units; without a value where the interval of the mean that it is divided by reaches 0."""
+
+    undefined = NOT_ABOVE_ZERO
+
+    def value(self, sums: Sums, histograms: Histograms, clusters: int) -> tuple[float, float, float]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = sums.column(self.below) / sums.column(self.n)
+        if not interval(worth, clusters)[0] > 0:
+            return math.nan, math.nan, math.nan
+        return super().value(sums, histograms, clusters)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a val
 NOT_FINITE = Reason(
     "not_finite", "the quotient is not a finite number: what it is divided by is zero, or a value is infinite"
 )
+NOT_ABOVE_ZERO = Reason("not_above_zero", "undefined: what it is divided by is not clearly above 0")
+NO_NEXT_TOKEN = Reason("no_next_token", "the network predicts no next token: it reads no tokens, or sees later ones")
+TOO_SHORT = Reason("too_short", "the sequences are too short for it")
 TOO_FEW_CLUSTERS = Reason("few_clusters", f"no interval: fewer than {MIN_CLUSTERS} clusters")
 NO_SPREAD = Reason("no_spread", "no interval: too few replicates have a value")
 OWN_LENS_UNCERTAIN = Reason("own_lens_uncertain", "own lens too uncertain")
@@ -86,6 +89,9 @@ REASONS: dict[str, Reason] = {
         NO_UNIT,
         NO_PAIR,
         NOT_FINITE,
+        NOT_ABOVE_ZERO,
+        NO_NEXT_TOKEN,
+        TOO_SHORT,
         TOO_FEW_CLUSTERS,
         NO_SPREAD,
         ONE_HALF_EMPTY,

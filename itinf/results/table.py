@@ -15,7 +15,7 @@ from ..statistics.intervals import simultaneous_band
 from ..statistics.nulls import OBSERVED, recorded_null
 from .difference import effect_of
 from .estimators import Estimator, Mean
-from .reasons import Reason, why_nothing
+from .reasons import NOT_FINITE, Reason, why_nothing
 from .row import Row
 from .schema import SCHEMA, results_table
 from .sums import StudySums
@@ -53,7 +53,7 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     made = []
     for row, estimator in stage.entries.items():
         units, clusters = estimator.counts(sums)
-        value = _value(estimator.value(sums, stage.histograms, clusters), row, units, clusters)
+        value = _value(estimator.value(sums, stage.histograms, clusters), row, units, clusters, estimator.undefined)
         band = dict(zip(("band_lo", "band_hi"), bands.get(row, (math.nan, math.nan)), strict=True))
         made.append(_line(row, stage, units, clusters) | value | band)
         if row.null != OBSERVED:
@@ -64,10 +64,14 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     return made
 
 
-def _value(value: tuple[float, float, float], row: Row, units: int, clusters: int) -> dict[str, Any]:
+def _value(
+    value: tuple[float, float, float], row: Row, units: int, clusters: int, undefined: Reason | None = None
+) -> dict[str, Any]:
     """The columns of an estimate and its interval, and the reason where one of them is missing."""
     mean, lo, hi = value
     why = why_nothing(mean, lo, units, clusters, row.null)
+    if why is NOT_FINITE and undefined is not None:
+        why = undefined
     if not math.isfinite(mean):
         return _nothing(why)
     if not (math.isfinite(lo) and math.isfinite(hi)):

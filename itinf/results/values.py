@@ -46,6 +46,13 @@ FORMS = {
     "error": "Of the share of wrong answers.",
     "length N": "Of paths that pass N branches.",
     "all lengths": "Added up over all lengths of paths.",
+    "inserted": "Uniformly random tokens are inserted.",
+    "detour": "Tokens that the network samples there itself are inserted.",
+    "fresh": "Nothing is inserted, and what stands before is left out.",
+    "detour − inserted": "Their difference for the same old tokens.",
+    "random": "A closed loop in which uniformly random tokens are inserted.",
+    "constant": "The same with one random token again and again.",
+    "themed": "The same with tokens of one theme.",
     "1/3, 1/2, 2/3": "In rows of the onset: what one lens retains, and what persists, at least. 1/2 decides.",
 }
 TARGETS = {
@@ -61,6 +68,12 @@ SUBSETS = {
     "right before": "Units that the readout has right at the state before the update; the state after it would select units by the outcome.",
     "wrong before": "The other units.",
     "borderline at N": "Units that are borderline at state N, see borderline_share; they are followed after it.",
+    "k N": "Old tokens that come after so many old ones behind the insertion, such as k 5-8; k 0 is the first one.",
+    "inserted tokens": "Those that are inserted.",
+    "insertion N": "The N-th insertion of a closed loop.",
+    "own tokens": "Tokens that the network wrote after the first insertion of a closed loop.",
+    "first own tokens": "Of these, the first ones behind each insertion.",
+    "later own tokens": "The others of these.",
     "borderline at the end": "Units that are borderline at the last state, which selects them by the outcome; for comparison.",
 }
 LENSES = {"shared, left out": "the shared lens, fitted without the state that it reads"}

@@ -165,6 +165,7 @@ NULLS: dict[str, Null] = {
             "same p_y",
             "other units that give their label as much probability at the state, and are not borderline there",
         ),
+        Null("yoked", "what another run inserted stands in the places of what was inserted, among the same own tokens"),
         Null("untrained", "the same architecture with random weights replaces the network", effect=False),
         Null("isotropic", "independent isotropic vectors replace updates and gradients", effect=False),
         Null("rotated", "the states of each depth are rotated at random", effect=False),
