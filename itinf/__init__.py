@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .probes import Convergence as Convergence
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
+    from .probes import LaterEffect as LaterEffect
     from .probes import Lesion as Lesion
     from .probes import Paths as Paths
     from .probes import Performance as Performance
@@ -85,6 +86,7 @@ _HOMES = {
         "Convergence",
         "EstimationError",
         "Gain",
+        "LaterEffect",
         "Lesion",
         "Paths",
         "Performance",

@@ -5,6 +5,7 @@ from .borderline import Borderline as Borderline
 from .convergence import Convergence as Convergence
 from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
+from .later_effect import LaterEffect as LaterEffect
 from .lesion import Lesion as Lesion
 from .paths import Paths as Paths
 from .performance import Performance as Performance

@@ -43,7 +43,7 @@ def sample(trace: Trace, seed: int, classes: int, one_in: int, again_in: int) ->
         classes: number of classes.
         one_in: 1 takes every cluster; again_in: one of the chosen clusters in so many is measured again.
     """
-    draws = np.stack([_draws(seed, int(key)) for key in trace.keys])  # (N, 4)
+    draws = np.stack([draws_of(seed, int(key)) for key in trace.keys])  # (N, 4)
     known = trace.known.cpu().numpy()
     counts = known.sum(1)
     clusters = np.flatnonzero((draws[:, 0] * one_in < 1) & (counts > 0))
@@ -64,9 +64,9 @@ def sample(trace: Trace, seed: int, classes: int, one_in: int, again_in: int) ->
     )
 
 
-def _draws(seed: int, key: int) -> np.ndarray:
-    """Four numbers from 0 to 1 of a cluster."""
+def draws_of(seed: int, key: int, part: int = 2) -> np.ndarray:
+    """Four numbers from 0 to 1 of a cluster; each use has its own part of the stream."""
     # far along the stream: its beginning gives the bootstrap weights of the cluster, and then random depth orders
-    start = np.array([0, 0, 0, 2], dtype=np.uint64)
+    start = np.array([0, 0, 0, part], dtype=np.uint64)
     stream = np.random.Philox(key=np.array([seed, key], dtype=np.uint64), counter=start)
     return (stream.random_raw(4) >> np.uint64(11)) * 2.0**-53

@@ -15,6 +15,7 @@ from ..errors import ItinfError, UnknownEstimatorError
 from ..statistics.bootstrap import Array, Sums
 from ..statistics.intervals import Estimated, interval, mean_error, share_interval
 from ..statistics.twice import counted_twice, dyadic
+from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..statistics.histograms import Histograms
@@ -32,12 +33,14 @@ class Estimator:
         replicated: whether ``estimate`` returns replicates; intervals of differences need them.
         counts_twice: whether ``n`` counts every pair twice, once in each of its two clusters.
         share: whether the estimate is a share, from 0 to 1; then its interval is inside them.
+        missing: why there may be no estimate although there are units; None where that is no finite number.
     """
 
     n: str
     replicated: ClassVar[bool] = True
     counts_twice: ClassVar[bool] = False
     share: ClassVar[bool] = False
+    missing: ClassVar[Reason | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

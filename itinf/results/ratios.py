@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..statistics.bootstrap import Array, Sums
-from ..statistics.intervals import mean_error
+from ..statistics.intervals import interval, mean_error
 from .estimators import Estimator, Ratio
+from .reasons import NOT_TAUGHT
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,25 @@ class GainRatio(Ratio):
 
     def estimate(self, sums: Sums) -> Array:
         return np.where(sums.column(self.below) > 0, super().estimate(sums), np.nan)
+
+
+@dataclass(frozen=True)
+class TaughtRatio(Ratio):
+    """Ratio of sums over units to what a true token teaches; without a value where that is not clearly above zero.
+
+    Else the quotient would be of two numbers that are noise, and could be of any size. Both the plain total ``taught`` and
+    the total below have to be above zero, by the 95 % interval of each.
+    """
+
+    taught: str
+    missing = NOT_TAUGHT
+
+    def estimate(self, sums: Sums) -> Array:
+        clusters = self.counts(sums)[1]
+        n = sums.column(self.n)
+        means = [sums.column(name) / n for name in (self.taught, self.below)]
+        clear = all(interval(mean, clusters)[0] > 0 for mean in means)
+        return super().estimate(sums) if clear else np.full_like(n, np.nan)
 
 
 @dataclass(frozen=True)

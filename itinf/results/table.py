@@ -53,7 +53,7 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     made = []
     for row, estimator in stage.entries.items():
         units, clusters = estimator.counts(sums)
-        value = _value(estimator.value(sums, stage.histograms, clusters), row, units, clusters)
+        value = _value(estimator.value(sums, stage.histograms, clusters), row, units, clusters, estimator.missing)
         band = dict(zip(("band_lo", "band_hi"), bands.get(row, (math.nan, math.nan)), strict=True))
         made.append(_line(row, stage, units, clusters) | value | band)
         if row.null != OBSERVED:
@@ -64,12 +64,14 @@ def _rows(stage: StudySums) -> list[dict[str, Any]]:
     return made
 
 
-def _value(value: tuple[float, float, float], row: Row, units: int, clusters: int) -> dict[str, Any]:
+def _value(
+    value: tuple[float, float, float], row: Row, units: int, clusters: int, missing: Reason | None = None
+) -> dict[str, Any]:
     """The columns of an estimate and its interval, and the reason where one of them is missing."""
     mean, lo, hi = value
     why = why_nothing(mean, lo, units, clusters, row.null)
     if not math.isfinite(mean):
-        return _nothing(why)
+        return _nothing(missing if missing is not None and units else why)
     if not (math.isfinite(lo) and math.isfinite(hi)):
         lo = hi = math.nan
     reason = {} if why is None else {"reason": why.sentence, "reason_code": why.code}
