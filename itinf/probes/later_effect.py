@@ -46,7 +46,7 @@ class LaterEffect(Probe):
       teaches. In a row about the last state.
     * ``subtracted_share``: ρ = −Σχ / Σκ p(1 − p), with p the probability of v at i: 1 where predictions are subtracted as truths are
       added, as error correction needs; 0 for copying; negative where earlier predictions are passed on. It has no value where
-      κ is not clearly above zero.
+      κ is not clearly above zero, or where v is no more probable than any token.
 
     Corrections that follow the state alone count, so in a network of equal corrections ρ falls to 0 linearly with depth.
     χ is exact to first order; in the form "finite" one pair in ``finite_one_in`` is raised by 1 nat and the network runs on, and
@@ -189,12 +189,16 @@ class _Rows:
                 row = self._row(SHARE, state, form=form, statistic="ratio")
                 below = torch.where(self.known, truth * of * (1 - of), 0.0).sum(1)
                 above = torch.where(self.known, -effects[place], 0.0).sum(1)
-                self.record.add(row, TaughtRatio, {"above": above, "below": below}, n=count, taught=total)
+                held = torch.where(self.known, of - 1 / self.number, 0.0).sum(1)
+                columns = {"above": above, "below": below, "held": held}
+                self.record.add(row, TaughtRatio, columns, n=count, taught=total)
 
     def _finite(self, effects: Tensor) -> None:
         again = self.pairs.again.unsqueeze(1)
         count = f"{self.tag}|{self.probe.finite_one_in}|finite"
-        for place, (state, change) in enumerate(zip(self.raise_.through, finite(self.raise_).unsqueeze(2), strict=True)):
+        for place, (state, change) in enumerate(
+            zip(self.raise_.through, finite(self.raise_).unsqueeze(2), strict=True)
+        ):
             if state != self.raise_.last:
                 self.record.mean(self._row("later_effect", state, form="finite"), change, again, count)
                 agree = self._row("finite_same_sign", state, form="finite")

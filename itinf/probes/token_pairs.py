@@ -52,7 +52,8 @@ def pairs_of(trace: Trace, lag: str | int, seed: int, after: int, again_in: int)
     assert trace.inputs is not None
     ids, known = trace.inputs.cpu().numpy(), trace.known.cpu().numpy()
     every = [
-        _pair(*row, lag, after, draws_of(seed, int(key), PART)) for *row, key in zip(ids, known, trace.keys, strict=True)
+        _pair(*row, lag, after, draws_of(seed, int(key), PART))
+        for *row, key in zip(ids, known, trace.keys, strict=True)
     ]
     found = torch.tensor([pair or (0, 0, 0) for pair in every], device=trace.targets.device)
     again = torch.tensor([draws_of(seed, int(key), PART)[3] * again_in < 1 for key in trace.keys])

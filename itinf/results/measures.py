@@ -44,6 +44,7 @@ _RETAINED = (
     why.ONE_HALF_EMPTY,
     why.BEYOND_WINDOW,
 )
+_LATER = (why.NO_LATER_TOKENS, *_READ)
 _CARRIED = (why.NO_SKIP_CARRIES, why.ALONE, why.NO_GAUGE)
 _ONSET = (why.NEVER, why.NOT_FINITE, why.TOO_FEW_CLUSTERS)
 
@@ -92,6 +93,15 @@ MEASURES: dict[str, Measure] = {
     "selectivity": Measure(STATE, "kept of another unit's most probable wrong class minus kept of the unit's own: positive where the own error "
         "is taken back more.", "", "any number", (*_READ, why.OTHER_SHAPE)),
     "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
+    # states of a language model, with an earlier prediction raised
+    "later_effect": Measure(STATE, "χ: nats that the network's last logits give at a later position for each nat by which the state at an earlier one "
+        "is raised, of the most probable wrong token there. Negative: what was predicted earlier is subtracted later. 0 at the last state.",
+        "nats for each nat", "any number", _LATER),
+    "later_effect_total": Measure(STATE, "Σχ: the same raised at every earlier position, added up.", "nats for each nat", "any number", _LATER),
+    "taught": Measure(STATE, "κ: what the later position gives the token more if it takes the place of the one that follows the earlier position: what its "
+        "being true teaches. In a row about the last state.", "nats", "any number", (why.NO_LATER_TOKENS,)),
+    "subtracted_share": Measure(STATE, "ρ = −Σχ / Σκ p(1 − p), p the probability of the token at the earlier position: 1 where predictions are subtracted "
+        "as truths are added, 0 for copying, negative where earlier predictions are passed on.", "", "any number", (*_LATER, why.NOT_TAUGHT)),
     # states, as they are
     "variance_share": Measure(STATE, "tr Cov(D, h_K) / tr Var(h_K) of the step D to the state, in its segment with the last state h_K; of the first "
         "state itself there. Shares of a segment add up to 1.", "", "any number; mostly 0 … 1", _CARRIED),

@@ -37,17 +37,19 @@ class GainRatio(Ratio):
 class TaughtRatio(Ratio):
     """Ratio of sums over units to what a true token teaches; without a value where that is not clearly above zero.
 
-    Else the quotient would be of two numbers that are noise, and could be of any size. Both the plain total ``taught`` and
-    the total below have to be above zero, by the 95 % interval of each.
+    Else the quotient would be of two numbers that are noise, and could be of any size. The total below, the plain total
+    ``taught``, and ``held``, by how much what is taught is more probable than chance, have to be above zero, by the 95 %
+    interval of each.
     """
 
     taught: str
+    held: str
     missing = NOT_TAUGHT
 
     def estimate(self, sums: Sums) -> Array:
         clusters = self.counts(sums)[1]
         n = sums.column(self.n)
-        means = [sums.column(name) / n for name in (self.taught, self.below)]
+        means = [sums.column(name) / n for name in (self.taught, self.held, self.below)]
         clear = all(interval(mean, clusters)[0] > 0 for mean in means)
         return super().estimate(sums) if clear else np.full_like(n, np.nan)
 

@@ -45,7 +45,10 @@ OTHER_SHAPE = Reason("other_shape", "what is added at this state does not fit th
 NO_NEIGHBOUR = Reason("no_neighbour", "no block of the same shape follows directly, to change places with")
 NO_SKIP_PATH = Reason("no_skip_path", "a block from here to the end has no skip that can be told from its branch")
 NO_LATER_TOKENS = Reason("no_later_tokens", "it needs a causal language model that reads ids of tokens")
-NOT_TAUGHT = Reason("not_taught", "what a true token teaches a later position is not clearly above zero")
+NOT_TAUGHT = Reason(
+    "not_taught",
+    "not clearly above zero: what a true token teaches later, or how far the state holds it for more probable than chance",
+)
 NO_UNIT = Reason("no_unit", "no unit has a value: none is in the subset, or the vectors of all are zero")
 NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a value")
 NOT_FINITE = Reason(
