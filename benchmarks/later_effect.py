@@ -91,7 +91,8 @@ def _text(number: Number | None, times: float = 1) -> str:
         return "–"
     mean, lo, hi = (times * x for x in number)
     digits = 1 if times > 1 else 3
-    return f"{mean:.{digits}f} ± {(hi - lo) / 2:.{digits}f}"
+    half = "" if math.isnan(lo) else f" ± {(hi - lo) / 2:.{digits}f}"
+    return f"{mean:.{digits}f}{half}"
 
 
 def _range(number: Number | None) -> str:

@@ -51,12 +51,10 @@ def pairs_of(trace: Trace, lag: str | int, seed: int, after: int, again_in: int)
     """
     assert trace.inputs is not None
     ids, known = trace.inputs.cpu().numpy(), trace.known.cpu().numpy()
-    every = [
-        _pair(*row, lag, after, draws_of(seed, int(key), PART))
-        for *row, key in zip(ids, known, trace.keys, strict=True)
-    ]
+    draws = [draws_of(seed, int(key), PART) for key in trace.keys]
+    every = [_pair(*one, lag=lag, after=after) for one in zip(ids, known, draws, strict=True)]
     found = torch.tensor([pair or (0, 0, 0) for pair in every], device=trace.targets.device)
-    again = torch.tensor([draws_of(seed, int(key), PART)[3] * again_in < 1 for key in trace.keys])
+    again = torch.tensor([draw[3] * again_in < 1 for draw in draws])
     has = torch.tensor([pair is not None for pair in every])
     later = found[:, 1]
     same = trace.inputs == trace.inputs.gather(1, later.unsqueeze(1))
@@ -65,7 +63,7 @@ def pairs_of(trace: Trace, lag: str | int, seed: int, after: int, again_in: int)
 
 
 def _pair(
-    ids: np.ndarray, known: np.ndarray, lag: str | int, after: int, draws: np.ndarray
+    ids: np.ndarray, known: np.ndarray, draws: np.ndarray, lag: str | int, after: int
 ) -> tuple[int, int, int] | None:
     """(earlier, later, elsewhere) of one sequence, or None."""
     places = np.arange(len(ids))
