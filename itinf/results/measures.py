@@ -174,3 +174,8 @@ MEASURES: dict[str, Measure] = {
 STATE_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.about == STATE)
 """Measures of states. In schema 1, ``index`` is a state for these measures, and a block for all others."""
 EFFECT = "_effect"
+
+
+def measure_of(name: str) -> str:
+    """The measure that a name in a table is of; ``later_effect`` is one itself, though its name ends like observed − null."""
+    return name if name in MEASURES else name.removesuffix(EFFECT)
