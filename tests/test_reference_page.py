@@ -69,7 +69,9 @@ def test_every_value_of_a_real_table_is_described(tables):
     for table in tables:
         for column, meanings in VALUES.items():
             if column in table:
-                values = {re.sub(r"(merged to|length|lag|borderline at) \d+", r"\1 N", value) for value in table[column]}
+                values = {
+                    re.sub(r"(merged to|length|lag|borderline at) \d+", r"\1 N", value) for value in table[column]
+                }
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
                 known = {each for value in meanings for each in value.split(", ")} | set(meanings)
                 assert values - {""} <= known, column
