@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .probes import Distribution as Distribution
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
+    from .probes import LaterEffect as LaterEffect
     from .probes import Lesion as Lesion
     from .probes import Paths as Paths
     from .probes import Performance as Performance
@@ -93,6 +94,7 @@ _HOMES = {
         "Distribution",
         "EstimationError",
         "Gain",
+        "LaterEffect",
         "Lesion",
         "Paths",
         "Performance",

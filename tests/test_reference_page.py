@@ -10,7 +10,7 @@ import pytest
 import itinf
 from itinf.lenses.kinds import lens_kinds
 from itinf.results.columns import GROUPS, POWER, RESULTS, SUMMARIES
-from itinf.results.measures import ANYWHERE, EFFECT, MEASURES, STATE
+from itinf.results.measures import ANYWHERE, MEASURES, STATE, measure_of
 from itinf.results.reasons import REASONS
 from itinf.results.values import LENSES, VALUES
 from itinf.statistics.nulls import NULLS, OBSERVED
@@ -33,7 +33,12 @@ def tables():
     lens = itinf.fit(eyes, images(200, seed=1))
     read = [itinf.Prediction(lens=lens), itinf.Persistence(lens=lens, one_in=1)]
     changed = probed(eyes, images(24), probes=[itinf.Lesion(), itinf.Swap(), itinf.Repeat()])
-    words_apart = [itinf.Borderline(at_end=True), itinf.Convergence(), itinf.Distribution()]
+    words_apart = [
+        itinf.Borderline(at_end=True),
+        itinf.Convergence(),
+        itinf.Distribution(),
+        itinf.LaterEffect(after=2),
+    ]
     followed = probed(gpt2(), tokens(24), probes=words_apart)
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
     inserted = probed(gpt2(), tokens(24), probes=[itinf.Recovery(1, 2), itinf.ClosedLoop("random", 2, 3, 2)])
@@ -59,9 +64,9 @@ def tables():
 
 def test_every_measure_of_a_real_table_is_described(tables):
     for table in tables:
-        assert {name.removesuffix(EFFECT) for name in table["measure"]} <= MEASURES.keys()
+        assert {measure_of(name) for name in table["measure"]} <= MEASURES.keys()
     for measure, rows in tables[0].groupby("measure"):
-        about = MEASURES[measure.removesuffix(EFFECT)].about
+        about = MEASURES[measure_of(measure)].about
         assert rows["state_index"].notna().all() == (about == STATE), measure
     seen = {name for table in tables for name in table["measure"]}
     assert MEASURES.keys() - seen == set(), "a measure that no table has"
@@ -71,7 +76,9 @@ def test_every_value_of_a_real_table_is_described(tables):
     for table in tables:
         for column, meanings in VALUES.items():
             if column in table:
-                values = {re.sub(r"(merged to|length|borderline at) \d+", r"\1 N", value) for value in table[column]}
+                values = {
+                    re.sub(r"(merged to|length|lag|borderline at) \d+", r"\1 N", value) for value in table[column]
+                }
                 values = {re.sub(r"fitted on .+", "fitted on DATA", value) for value in values}
                 values = {re.sub(r"^(k|insertion) [\d-]+$", r"\1 N", value) for value in values}
                 values = {re.sub(r"repeat \d+ × [\d.]+", "repeat K × A", value) for value in values}
@@ -90,13 +97,13 @@ def test_every_reason_is_one_that_the_measure_may_have(tables):
     }
     assert ("alignment", "no_readout") in met and ("retention", "last_unreliable") in met
     for measure, code in met:
-        assert code in {why.code for why in (*MEASURES[measure.removesuffix(EFFECT)].undefined, *ANYWHERE)}, measure
+        assert code in {why.code for why in (*MEASURES[measure_of(measure)].undefined, *ANYWHERE)}, measure
 
 
 def test_numbers_are_in_the_range_that_is_said(tables):
     found = tables[0][tables[0]["mean"].notna()]
     for measure, rows in found.groupby("measure"):
-        if measure.endswith(EFFECT):
+        if measure_of(measure) != measure:
             continue
         values, said = rows["mean"], MEASURES[measure].range
         if said == "0 … 1":

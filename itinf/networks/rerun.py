@@ -37,16 +37,29 @@ def spread(network: Network, like: Tensor, rows: Tensor, values: Tensor) -> Tens
 def gradients_at(
     network: Network, states: Sequence[Tensor], sites: Sequence[int], rows: Tensor, seed: Tensor
 ) -> list[Tensor]:
-    """The gradients at some states of a function of the last state; the graph is kept.
+    """The gradients at some states of a function of the last state, at the rows that it reads; the graph is kept.
+
+    Args: as for ``gradients_everywhere``.
+
+    Returns:
+        For each of ``sites`` (R, …).
+    """
+    return [network.per_prediction(g)[rows] for g in gradients_everywhere(network, states, sites, rows, seed)]
+
+
+def gradients_everywhere(
+    network: Network, states: Sequence[Tensor], sites: Sequence[int], rows: Tensor, seed: Tensor
+) -> list[Tensor]:
+    """The gradients at some states of a function of the last state, at all positions; the graph is kept.
 
     Args:
         network: the network; ``states``: from ``states_of``, with their graph.
         sites: numbers of states; the last state is none of them.
-        rows: (R,) rows of ``Network.per_prediction`` that the function reads, and whose gradients are returned.
+        rows: (R,) rows of ``Network.per_prediction`` that the function reads.
         seed: (R, …) its gradient at the last state.
 
     Returns:
-        For each of ``sites`` (R, …).
+        For each of ``sites`` a tensor like the state, the batch first.
 
     Raises:
         ItinfError: no gradient reaches a state.
@@ -61,4 +74,4 @@ def gradients_at(
     reached = [gradient for gradient in found if gradient is not None]
     if len(reached) < len(wanted):
         raise ItinfError(f"{network.name}: no gradient reaches every state; does a block detach its input?")
-    return [network.per_prediction(network.batch_first(gradient))[rows] for gradient in reached]
+    return [network.batch_first(gradient) for gradient in reached]

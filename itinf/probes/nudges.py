@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..lenses.translator import Translator, translated_logits
+from ..lenses.translator import Tempered, Translator, translated_logits
 from ..networks.network import Network
-from ..networks.readout import chunks, gradient_through
+from ..networks.readout import chunks, classes_of, gradient_through
 from ..networks.residual import top1
 
 NONE = -1
@@ -35,6 +35,27 @@ def seeds(classes: Tensor, number: int, dtype: torch.dtype) -> Tensor:
     rows = torch.arange(len(classes), device=classes.device)
     seed[rows, classes.clamp_min(0)] += 1
     return seed * (classes != NONE).unsqueeze(1)
+
+
+def raising(network: Network, rows: Tensor, translator: Translator | None, classes: Tensor) -> Tensor:
+    """(R, D): d = ∂[z_v − mean z]/∂h at rows of a token network's state, read through its own readout or a translator.
+
+    Below a linear head the gradient is known, so logits of all classes are never computed there.
+    """
+    x = rows.detach().requires_grad_()
+    head = network.head
+    if isinstance(head, nn.Linear):
+        with torch.enable_grad():
+            read = network.necked((x if translator is None else translator(x)).to(network.readout_dtype))
+        seed = (head.weight[classes] - head.weight.mean(0)).detach().to(read.dtype)
+        seed = seed * translator.beta if isinstance(translator, Tempered) else seed
+        return gradient_through(network, read, x, seed)
+    found, number = torch.empty_like(rows), classes_of(network, rows if translator is None else translator(rows[:1]))
+    for part in chunks(len(rows), number):
+        with torch.enable_grad():
+            z = translated_logits(network, x[part], translator)
+        found[part] = gradient_through(network, z, x, seeds(classes[part], number, z.dtype))[part]
+    return found
 
 
 def above_mean(logits: Tensor, classes: Tensor) -> Tensor:

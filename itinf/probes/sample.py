@@ -74,7 +74,7 @@ def uniform(seed: int, key: int, stream: int, count: int) -> np.ndarray:
 
     Args:
         seed: of the study; ``key``: of the cluster.
-        stream: 0 gives the bootstrap weights, 1 random depth orders, 2 samples, 3 random paths; others are free.
+        stream: 0 gives the bootstrap weights, 1 random depth orders, 2 samples, 3 random paths and pairs of tokens; others are free.
         count: how many.
     """
     start = np.array([0, 0, 0, stream], dtype=np.uint64)  # far along the stream

@@ -11,7 +11,7 @@ import numpy as np
 from ..statistics.bootstrap import Array, Sums
 from ..statistics.intervals import interval, mean_error
 from .estimators import Estimator, Ratio
-from .reasons import NOT_ABOVE_ZERO
+from .reasons import NOT_ABOVE_ZERO, NOT_TAUGHT
 
 if TYPE_CHECKING:
     from ..statistics.histograms import Histograms
@@ -50,6 +50,27 @@ class ClearRatio(Ratio):
         if not interval(worth, clusters)[0] > 0:
             return math.nan, math.nan, math.nan
         return super().value(sums, histograms, clusters)
+
+
+@dataclass(frozen=True)
+class TaughtRatio(Ratio):
+    """Ratio of sums over units to what a true token teaches; without a value where that is not clearly above zero.
+
+    Else the quotient would be of two numbers that are noise, and could be of any size. The total below, the plain total
+    ``taught``, and ``held``, by how much what is taught is more probable than chance, have to be above zero, by the 95 %
+    interval of each.
+    """
+
+    taught: str
+    held: str
+    undefined = NOT_TAUGHT
+
+    def estimate(self, sums: Sums) -> Array:
+        clusters = self.counts(sums)[1]
+        n = sums.column(self.n)
+        means = [sums.column(name) / n for name in (self.taught, self.held, self.below)]
+        clear = all(interval(mean, clusters)[0] > 0 for mean in means)
+        return super().estimate(sums) if clear else np.full_like(n, np.nan)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,11 @@ OWN_LENS_TELLS_LITTLE = Reason("own_lens_tells_little", "own lens tells under 5 
 OTHER_SHAPE = Reason("other_shape", "what is added at this state does not fit the last state's shape and segment")
 NO_NEIGHBOUR = Reason("no_neighbour", "no block of the same shape follows directly, to change places with")
 NO_SKIP_PATH = Reason("no_skip_path", "a block from here to the end has no skip that can be told from its branch")
+NO_LATER_TOKENS = Reason("no_later_tokens", "it needs a causal language model that reads ids of tokens")
+NOT_TAUGHT = Reason(
+    "not_taught",
+    "not clearly above zero: what a true token teaches later, or how far the state holds it for more probable than chance",
+)
 NO_UNIT = Reason("no_unit", "no unit has a value: none is in the subset, or the vectors of all are zero")
 NO_PAIR = Reason("no_pair", "no unit has a partner with which the null has a value")
 NOT_FINITE = Reason(
@@ -86,6 +91,8 @@ REASONS: dict[str, Reason] = {
         OTHER_SHAPE,
         NO_NEIGHBOUR,
         NO_SKIP_PATH,
+        NO_LATER_TOKENS,
+        NOT_TAUGHT,
         NO_UNIT,
         NO_PAIR,
         NOT_FINITE,

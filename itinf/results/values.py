@@ -36,6 +36,8 @@ FORMS = {
     "fitted on DATA": "The lens was fitted on these other data.",
     "finite": "With a nudge of 1 nat that runs through the rest of the network; the other form is exact to first order.",
     "best temperature": "Each state is read at the confidence β under which labels are likeliest, which every replicate chooses anew.",
+    "same depth": "With the probability at the same state; the other form takes that of the last one.",
+    "lag N": "Of two positions that stand N apart; the other form is of two that hold the same token.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
     "swap": "The block and the next one run in the other order.",
@@ -65,6 +67,7 @@ TARGETS = {
 }
 SUBSETS = {
     "all": "All units.",
+    "same token": "Earlier positions that hold the same token as the later one.",
     "right before": "Units that the readout has right at the state before the update; the state after it would select units by the outcome.",
     "wrong before": "The other units.",
     "borderline at N": "Units that are borderline at state N, see borderline_share; they are followed after it.",
