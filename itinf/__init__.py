@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .probes import Distribution as Distribution
     from .probes import EstimationError as EstimationError
     from .probes import Gain as Gain
-    from .probes import LaterEffect as LaterEffect
+    from .probes import LaterResponse as LaterResponse
     from .probes import Lesion as Lesion
     from .probes import Paths as Paths
     from .probes import Performance as Performance
@@ -94,7 +94,7 @@ _HOMES = {
         "Distribution",
         "EstimationError",
         "Gain",
-        "LaterEffect",
+        "LaterResponse",
         "Lesion",
         "Paths",
         "Performance",

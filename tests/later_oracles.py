@@ -122,5 +122,5 @@ def _ratio(sums: Tensor) -> Tensor:
     return -excess[1] / excess[0]
 
 
-def probe(**settings) -> itinf.LaterEffect:
-    return itinf.LaterEffect(**({"after": AFTER, "finite_one_in": 2} | settings))
+def probe(**settings) -> itinf.LaterResponse:
+    return itinf.LaterResponse(**({"after": AFTER, "finite_one_in": 2} | settings))

@@ -26,7 +26,7 @@ from reports.charts.corrected import (
 from reports.charts.marks import marks_of
 from reports.figures.beliefs import excess_movement, moved
 from reports.figures.bits import bits, needs_no_lens, own_bits
-from reports.figures.later_effect import later_effect, subtracted
+from reports.figures.later_response import later_response, subtracted
 from reports.figures.recovery import context_kept, surprise
 from reports.figures.signed import round_above
 from reports.sections.predictive import PREDICTIVE
@@ -104,11 +104,11 @@ def chi(
 ) -> list[dict[str, Any]]:
     said = {"target": ""}
     return [
-        *by_state(model, "later_effect", values, 0.02, **said),
-        *by_state(model, "later_effect", [place * value for value in values], null="other-place", **said),
-        *by_state(model, "later_effect", [token * value for value in values], null="other-token", **said),
-        *by_state(model, "later_effect", values, 0.02, form="finite", **said),
-        *by_state(model, "later_effect", [9.0] * len(values), form="lag 1", **said),
+        *by_state(model, "later_response", values, 0.02, **said),
+        *by_state(model, "later_response", [place * value for value in values], null="other-place", **said),
+        *by_state(model, "later_response", [token * value for value in values], null="other-token", **said),
+        *by_state(model, "later_response", values, 0.02, form="finite", **said),
+        *by_state(model, "later_response", [9.0] * len(values), form="lag 1", **said),
         *by_state(model, "subtracted_share", rho, 0.1, statistic="ratio", **said),
         *by_state(model, "subtracted_share", rho, 0.1, statistic="ratio", form="same depth", **said),
     ]
@@ -151,7 +151,7 @@ TABLE = table_of(
 NAMES = ("coding", "gpt", "other")
 DRAW = {
     "bits_by_depth": lambda table, **more: bits(table, ["coding", "gpt"], **more),
-    "later_effect": later_effect,
+    "later_response": later_response,
     "subtracted_share": subtracted,
     "context_kept": context_kept,
     "surprise": surprise,
@@ -186,9 +186,9 @@ def test_a_network_whose_readout_reads_every_depth_is_read_by_it_alone():
     assert needs_no_lens(with_lens)
 
 
-def test_later_effects_are_those_at_matching_places_beside_their_nulls():
-    assert shown("later_effect", "coding", "where the same token stood") == pytest.approx(list(CHI))
-    assert shown("later_effect", "coding", "where another token stood") == pytest.approx([0.015 * x for x in CHI])
+def test_later_responses_are_those_at_matching_places_beside_their_nulls():
+    assert shown("later_response", "coding", "where the same token stood") == pytest.approx(list(CHI))
+    assert shown("later_response", "coding", "where another token stood") == pytest.approx([0.015 * x for x in CHI])
     assert later_caption(TABLE[TABLE["model"] == "coding"]) == (
         "Most is subtracted, in thousandths of a nat per nat: coding −302 ± 20.0 at state 0 (other place −4.5; other token −118)."
     )

@@ -10,7 +10,7 @@ import pytest
 import itinf
 from itinf.lenses.kinds import lens_kinds
 from itinf.results.columns import GROUPS, POWER, RESULTS, SUMMARIES
-from itinf.results.measures import ANYWHERE, MEASURES, STATE, measure_of
+from itinf.results.measures import ANYWHERE, MEASURES, STATE
 from itinf.results.reasons import REASONS
 from itinf.results.values import LENSES, VALUES
 from itinf.statistics.nulls import NULLS, OBSERVED
@@ -37,7 +37,7 @@ def tables():
         itinf.Borderline(at_end=True),
         itinf.Convergence(),
         itinf.Distribution(),
-        itinf.LaterEffect(after=2),
+        itinf.LaterResponse(after=2),
     ]
     followed = probed(gpt2(), tokens(24), probes=words_apart)
     seen = probed(eyes, images(24), probes=[*read, itinf.Paths(), itinf.Similarity()])
@@ -64,9 +64,9 @@ def tables():
 
 def test_every_measure_of_a_real_table_is_described(tables):
     for table in tables:
-        assert {measure_of(name) for name in table["measure"]} <= MEASURES.keys()
+        assert {name.removesuffix("_effect") for name in table["measure"]} <= MEASURES.keys()
     for measure, rows in tables[0].groupby("measure"):
-        about = MEASURES[measure_of(measure)].about
+        about = MEASURES[measure.removesuffix("_effect")].about
         assert rows["state_index"].notna().all() == (about == STATE), measure
     seen = {name for table in tables for name in table["measure"]}
     assert MEASURES.keys() - seen == set(), "a measure that no table has"
@@ -97,13 +97,13 @@ def test_every_reason_is_one_that_the_measure_may_have(tables):
     }
     assert ("alignment", "no_readout") in met and ("retention", "last_unreliable") in met
     for measure, code in met:
-        assert code in {why.code for why in (*MEASURES[measure_of(measure)].undefined, *ANYWHERE)}, measure
+        assert code in {why.code for why in (*MEASURES[measure.removesuffix("_effect")].undefined, *ANYWHERE)}, measure
 
 
 def test_numbers_are_in_the_range_that_is_said(tables):
     found = tables[0][tables[0]["mean"].notna()]
     for measure, rows in found.groupby("measure"):
-        if measure_of(measure) != measure:
+        if measure.endswith("_effect"):
             continue
         values, said = rows["mean"], MEASURES[measure].range
         if said == "0 … 1":

@@ -16,8 +16,8 @@ def verdict(shares, effects, half=0.02):
         SUBTRACTED.find(
             source(
                 curve("subtracted_share", [*shares, 0.0], half, statistic="ratio", **PLACES),
-                curve("later_effect", [*[-0.001] * len(shares), 0.0], 0.0001, null="other-place", **PLACES),
-                curve("later_effect_effect", [*effects, 0.0], 0.001, null="other-place", **PLACES),
+                curve("later_response", [*[-0.001] * len(shares), 0.0], 0.0001, null="other-place", **PLACES),
+                curve("later_response_effect", [*effects, 0.0], 0.001, null="other-place", **PLACES),
             )
         )
     )

@@ -7,7 +7,7 @@ from .convergence import Convergence as Convergence
 from .distribution import Distribution as Distribution
 from .estimation_error import EstimationError as EstimationError
 from .gain import Gain as Gain
-from .later_effect import LaterEffect as LaterEffect
+from .later_response import LaterResponse as LaterResponse
 from .lesion import Lesion as Lesion
 from .paths import Paths as Paths
 from .performance import Performance as Performance

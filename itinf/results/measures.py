@@ -115,10 +115,10 @@ MEASURES: dict[str, Measure] = {
         "insertion): 1, all that the old context was worth is back; 0, as if it were lost; negative, worse.", "", "any number; at most about 1",
         (*_READ, *_WRITES, why.NOT_ABOVE_ZERO)),
     # states of a language model, with an earlier prediction raised
-    "later_effect": Measure(STATE, "χ: nats that the network's last logits give at a later position for each nat by which the state at an earlier one "
+    "later_response": Measure(STATE, "χ: nats that the network's last logits give at a later position for each nat by which the state at an earlier one "
         "is raised, of the most probable wrong token there. Negative: what was predicted earlier is subtracted later. 0 at the last state.",
         "nats for each nat", "any number", _LATER),
-    "later_effect_total": Measure(STATE, "Σχ: the same raised at every earlier position, added up.", "nats for each nat", "any number", _LATER),
+    "later_response_total": Measure(STATE, "Σχ: the same raised at every earlier position, added up.", "nats for each nat", "any number", _LATER),
     "taught": Measure(STATE, "κ: what the later position gives the token more if it takes the place of the one that follows the earlier position: what its "
         "being true teaches. In a row about the last state.", "nats", "any number", (why.NO_LATER_TOKENS,)),
     "subtracted_share": Measure(STATE, "ρ = −Σχ / Σκ p(1 − p), p the probability of the token at the earlier position: 1 where predictions are subtracted "
@@ -200,9 +200,3 @@ MEASURES: dict[str, Measure] = {
 """Name -> measure, of all that come with itinf. With ``_effect`` behind its name, a measure is observed − null."""
 STATE_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.about == STATE)
 """Measures of states. In schema 1, ``index`` is a state for these measures, and a block for all others."""
-EFFECT = "_effect"
-
-
-def measure_of(name: str) -> str:
-    """The measure that a name in a table is of; ``later_effect`` is one itself, though its name ends like observed − null."""
-    return name if name in MEASURES else name.removesuffix(EFFECT)

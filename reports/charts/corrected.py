@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..figures.beliefs import moved
 from ..figures.bits import own_bits
-from ..figures.later_effect import OTHER_PLACE, OTHER_TOKEN, SHARE, effects
+from ..figures.later_response import OTHER_PLACE, OTHER_TOKEN, SHARE, effects
 from ..figures.recovery import DETOUR, INFORMATION, INSERTED, KEPT, RANDOM, by_place, insertions, processes
 from ..figures.signed import written
 from ..numbers import Estimate, counted, number

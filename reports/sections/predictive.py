@@ -20,7 +20,7 @@ from ..charts.corrected import (
 from ..charts.switches import chart_script, chart_style
 from ..figures.beliefs import EXCESS, excess_movement
 from ..figures.bits import bits, own_bits
-from ..figures.later_effect import LATER, SHARE, later_effect, subtracted
+from ..figures.later_response import LATER, SHARE, later_response, subtracted
 from ..figures.recovery import INFORMATION, KEPT, context_kept, surprise
 from ..html.picture import Pictures
 from ..html.template import render
@@ -46,7 +46,7 @@ def _drawings(results: Results) -> Mapping[str, Draw]:
     """Name of a figure -> what draws it, of those whose rows are there."""
     table, roles = results.table, results.roles
     known: dict[str, Callable[..., Figure]] = {
-        LATER: later_effect, SHARE: subtracted, KEPT: context_kept, LOOP: surprise, EXCESS: excess_movement,
+        LATER: later_response, SHARE: subtracted, KEPT: context_kept, LOOP: surprise, EXCESS: excess_movement,
     }  # fmt: skip
     there = set(table.loc[table["mean"].notna() & (table["null"] == "observed"), "measure"]) - {LOOP}
     there |= (

@@ -17,7 +17,7 @@ OTHER_PLACE = "other-place"
 def _subtracted(source: Source) -> Evidence:
     rows = source.rows("subtracted_share", target="")
     rows = rows[rows["depth"] < 1]  # nothing follows the last state
-    beyond = by_place(source.rows("later_effect_effect", target="", null=OTHER_PLACE))
+    beyond = by_place(source.rows("later_response_effect", target="", null=OTHER_PLACE))
     places = [
         Place(
             state,
@@ -28,7 +28,7 @@ def _subtracted(source: Source) -> Evidence:
         )
         for (state, share), depth, reason in zip(by_place(rows).items(), rows["depth"], rows["reason"], strict=True)
     ]
-    effects = source.rows("later_effect", target="", null=OTHER_PLACE)
+    effects = source.rows("later_response", target="", null=OTHER_PLACE)
     told = [one for one in by_place(effects[effects["statistic"] == "mean"]).values() if one.mean == one.mean]
     null = f"χ at another place {number(mean_of(told).mean, 4)}" if told else ""
     return Evidence(places, noun="state", null=null, reason=source.why_not("subtracted_share"))

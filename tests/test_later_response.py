@@ -41,7 +41,7 @@ def gpt2():
     return tiny.gpt2().to("cpu", torch.float64)
 
 
-def rows(table, measure="later_effect", **columns):
+def rows(table, measure="later_response", **columns):
     """State -> mean."""
     wanted = {"measure": measure, "form": "", "null": "observed", "subset": "all"} | columns
     chosen = table[table["statistic"] != "median"]
@@ -94,9 +94,9 @@ def test_identity_of_the_tabular_model():
     assert rows(table, "finite_same_sign", form="finite") == {0: 1}
 
 
-def test_copying_has_no_later_effect():
+def test_copying_has_no_later_response():
     table = itinf.probe(tabular("truth", steps=2), text(), [probe()], **STUDY).table
-    assert set(rows(table).values()) == set(rows(table, "later_effect_total").values()) == {0.0}
+    assert set(rows(table).values()) == set(rows(table, "later_response_total").values()) == {0.0}
     assert rows(table, "taught")[2] == pytest.approx(1, abs=0.1)  # two steps of ½
     assert set(rows(table, "subtracted_share").values()) == {0.0}
 
@@ -177,7 +177,7 @@ def test_an_untrained_network_has_no_share():
     assert len(rows(table)) == 3 and all(abs(value) < 0.05 for value in rows(table).values())
 
 
-def test_the_regression_says_yes_to_copying_and_the_later_effect_says_no():
+def test_the_regression_says_yes_to_copying_and_the_later_response_says_no():
     """Both networks give earlier matches weights that add up to 1; only one of them subtracts what it predicted."""
     data = text(length=160)
     found = {error: detected(tabular(error, rate=1, mean=True), data) for error in ("prediction", "truth")}
@@ -186,7 +186,7 @@ def test_the_regression_says_yes_to_copying_and_the_later_effect_says_no():
     effects = {}
     for error in found:
         table = itinf.probe(tabular(error, rate=1, mean=True), data, [probe(after=32)], **STUDY).table
-        row = table[(table["measure"] == "later_effect") & (table["state_index"] == 0) & (table["form"] == "")]
+        row = table[(table["measure"] == "later_response") & (table["state_index"] == 0) & (table["form"] == "")]
         effects[error] = row[(row["null"] == "observed") & (row["statistic"] == "mean")].iloc[0]
     assert effects["truth"]["mean"] == effects["truth"]["hi"] == 0
     assert effects["prediction"]["hi"] < 0
@@ -234,4 +234,4 @@ def test_only_causal_language_models_have_it(kind):
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ItinfError, match=message):
-        itinf.LaterEffect(**settings)
+        itinf.LaterResponse(**settings)

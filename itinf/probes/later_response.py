@@ -26,22 +26,22 @@ from .raised import Raise, finite, first_order, probabilities, taught
 from .token_pairs import MATCH, Pairs, pairs_of
 
 OTHER_PLACE, OTHER_TOKEN, CROSS = "other-place", "other-token", "cross"
-SHARE, TOTAL = "subtracted_share", "later_effect_total"
+SHARE, TOTAL = "subtracted_share", "later_response_total"
 SHARES = ("", "same depth")
 """Forms of ``SHARE``: with the probability of the last state, or of the same state."""
 
 
 @dataclass(frozen=True, repr=False)
-class LaterEffect(Probe):
+class LaterResponse(Probe):
     """What raising a prediction at one position does to what a later position predicts, all tokens held fixed.
 
     In each sequence i < j are two positions that hold the same token, and v is the token that the network holds for most
     probable after i, other than the one that follows. At state l, d = ∂[z_v − mean z]/∂h is the direction that raises v where
     i stands:
 
-    * ``later_effect``: χ = ⟨∂[z_v − mean z](j)/∂h_i, d⟩ / |d|²: nats at j, in the network's last logits, for each nat at i.
+    * ``later_response``: χ = ⟨∂[z_v − mean z](j)/∂h_i, d⟩ / |d|²: nats at j, in the network's last logits, for each nat at i.
       Negative: what was predicted earlier is subtracted later. Exactly 0 at the last state.
-    * ``later_effect_total``: the sum over all earlier positions, and over those with the same token.
+    * ``later_response_total``: the sum over all earlier positions, and over those with the same token.
     * ``taught``: κ, the change of the last logit of v at j if v takes the place of the token after i: what its being true
       teaches. In a row about the last state.
     * ``subtracted_share``: ρ = −Σχ / Σκ p(1 − p), with p the probability of v at i: 1 where predictions are subtracted as truths are
@@ -71,7 +71,7 @@ class LaterEffect(Probe):
     after: int = 32
     finite_one_in: int = 8
 
-    measure = "later_effect"
+    measure = "later_response"
     nulls = own_nulls = (OTHER_PLACE, OTHER_TOKEN, CROSS)
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class LaterEffect(Probe):
     def missing_rows(self, network: Network) -> list[Row]:
         assert self.lens is not None
         states = [site.id for site in self.lens.sites if isinstance(site.id, int)]
-        return [Row("later_effect", 0, network.unit, target="", lens=self.lens_name, state=state) for state in states]
+        return [Row("later_response", 0, network.unit, target="", lens=self.lens_name, state=state) for state in states]
 
     def measure_batch(self, batch: ProbeBatch, record: Recorder) -> None:
         trace, network = batch.trace, batch.network
@@ -108,7 +108,7 @@ class LaterEffect(Probe):
     def _absent(self, batch: ProbeBatch, record: Recorder, states: Sequence[int], why: Reason) -> None:
         for state in states:
             for lag in self.lags:
-                record.absent(self.row(batch, "later_effect", state, form=form_of(lag)), why)
+                record.absent(self.row(batch, "later_response", state, form=form_of(lag)), why)
             if MATCH in self.lags:
                 record.absent(self.row(batch, TOTAL, state), why)
                 for form in SHARES:
@@ -125,7 +125,7 @@ class _Rows:
 
     def __init__(
         self,
-        probe: LaterEffect,
+        probe: LaterResponse,
         batch: ProbeBatch,
         record: Recorder,
         through: Mapping[int, Translator | None],
@@ -154,7 +154,7 @@ class _Rows:
         found = {name: values.unsqueeze(2) for name, values in first_order(self.raise_).items()}  # (S, N, 1)
         for place, state in enumerate(self.raise_.through):
             here = {name: values[place] for name, values in found.items()}
-            row = self._row("later_effect", state)
+            row = self._row("later_response", state)
             self._mean(row, here["there"], median=True)
             if OTHER_PLACE in self.probe.null_names:
                 self._mean(replace(row, null=OTHER_PLACE), here["elsewhere"])
@@ -200,7 +200,7 @@ class _Rows:
             zip(self.raise_.through, finite(self.raise_).unsqueeze(2), strict=True)
         ):
             if state != self.raise_.last:
-                self.record.mean(self._row("later_effect", state, form="finite"), change, again, count)
+                self.record.mean(self._row("later_response", state, form="finite"), change, again, count)
                 agree = self._row("finite_same_sign", state, form="finite")
                 self.record.share(agree, change.sign() == effects[place].sign(), again, count)
 

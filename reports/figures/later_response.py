@@ -19,7 +19,7 @@ from .signed import signed, thousandths, written
 from .style import shows
 
 HEIGHT = 34.0
-LATER, SHARE = "later_effect", "subtracted_share"
+LATER, SHARE = "later_response", "subtracted_share"
 OTHER_PLACE, OTHER_TOKEN, CROSS = "other-place", "other-token", "cross"
 NAMES = {
     "observed": "where the same token stood",
@@ -42,11 +42,11 @@ def effects(table: pd.DataFrame, measure: str = LATER) -> pd.DataFrame:
     return rows.sort_values(["model", "state_index"])
 
 
-def later_effect(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -> Figure:
+def later_response(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -> Figure:
     """χ by depth, one row for each network on a scale of its own, in thousandths of a nat per nat.
 
     Args:
-        table: results of the probe later_effect, of any number of networks.
+        table: results of the probe later_response, of any number of networks.
         roles: name of a control -> "yes" or "no"; controls stand on top.
 
     Raises:
@@ -55,7 +55,7 @@ def later_effect(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None)
     rows = effects(table)
     observed = rows[rows["null"] == "observed"]
     if not observed["mean"].notna().any():
-        raise NothingToDrawError('The later effect was not measured: measure = ["later_effect"] in the study file.')
+        raise NothingToDrawError('The later response was not measured: measure = ["later_response"] in the study file.')
     several = set(rows.dropna(subset="mean")["null"])
     key = [("line", "other place"), ("dots", "other token")]
     key += [("band", "untrained")] if UNTRAINED in several else []
@@ -79,7 +79,7 @@ def subtracted(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -
     """ρ by depth, one row for each network, from −1 to 1.
 
     Args:
-        table: results of the probe later_effect; ``roles``: as for ``later_effect``.
+        table: results of the probe later_response; ``roles``: as for ``later_response``.
 
     Raises:
         NothingToDrawError: it was not measured, or no network learns from its context.
@@ -87,7 +87,7 @@ def subtracted(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -
     rows = effects(table, SHARE)
     rows = rows[rows["null"] == "observed"]
     if not rows["mean"].notna().any():
-        raise NothingToDrawError("No network has a subtracted share: measure later_effect where context teaches.")
+        raise NothingToDrawError("No network has a subtracted share: measure later_response where context teaches.")
     same = table[(table["measure"] == SHARE) & (table["form"] == "same depth") & (table["null"] == "observed")]
     key = [("line", "1: as error correction"), ("", "0: as copying")]
     sheet = _sheet("Subtracted as truths are added", key, table, rows, roles, (-1.0, 1.0))

@@ -1,6 +1,6 @@
-"""Benchmark: is what was predicted earlier subtracted later? The table of the probe ``later_effect`` of several networks.
+"""Benchmark: is what was predicted earlier subtracted later? The table of the probe ``later_response`` of several networks.
 
-    python benchmarks/later_effect.py predictive-tabular,steps=1 predictive-tabular,steps=1,error=truth gpt2 \\
+    python benchmarks/later_response.py predictive-tabular,steps=1 predictive-tabular,steps=1,error=truth gpt2 \\
         predictive,weights=FOLDER llama,weights=FOLDER,data=text:FILE --windows 96 --out results/later
 
 A network is its name, then ``KEY=VALUE`` for its weights, its options and, as ``data``, its text; ``windows`` of its own too.
@@ -43,7 +43,7 @@ def main() -> None:
         result = itinf.probe(
             network,
             itinf.dataset(data, network, length=TOKENS),
-            [itinf.LaterEffect()],
+            [itinf.LaterResponse()],
             out=given.out / words.replace("/", "_"),
             units=windows * TOKENS,
             group=8,
@@ -59,13 +59,13 @@ def write(table: pd.DataFrame) -> None:
     print(f"κ {_text(taught)}")
     heads = ("state", "χ", *NULLS, "χ finite", "same sign", "lag 1", "Σχ", "Σχ same token", "Σχ cross")
     print("".join(f"{head:>16}" for head in heads), f"{'ρ':>20}{'ρ same depth':>20}")
-    for state in sorted(_numbers(table, "later_effect")):
-        cells = [_numbers(table, "later_effect").get(state)]
-        cells += [_numbers(table, "later_effect", null=null).get(state) for null in NULLS]
-        cells += [_numbers(table, "later_effect", form="finite").get(state)]
+    for state in sorted(_numbers(table, "later_response")):
+        cells = [_numbers(table, "later_response").get(state)]
+        cells += [_numbers(table, "later_response", null=null).get(state) for null in NULLS]
+        cells += [_numbers(table, "later_response", form="finite").get(state)]
         signs = _numbers(table, "finite_same_sign", form="finite").get(state)
-        later = [_numbers(table, "later_effect", form="lag 1").get(state)]
-        later += [_numbers(table, "later_effect_total", **which).get(state) for which in TOTALS]
+        later = [_numbers(table, "later_response", form="lag 1").get(state)]
+        later += [_numbers(table, "later_response_total", **which).get(state) for which in TOTALS]
         shares = [_numbers(table, "subtracted_share", form=form).get(state) for form in ("", "same depth")]
         texts = [_text(cell, 1000) for cell in cells] + [f"{signs[0]:.2f}" if signs else ""]
         texts += [_text(cell, 1000) for cell in later]
