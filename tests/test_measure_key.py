@@ -46,5 +46,10 @@ def test_a_study_measures_them(tmp_path: Path, monkeypatch):
         f'[[network]]\nname = "gpt2"\ndata = "text:{text}"\nweights = "random:1"\noptions = {options}\n'
     )
     table = itinf.run_study(tmp_path / "study.toml", tmp_path / "out").table
-    assert set(table.loc[table["form"] == "swap", "measure"]) == {"cost", "accuracy_cost", "intervention_kl", "agreement"}
+    assert set(table.loc[table["form"] == "swap", "measure"]) == {
+        "cost",
+        "accuracy_cost",
+        "intervention_kl",
+        "agreement",
+    }
     assert "first_order_gain" in set(table["measure"])

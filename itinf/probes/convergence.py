@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..results.ratios import GainRatio
+from ..results.ratios import ClearRatio
 from ..results.reasons import NO_NEIGHBOUR
 from ..results.recorder import Recorder
 from ..results.row import Row
@@ -53,7 +53,7 @@ class Convergence(Intervention):
     * ``divergence_index``: what K further runs of the last block lose, over what the run has gained; in loss or in errors. At
       most 0: the state stays, or descends further; 1: all is lost again; it has no upper end.
 
-    Where the readout gains nothing over the run, the first and last have no value. The three questions are those of the paper; its
+    Where the readout does not clearly gain over the run, the first and last have no value. The three questions are those of the paper; its
     formulas are other ones, so that values do not compare.
 
     Source: after Lippl, Peters, Kriegeskorte 2024, PLoS ONE 19(3): e0293440.
@@ -112,7 +112,7 @@ class Convergence(Intervention):
 
     @staticmethod
     def _ratio(batch: ProbeBatch, record: Recorder, row: Row, above: Tensor, below: Tensor) -> None:
-        record.per_unit(row, GainRatio, {"above": above, "below": below}, batch.trace.known, "n|known")
+        record.per_unit(row, ClearRatio, {"above": above, "below": below}, batch.trace.known, "n|known")
 
 
 def last_run(batch: ProbeBatch) -> list[int]:

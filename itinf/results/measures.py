@@ -150,11 +150,11 @@ MEASURES: dict[str, Measure] = {
     "borderline_entropy": Measure(STATE, "Entropy of the own readout of these units.", "bits", "≥ 0", (why.ALONE,)),
     # the last run of blocks of one shape, in a row about the last state
     "convergence_index": Measure(STATE, "1 − 2 × the area under loss, or error, by depth, from 1 at the first state of the last run of blocks to 0 at the "
-        "last: 1 gained at once, 0 evenly, −1 at the last step. No value where nothing is gained.", "", "any number; mostly −1 … 1", (why.NO_NEIGHBOUR,)),
+        "last: 1 gained at once, 0 evenly, −1 at the last step. No value where nothing is gained.", "", "any number; mostly −1 … 1", (why.NO_NEIGHBOUR, why.NOT_ABOVE_ZERO)),
     "recurrence_index": Measure(STATE, "1 − KL of neighbours in the other order, or of a block again in the place of the next, over KL without a block: 1 "
-        "for equal steps, 0 where the other block does no better than none.", "", "at most 1", (why.NO_NEIGHBOUR,)),
+        "for equal steps, 0 where the other block does no better than none.", "", "at most 1", (why.NO_NEIGHBOUR, why.NOT_ABOVE_ZERO)),
     "divergence_index": Measure(STATE, "What further runs of the last block, as many as the last run has, lose of what this run gained: at most 0 stays or "
-        "descends further, 1 all is lost.", "", "any number", (why.NO_NEIGHBOUR,)),
+        "descends further, 1 all is lost.", "", "any number", (why.NO_NEIGHBOUR, why.NOT_ABOVE_ZERO)),
     # first states of segments, by the length of paths
     "path_share": Measure(STATE, "The part of the gradient that passes exactly so many branches on its way back: ⟨G_k, g⟩ / |g|². "
         "Over all lengths the shares add up to 1.", "", "any number; 1 in all", (why.NO_SKIP_PATH,)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from .estimators import Estimator, Ratio
 from .reasons import NOT_ABOVE_ZERO, NOT_TAUGHT
 
 if TYPE_CHECKING:
-    from ..statistics.histograms import Histograms
+    pass
 
 
 @dataclass(frozen=True)
@@ -31,46 +30,39 @@ class BandRatio(Ratio):
 
 
 @dataclass(frozen=True)
-class GainRatio(Ratio):
-    """Ratio of sums over units to a gain; without a value where nothing was gained."""
-
-    def estimate(self, sums: Sums) -> Array:
-        return np.where(sums.column(self.below) > 0, super().estimate(sums), np.nan)
-
-
-@dataclass(frozen=True)
 class ClearRatio(Ratio):
-    """Ratio of sums over units; without a value where the interval of the mean that it is divided by reaches 0."""
+    """Ratio of sums over units; without a value where what it is divided by is not above zero by its 95 % interval.
+
+    Else the quotient would be of two numbers that are noise, and could be of any size. Of too few clusters for an interval
+    the number itself has to be above zero.
+    """
 
     undefined = NOT_ABOVE_ZERO
 
-    def value(self, sums: Sums, histograms: Histograms, clusters: int) -> tuple[float, float, float]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            worth = sums.column(self.below) / sums.column(self.n)
-        if not interval(worth, clusters)[0] > 0:
-            return math.nan, math.nan, math.nan
-        return super().value(sums, histograms, clusters)
+    def estimate(self, sums: Sums) -> Array:
+        below = [sums.column(name) / sums.column(self.n) for name in self.above_zero]
+        clusters = self.counts(sums)[1]
+        clear = all(mean[0] > 0 and not interval(mean, clusters)[0] <= 0 for mean in below)
+        return super().estimate(sums) if clear else np.full_like(sums.column(self.n), np.nan)
+
+    @property
+    def above_zero(self) -> tuple[str, ...]:
+        """The columns whose means have to be above zero."""
+        return (self.below,)
 
 
 @dataclass(frozen=True)
-class TaughtRatio(Ratio):
-    """Ratio of sums over units to what a true token teaches; without a value where that is not clearly above zero.
-
-    Else the quotient would be of two numbers that are noise, and could be of any size. The total below, the plain total
-    ``taught``, and ``held``, by how much what is taught is more probable than chance, have to be above zero, by the 95 %
-    interval of each.
-    """
+class TaughtRatio(ClearRatio):
+    """The same of what a true token teaches: the plain total ``taught``, and ``held``, by how much what is taught is more
+    probable than chance, have to be above zero, too."""
 
     taught: str
     held: str
     undefined = NOT_TAUGHT
 
-    def estimate(self, sums: Sums) -> Array:
-        clusters = self.counts(sums)[1]
-        n = sums.column(self.n)
-        means = [sums.column(name) / n for name in (self.taught, self.held, self.below)]
-        clear = all(interval(mean, clusters)[0] > 0 for mean in means)
-        return super().estimate(sums) if clear else np.full_like(n, np.nan)
+    @property
+    def above_zero(self) -> tuple[str, ...]:
+        return (self.taught, self.held, self.below)
 
 
 @dataclass(frozen=True)
