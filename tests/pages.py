@@ -37,5 +37,5 @@ class ShortPage:
     def figures(self) -> dict[str, Any]:
         return {"update_norm": lambda: update_norm(self.table)}
 
-    def html(self, drawn: Any) -> str:
+    def html(self, drawn: Any, make_all: Any = None) -> str:
         return "<p>a page</p>"

@@ -427,7 +427,7 @@ CALLS = [
     (lambda w: itinf.transfer(None, w.lens, w.data), "None is no network"),
     (lambda w: itinf.transfer(w.token, w.lens, w.data, rotations=-1), "rotations is -1; expected a whole number of at least 0"),
     (lambda w: itinf.transfer(w.token, w.lens, w.data, precision=NAN), "precision is nan; expected a finite number"),
-    (lambda w: itinf.transfer(w.token, w.lens, w.data, group=8), "no setting 'group'"),
+    (lambda w: itinf.transfer(w.token, w.lens, w.data, grup=8), "no setting 'grup'"),
     (lambda w: itinf.transfer(w.image, w.lens, w.data), "was fitted on another readout"),
     (lambda w: itinf.transfer(w.token, w.lens, w.data, units=6), "too few"),
     (lambda w: itinf.Lens.load(None, w.token), "The lens file is None; expected a path"),

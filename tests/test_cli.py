@@ -55,7 +55,8 @@ def test_probe_writes_a_results_folder(command: Command, small: list[object], tm
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"] and manifest["settings"]["clusters"] == 48
     table = pd.read_parquet(out / "measures.parquet")
-    assert {"observed", "pairing", "same-target", "untrained", "isotropic"} == set(table.null)
+    nulls = {"observed", "pairing", "same-target", "order-shuffled", "random-walk", "untrained", "isotropic"}
+    assert set(table.null) == nulls
     pd.testing.assert_frame_equal(table, itinf.ProbeResult.load(out).table)
 
 

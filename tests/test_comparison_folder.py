@@ -53,7 +53,7 @@ def few_figures():
 
 
 class Short(ShortPage):
-    def html(self, drawn):
+    def html(self, drawn, make_all=None):
         said = None if self.others["groups"] is None else self.others["group_notes"]
         return f"{sorted(drawn)}, {self.others['remarks']}, {said}"
 

@@ -118,8 +118,12 @@ def test_lenses_in_a_comparison_of_two_processes(command, study, tmp_path):
     assert set(pd.read_parquet(out / "summaries.parquet")["model"]) == {"random:1", "random:2"}
     assert {path.stem for path in (out / "figures").iterdir()} == {
         "descent",
+        "error_over_order",
+        "error_over_walk",
+        "lesions",
         "onset",
         "readable",
+        "variance_shares",
         *(f"{kind}_random_{seed}" for kind in ("overview", "lenses") for seed in (1, 2)),
     }
     alone = tmp_path / "alone"

@@ -99,7 +99,7 @@ def test_the_command(command, photographs, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("resnet", "-O", "share=2"), "a specimen has its own. Add --data"),
+        (("resnet", "-O", "share=2"), "takes no options; given share. Leave them out"),
         (("gpt2", "--data", "stdlib", *TINY_GPT2), "gpt2 reads tokens, and --data trains image networks"),
     ],
 )

@@ -65,9 +65,9 @@ def test_the_first_clusters_place_the_windows_and_are_scored_too(net, lens, data
         return torch.full((2, len(reads)), 0.1, dtype=torch.float64)
 
     class Watched(TransferMatrix):
-        def add(self, network, batch, told):
+        def add(self, network, batch, told, *others):
             seen["scored"] += list(batch.keys)
-            super().add(network, batch, told)
+            super().add(network, batch, told, *others)
 
     monkeypatch.setattr("itinf.lenses.transfer.transfer.windows", placed)
     monkeypatch.setattr("itinf.lenses.transfer.transfer.TransferMatrix", Watched)

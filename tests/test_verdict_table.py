@@ -15,7 +15,7 @@ from itinf import registry
 from itinf.results import report
 from itinf.results.power import MEASURES
 from pages import page
-from reports.verdict import blocks, depth, interventions, paths, states
+from reports.verdict import blocks, carried, convergence, depth, interventions, later, paths, predictive, states
 from reports.verdict.blocks import DESCENT, GAINS, OWN_OR_CLASS
 from reports.verdict.claim import Claim
 from reports.verdict.places import Number
@@ -26,12 +26,8 @@ from test_page import OWN, QUOTED, Read, manifest
 from verdict_tables import NAN, NO_SUMMARIES, descent, gains
 
 ROOT = Path(__file__).parent.parent
-OURS = [
-    value
-    for module in (depth, blocks, states, interventions, paths)
-    for value in vars(module).values()
-    if isinstance(value, Claim)
-]
+MODULES = (depth, blocks, states, interventions, paths, convergence, later, carried, predictive)
+OURS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)]
 ROLES = {"built": "yes", "plain": "no", "random": "no", "asked": ""}
 
 
@@ -188,7 +184,7 @@ def test_an_outside_package_adds_a_row(tmp_path, monkeypatch):
 
 def test_every_claim_is_an_entry_point_and_names_known_measures():
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["itinf.claims"]
-    named = {f"{value.find.__module__}:{name}" for module in (depth, blocks, states, interventions, paths)
+    named = {f"{value.find.__module__}:{name}" for module in MODULES
              for name, value in vars(module).items() if isinstance(value, Claim)}  # fmt: skip
     assert set(points.values()) == {f"reports.verdict.{point.rpartition('.')[2]}" for point in named}
     assert {name for claim in OURS for name in claim.power} <= {measure.words for measure in MEASURES}
@@ -199,7 +195,13 @@ def test_every_claim_is_an_entry_point_and_names_known_measures():
         interventions.LEFT_OUT.name,
         interventions.SWAPPED.name,
         paths.SHORT_PATHS.name,
-    ]
+        convergence.ITERATES.name,
+        convergence.HELPED.name,
+        later.SUBTRACTED.name,
+        carried.WRITTEN.name,
+        predictive.RECOVERS.name,
+        predictive.OVER_REACTS.name,
+    ], "questions judge nothing"
 
 
 def test_every_word_has_a_shape_and_a_meaning():

@@ -86,7 +86,9 @@ def carried_by_distance(table: pd.DataFrame) -> pd.DataFrame:
         share=("share", "mean"), mean=("mean", "mean"), lo=("lo", "mean"), hi=("hi", "mean"), pairs=("mean", "size"),
         units=("n_units", "max"), unit=("unit", "first"),
     )  # fmt: skip
-    return means.reset_index().sort_values(["model", "what", "distance"])
+    means = means.reset_index().sort_values(["model", "what", "distance"])
+    whole = means.groupby("model")["what"].transform(lambda what: {RETENTION, AT_MOST} <= set(what))
+    return means[whole.astype(bool)]  # older transfers say nothing of what carrying brings
 
 
 def _row(row: Row, means: pd.DataFrame) -> None:
