@@ -41,6 +41,8 @@ def power_markdown(power: pd.DataFrame, runs: Sequence[ProbeResult]) -> str:
         parts += [f"* {_about(by_name[name], role)}" for name, role in named]
         parts += ["", f"| measure | verdict | {' | '.join(headings)} |", f"|---|---|{'---|' * len(headings)}"]
         for measure, of in within.groupby("measure", sort=False):
+            if of["mean"].isna().all():  # not measured
+                continue
             cells = [_cell(row) for _, row in of.iterrows()]
             parts.append(f"| {measure} | {of['verdict'].iloc[0] or 'not tested'} | {' | '.join(cells)} |")
         parts.append("")

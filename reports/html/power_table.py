@@ -34,6 +34,7 @@ def _table(modality: str, rows: pd.DataFrame) -> PowerTable:
     made = [
         (str(measure), of["verdict"].iloc[0] or "not tested", [_cell(row) for _, row in of.iterrows()])
         for measure, of in rows.groupby("measure", sort=False)
+        if of["mean"].notna().any()  # others were not measured
     ]
     return PowerTable(modality, headings, made)
 
