@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -235,3 +236,16 @@ def test_only_causal_language_models_have_it(kind):
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ItinfError, match=message):
         itinf.LaterResponse(**settings)
+
+
+def test_it_is_measured_beside_probes_of_all_positions():
+    """One pair of a sequence beside every token of it: the numbers are those of the probe alone, medians too."""
+    network = tiny.gpt2()
+    probe = itinf.LaterResponse(after=2)
+    alone, beside = (
+        tiny.probed(network, tiny.tokens(24), probes=probes).table.set_index(tiny.NAMES)
+        for probes in ([probe], [itinf.Gain(), probe])
+    )
+    rows = alone[alone.index.get_level_values("measure") == "later_response"]
+    assert "median" in rows.index.get_level_values("statistic")
+    np.testing.assert_allclose(beside.loc[rows.index, "mean"].astype(float), rows["mean"].astype(float), rtol=1e-6)

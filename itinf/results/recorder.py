@@ -311,7 +311,13 @@ class Recorder:
         names = list(self.values)
         if not names:
             return names, np.zeros((0, 1, 1)), np.zeros((0, 1, 1), dtype=bool)
-        values = torch.stack([v.double() for v, _ in self.values.values()]).cpu().numpy()
-        known = torch.stack([k for _, k in self.values.values()]).cpu().numpy()
+        widest = max(v.shape[1] for v, _ in self.values.values())  # a probe may measure one position of a sequence
+        values = torch.stack([_widened(v.double(), widest) for v, _ in self.values.values()]).cpu().numpy()
+        known = torch.stack([_widened(k, widest) for _, k in self.values.values()]).cpu().numpy()
         self.values = {}
         return names, values, known
+
+
+def _widened(values: Tensor, width: int) -> Tensor:
+    """(N, P) values with as many columns of zeros, which are not known, as are missing."""
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
