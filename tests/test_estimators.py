@@ -1,7 +1,11 @@
 """Estimators, reasons and nulls in files: what was written by an older itinf is read, what comes back is equal."""
 
 import dataclasses
+import importlib
 import json
+import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import itinf
-from itinf.results.estimators import _KINDS, Mean, estimator_json, estimator_of
+from itinf.results.estimators import _KINDS, _KNOWN, Mean, estimator_json, estimator_of
 from itinf.results.reasons import REASONS, Reason, reason_of
 from itinf.results.sums import load_sums, merge_stages
 from itinf.studies.probe import default_probes
@@ -140,3 +144,19 @@ def test_a_study_that_an_older_itinf_began_starts_over_and_does_not_merge(tmp_pa
     again = probed(network, data, probes=[itinf.Gain()], out=tmp_path / "run")
     assert "was written by an older itinf, which recorded less. It is measured again." in caplog.text
     pd.testing.assert_frame_equal(again.table, run.table)
+
+
+def test_where_results_are_read_every_estimator_of_itinf_is_known_and_torch_is_not_needed():
+    """In a process of its own, as here every module is loaded already."""
+    text = (
+        "import sys; import itinf.results.sums; from itinf.results.estimators import _KNOWN; "
+        "print(*sorted(name for name, of in _KNOWN.items() if any(m.startswith('itinf.') for m in of)), 'torch' in sys.modules)"
+    )
+    *known, torch_loaded = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for module in pkgutil.walk_packages(itinf.__path__, "itinf."):
+        if module.name != "itinf.__main__":
+            importlib.import_module(module.name)
+    every = {name for name, of in _KNOWN.items() if any(module.startswith("itinf.") for module in of)}
+    assert set(known) == every and torch_loaded == "False"

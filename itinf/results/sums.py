@@ -16,7 +16,7 @@ from ..files import header_of, misfit, read_sealed, sealed
 from ..statistics.bootstrap import Sums
 from ..statistics.histograms import BINS, OLDER_BINS, Histograms
 from ..statistics.nulls import Null, null_json
-from . import best, calibrated, ratios  # noqa: F401  # a file of sums may name their estimators
+from . import best, calibrated, ratios, strata, tempered  # noqa: F401  # a file of sums may name their estimators
 from .estimators import Estimator, estimator_json, estimator_of
 from .reasons import Reason, reason_of
 from .row import Row, row_of
