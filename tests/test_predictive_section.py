@@ -240,11 +240,11 @@ def test_the_page_has_each_chart_only_where_its_rows_are():
     text = page(TABLE, manifests, notes, sections=SECTIONS)
     found = re.findall(r'<figure id="figure-([^"]*)"', text)
     assert found == list(DRAW)
-    assert "shows the sign and not the size" in text
+    assert "from a network that only copies" in text
     only = TABLE[TABLE["measure"].isin(["excess_movement", "squared_movement", "prediction_gain", "loss"])]
     text = page(only, manifests, notes, sections=SECTIONS)
     assert re.findall(r'<figure id="figure-([^"]*)"', text) == ["bits_by_depth", "excess_movement"]
-    assert "shows the sign and not the size" not in text
+    assert "from a network that only copies" not in text
     nothing = TABLE[TABLE["measure"].isin(["prediction_gain", "loss"])]
     assert 'id="predictive"' not in page(nothing, manifests, notes, sections=SECTIONS)
 

@@ -40,7 +40,7 @@ def _less(effect: Number) -> Number:
 
 
 SUBTRACTED = Claim(
-    "corrects its own predictions",
+    "does it correct its own predictions?",
     "Is what was predicted earlier subtracted later, as strongly as error correction needs: the subtracted share above half of the "
     "share of blocks that follow, and more than from another place?",
     _subtracted,
