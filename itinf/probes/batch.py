@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..networks.network import Network
@@ -55,6 +56,12 @@ class ProbeBatch:
     lensed: Mapping[str, dict[SiteId, Readout]] = field(default_factory=dict)
     at_once: int = 64
     places: np.ndarray | None = None
+
+    def among_first(self, units: int) -> Tensor:
+        """(N,) bool: the clusters that are among so many first ones of the study."""
+        device = self.trace.targets.device
+        places = np.arange(len(self.trace)) if self.places is None else self.places
+        return torch.as_tensor(places, device=device) < units
 
     @property
     def network(self) -> Network:

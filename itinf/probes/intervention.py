@@ -147,8 +147,7 @@ class Intervention(Probe):
         known = batch.trace.known
         if self.units is None:
             return known, "n|known"
-        places = torch.arange(len(known)) if batch.places is None else torch.as_tensor(batch.places)
-        return known & (places.to(known.device) < self.units).unsqueeze(1), f"n|first {self.units}"
+        return known & batch.among_first(self.units).unsqueeze(1), f"n|first {self.units}"
 
     @staticmethod
     def row(batch: ProbeBatch, measure: str, block: int, form: str, update: str = "", null: str = OBSERVED) -> Row:

@@ -89,9 +89,7 @@ class Paths(Probe):
 
     def _pieces(self, batch: ProbeBatch) -> Sequence[Tensor]:
         """The clusters to measure, some at a time."""
-        known = batch.trace.known.any(1)
-        places = torch.arange(len(known)) if batch.places is None else torch.as_tensor(batch.places)
-        chosen = (known & (places.to(known.device) < self.units)).nonzero().flatten()
+        chosen = (batch.trace.known.any(1) & batch.among_first(self.units)).nonzero().flatten()
         return chosen.split(max(1, min(PIECE, batch.at_once))) if len(chosen) else ()
 
 
