@@ -10,7 +10,7 @@ from ..labels import LEFT_OUT, LOGIT, SHARED, UNTRAINED
 from ..rows import own_lens, select_rows
 from .lens_lines import depth_axis, state_line
 from .panel import LineStyle
-from .style import NULLS, TONES, grid, legend, logarithmic, shows, title
+from .style import NULLS, TONES, grid, legend, logarithmic, place, shows, title
 
 COMMON_LENSES = {
     SHARED: LineStyle(TONES[2], "D", "one lens, fitted on all depths"),
@@ -26,6 +26,8 @@ QUALITY = {
     "lens_calibration_error": "calibration error",
     "lens_marginal_bias": "marginal bias, KL\nbits",
 }
+PANEL = 1.2
+"""Height of a panel in inches."""
 WIDE = 10.0
 """Bits from which on the scale of a measure is logarithmic beyond 1."""
 
@@ -45,7 +47,7 @@ def lenses(table: pd.DataFrame) -> Figure:
     rows = select_rows(table, tuple(QUALITY))
     rows = rows[rows["form"] == ""].sort_values("state_index", kind="stable")
     models, measures = list(rows["model"].unique()), [m for m in QUALITY if m in set(rows["measure"])]
-    figure, panels = grid(len(models), len(measures), height=1.7)
+    figure, panels = grid(len(models), len(measures))
     for measure, down in zip(measures, panels.T, strict=True):
         of_measure = rows[rows["measure"] == measure]
         wide = "bits" in QUALITY[measure] and of_measure["mean"].max() > WIDE
@@ -55,6 +57,7 @@ def lenses(table: pd.DataFrame) -> Figure:
     for model, across in zip(models, panels, strict=True):
         title(across[0], model)
     legend(figure)
+    place(figure, panels, PANEL)
     return shows(figure, rows)
 
 

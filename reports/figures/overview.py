@@ -13,7 +13,7 @@ from ..labels import GRADIENTS, convention
 from ..rows import select_rows
 from .facets import model_styles
 from .panel import LineStyle, finish_axes, lines, stretch
-from .style import INK, KINDS, TONES, grid, legend, literal, logarithmic, shorten, shows, title
+from .style import INK, KINDS, TONES, grid, legend, literal, logarithmic, place, shorten, shows, title
 
 HEADLINES = (
     ("descent_share", "output", "descent share, output", "share with ⟨update, −g⟩ > 0"),
@@ -21,6 +21,8 @@ HEADLINES = (
     ("efficiency", "", "efficiency", "ΣG / (|ΣG| + ΣK)"),
 )
 BEYOND = ("pairing", "same-target")
+PANEL = 2.0
+"""Height of a panel in inches."""
 EVEN = {"descent_share": 0.5, "efficiency": 0.0}
 """The level of a coin toss, and of no effect."""
 UPDATE = LineStyle(KINDS["update"], label="the update, 95 % interval")
@@ -58,7 +60,7 @@ def overview(table: pd.DataFrame, *, target: str = "label") -> Figure:
     _update_norm(norm, rows)
     _gain(gain, rows, target)
     legend(figure)
-    _fit(figure, panels)
+    place(figure, panels, PANEL)
     return shows(figure, rows)
 
 
@@ -96,7 +98,7 @@ def comparison(table: pd.DataFrame, *, target: str = "label") -> Figure:
             axes.set_ylabel(literal(f"{name}\n{what}\n{convention(target=target)}"))
             title(axes, f"{gradient or name}: {heading}")
     legend(figure)
-    _fit(figure, panels)
+    place(figure, panels, PANEL)
     return shows(figure, rows)
 
 
@@ -166,10 +168,3 @@ def _complete(drawn: pd.DataFrame, rows: pd.DataFrame, observed: pd.DataFrame, s
 
 def _level(axes: Axes, y: float) -> None:
     axes.axhline(y, color=INK, lw=0.7, zorder=1)
-
-
-def _fit(figure: Figure, panels: np.ndarray) -> None:
-    """Makes the figure as tall as its notes need, so that the panels keep their height."""
-    notes = [max(axes.get_xlabel().count("\n") for axes in across) for across in panels]
-    entries = len(figure.legends[0].get_texts()) if figure.legends else 0
-    figure.set_figheight(sum(2.7 + 0.16 * lines for lines in notes) + 0.5 + 0.18 * -(-entries // 3))

@@ -33,6 +33,10 @@ _RC = {
 }
 
 
+LINE_HEIGHT, LEGEND_COLUMNS, BELOW = 0.16, 3, 0.75
+"""Inches of a line of an x label, entries of a legend side by side, and inches below a panel with a label of one line."""
+
+
 def literal(text: str) -> str:
     """Text that may hold a user's words, to be drawn as it is: "$" starts no mathematics."""
     return text.replace("$", r"\$")
@@ -59,6 +63,39 @@ def grid(rows: int, columns: int, height: float = 2.7) -> tuple[Figure, np.ndarr
     return figure, panels
 
 
+def place(figure: Figure, panels: np.ndarray, panel: float) -> None:
+    """Gives panels fixed places and the figure the height for them, in a fraction of a layout engine's time.
+
+    Call it last: the lines of labels and of the legend, and the digits of tick labels, are counted.
+
+    Args:
+        figure: made by ``grid``.
+        panels: its (rows, columns) array of Axes.
+        panel: height of each, in inches.
+    """
+    figure.set_layout_engine("none")
+    below = [BELOW + LINE_HEIGHT * max(axes.get_xlabel().count("\n") for axes in across) for across in panels]
+    entries = len(figure.legends[0].get_texts()) if figure.legends else 0
+    above = 0.5 if figure.get_suptitle() else 0.3
+    height = above + len(panels) * panel + sum(below) + 0.18 * -(-entries // LEGEND_COLUMNS) - 0.1
+    figure.set_figheight(height)
+    width, tops = figure.get_figwidth(), height - above - np.cumsum([0, *(panel + room for room in below[:-1])])
+    pitch = (width - 0.1) / panels.shape[1]
+    beside = 0.0
+    for _ in range(2):  # how many ticks there are depends on the panels' height
+        for (row, column), axes in np.ndenumerate(panels):
+            x, y = column * pitch + beside, tops[row] - panel
+            axes.set_position((x / width, y / height, (pitch - beside) / width, panel / height))
+        beside = max(map(_beside, panels.flat))
+
+
+def _beside(axes: Axes) -> float:
+    """Inches that tick labels and y label need left of a panel."""
+    ticks = axes.yaxis.get_major_formatter().format_ticks(list(axes.yaxis.get_majorticklocs()))
+    lines, size = axes.get_ylabel().count("\n") + 1, float(axes.yaxis.label.get_fontsize()) / 72
+    return 0.2 + 1.2 * size * lines + 0.07 * max(map(len, ticks), default=0)
+
+
 def shows(figure: Figure, *tables: pd.DataFrame) -> Figure:
     """Gives a figure ``numbers``: the rows that it shows, which are written beside it as CSV."""
     rows = pd.concat(tables, ignore_index=True).drop(columns="kind", errors="ignore")
@@ -77,7 +114,7 @@ def title(axes: Axes, text: str) -> None:
     axes.set_title(literal(shorten(text)), loc="left", fontsize=9, color=INK)
 
 
-def legend(figure: Figure, columns: int = 3) -> None:
+def legend(figure: Figure, columns: int = LEGEND_COLUMNS) -> None:
     """One legend below all panels; every label appears once.
 
     Where lines of several colours share a label, the legend shows it in neutral ink: their dash or marker is the same.

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from ..rows import plain_text
 from ..sections.results import Results
 from ..sections.section import Draw, Section
 from .answers import answers
@@ -55,7 +56,8 @@ class Page:
             sections: name in the registry -> what opens the section.
             **others: the other attributes of ``Results``.
         """
-        self.results = Results(table, manifests, notes, target, **others)
+        tables = {name: plain_text(value) for name, value in others.items() if isinstance(value, pd.DataFrame)}
+        self.results = Results(plain_text(table), manifests, notes, target, **others | tables)
         self.failed: list[str] = []
         opened = [self._known(name, opens) for name, opens in sections.items()]
         self._sections: list[Section] = sorted(filter(None, opened), key=lambda section: (section.place, section.name))
