@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -163,3 +164,31 @@ def corrected(effect: Sequence[float], half: float | Sequence[float] = 0.03, **c
     return source(
         curve("selectivity", [9.0, *effect, 0.0], halves, states=True, statistic="ratio", target="wrong", **columns)
     )
+
+
+def skipping(
+    kept: Sequence[float],
+    *twins: Sequence[float],
+    half: float | Sequence[float] = 0.03,
+    has: bool | None = True,
+    matched: Sequence[float] = (),
+    **columns: Any,
+) -> Source:
+    """A network with skips beside its twins; states 1 … L are as given, and state 0 keeps everything in the network alone.
+
+    Args:
+        kept: retention of one lens; ``twins``: the same of each twin, named twin1, twin2, …
+        has: whether the network has skips.
+        matched: retention over all pairs of states with channels matched, of the network and of each twin.
+    """
+    halves = half if isinstance(half, float | int) else [0.03, *half]
+    sources = []
+    for k, values in enumerate([kept, *twins]):
+        about = {"model": f"twin{k}", "skips": False} if k else {"model": "net", "skips": has}
+        one = curve("retention", [0.0 if k else 1.0, *values], halves, states=True, lens="shared, left out", **about)
+        pairs = {"measure": "retention", "form": "gauge-matched", "target": "label", "null": "observed", "distance": 0}
+        moved = [
+            about | pairs | {"direction": "both", "mean": m, "lo": m - 0.1, "hi": m + 0.1} for m in matched[k : k + 1]
+        ]
+        sources.append(Source(pd.DataFrame([row | columns for row in one]), pd.DataFrame(moved)))
+    return replace(sources[0], twins=tuple(sources[1:]))

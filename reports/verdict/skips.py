@@ -63,7 +63,8 @@ def _skips(source: Source) -> Compared:
     groups = _highest_first([_group(source, group, own) for group in source.groups])
     groups = [one for one in groups if any(math.isfinite(over.lo) for over in one.over.values())]
     if not groups:
-        return Compared(_evidence(own, twins, ["twin " + _told(twins[0])]), PAIRS if len(twins) > 1 else PAIR)
+        which = f"highest of {len(twins)} twins, " if len(twins) > 1 else "twin "
+        return Compared(_evidence(own, twins, [which + _told(twins[0])]), PAIRS if len(twins) > 1 else PAIR)
     minus = next(group.minus for group in source.groups if group.name == groups[0].name)
     beside = f"{PAIR}, {twins[0].name}: {_written(_mean(twins[0].over))}"
     return Compared(_evidence(own, groups, [minus, _told(groups[0]), beside]))
@@ -129,8 +130,9 @@ def _over_networks(rows: pd.DataFrame) -> Iterator[Number]:
 
 
 def _highest_first(several: Sequence[Without]) -> list[Without]:
-    """The one that retains most first: what is not beyond it is not beyond all."""
-    return sorted(several, key=lambda one: -math.inf if math.isnan(level := _mean(one.kept).mean) else -level)
+    """The one that retains most first: what is not beyond it is not beyond all. Those without a value are left out."""
+    known = [one for one in several if not math.isnan(_mean(one.over).mean)]
+    return sorted(known or several, key=lambda one: -_mean(one.kept).mean)
 
 
 def _mean(found: dict[int, Number]) -> Number:
