@@ -179,16 +179,19 @@ def skipping(
     Args:
         kept: retention of one lens; ``twins``: the same of each twin, named twin1, twin2, …
         has: whether the network has skips.
-        matched: retention over all pairs of states with channels matched, of the network and of each twin.
+        matched: retention with channels matched at state 1 … L by the lens of the next one (of the last by the first), of the
+            network and of each twin; the network has cells of state 0, which its twins lack.
     """
     halves = half if isinstance(half, float | int) else [0.03, *half]
     sources = []
     for k, values in enumerate([kept, *twins]):
         about = {"model": f"twin{k}", "skips": False} if k else {"model": "net", "skips": has}
         one = curve("retention", [0.0 if k else 1.0, *values], halves, states=True, lens="shared, left out", **about)
-        pairs = {"measure": "retention", "form": "gauge-matched", "target": "label", "null": "observed", "distance": 0}
-        moved = [
-            about | pairs | {"direction": "both", "mean": m, "lo": m - 0.1, "hi": m + 0.1} for m in matched[k : k + 1]
-        ]
-        sources.append(Source(pd.DataFrame([row | columns for row in one]), pd.DataFrame(moved)))
+        last, cells = len(kept), []
+        for value in matched[k : k + 1]:
+            matching = {"states": True, "lens": "affine", "form": "gauge-matched"} | about
+            by_next = [0, *range(2, last + 1), 1]
+            cells += curve("retention", [NAN if k else 9.0, *[value] * last], 0.1, lens_of=by_next, **matching)
+            cells += curve("retention", [NAN if k else 9.0] * (last + 1), 0.1, lens_of=[0] * (last + 1), **matching)
+        sources.append(Source(pd.DataFrame([row | columns for row in one + cells]), NO_SUMMARIES))
     return replace(sources[0], twins=tuple(sources[1:]))

@@ -7,15 +7,16 @@ where there are some: their intervals are over trainings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..labels import LEFT_OUT, MATCHED
+from ..labels import LEFT_OUT, MATCHED, OWN_LENSES
 from ..lens_numbers import LensNumbers
 from ..numbers import number, signed
+from ..rows import fitted_at_one_state
 from .claim import Claim
 from .places import NOTHING, Number, Place, mean_of, numbers
 from .source import PlainGroup, Source, by_place
@@ -35,7 +36,7 @@ class Without(NamedTuple):
         name: of it.
         kept: state -> what one lens retains there; ``over``: how much more the network with skips, or its group, retains.
         why: state -> why there is no difference.
-        matched: difference of what lenses retain at other states, channels matched, over all pairs of states.
+        matched: mean difference of what own lenses retain at other states, channels matched, over all pairs of states.
     """
 
     name: str
@@ -92,29 +93,40 @@ def _twin(source: Source, twin: Source, own: pd.DataFrame) -> Without:
     why = dict(zip(here, own["reason"], strict=True))
     why |= {at: f"{twin.name}: {_bare(text)}" for at, text in zip(there, rows["reason"], strict=True) if text}
     over = {at: here[at].minus(there[at]) for at in here if at in there}
-    return Without(twin.name, there, over, why, _matched(source).minus(_matched(twin)))
+    pairs, beside = (
+        _by_pair(pd.concat([one.rows("retention", lens=lens, form=MATCHED) for lens in OWN_LENSES]))
+        for one in (source, twin)
+    )
+    matched = {pair: kept.minus(beside[pair]) for pair, kept in pairs.items() if pair in beside}
+    return Without(twin.name, there, over, why, _mean(matched))
 
 
-def _matched(source: Source) -> Number:
-    """What lenses retain at other states, channels matched, over all pairs of states."""
-    moved = LensNumbers(source.table, source.summaries).transferred
-    rows = moved(source.name, form=MATCHED, target=source.target)
-    return next((Number(*map(float, one)) for one in rows[["mean", "lo", "hi"]].to_numpy()), NOTHING)
+def _by_pair(rows: pd.DataFrame) -> dict[tuple[int, int], Number]:
+    """(state, state at which its lens was fitted) -> what is retained; without state 0."""
+    cells = after_input(fitted_at_one_state(rows))
+    cells = cells[cells["fitted_at"] > 0]
+    return dict(
+        zip(
+            zip(cells["state_index"].astype(int), cells["fitted_at"].astype(int), strict=True),
+            numbers(cells),
+            strict=True,
+        )
+    )
 
 
 def _group(source: Source, group: PlainGroup, own: pd.DataFrame) -> Without:
     kept, over = (_one_lens(rows, source.target) for rows in (group.means, group.differences))
     why = {at: NOT_IN_ALL for at in own["state_index"].astype(int) if at not in over}
-    of_pairs = {"measure": "retention", "form": MATCHED, "direction": "both", "distance": 0, "target": source.target}
-    rows = _where(group.differences, of_pairs)
-    return Without(group.name, kept, over, why, next(iter(_over_networks(rows)), NOTHING))
+    cells = _where(group.differences, {"measure": "retention", "form": MATCHED, "target": source.target})
+    matched = _by_pair(_prepared(cells[cells["state_index"].notna() & cells["fitted_at"].notna()]))
+    return Without(group.name, kept, over, why, _mean(matched))
 
 
 def _one_lens(rows: pd.DataFrame, target: str) -> dict[int, Number]:
     """State -> what one lens retains there, or a difference of it."""
     kept = _where(rows, {"measure": "retention", "lens": LEFT_OUT, "form": "", "target": target, "direction": ""})
     kept = after_input(kept[kept["state_index"].notna()]).sort_values("state_index")
-    return dict(zip(kept["state_index"].astype(int), _over_networks(kept), strict=True))
+    return dict(zip(kept["state_index"].astype(int), numbers(_prepared(kept)), strict=True))
 
 
 def _where(rows: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
@@ -123,10 +135,10 @@ def _where(rows: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
     return rows
 
 
-def _over_networks(rows: pd.DataFrame) -> Iterator[Number]:
-    """Numbers whose units are trained networks; for their band, as many as the smaller group has."""
+def _prepared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose units are trained networks; for their bands, as many as the smaller group has."""
     fewest = rows["networks"].where(rows["networks_minus"] == 0, rows[["networks", "networks_minus"]].min(axis=1))
-    yield from numbers(rows.assign(n_clusters=fewest, band_lo=math.nan, band_hi=math.nan))
+    return rows.assign(n_clusters=fewest, band_lo=math.nan, band_hi=math.nan)
 
 
 def _highest_first(several: Sequence[Without]) -> list[Without]:
@@ -135,7 +147,7 @@ def _highest_first(several: Sequence[Without]) -> list[Without]:
     return sorted(known or several, key=lambda one: -_mean(one.kept).mean)
 
 
-def _mean(found: dict[int, Number]) -> Number:
+def _mean(found: Mapping[Any, Number]) -> Number:
     return mean_of([one for one in found.values() if not math.isnan(one.mean)])
 
 
