@@ -50,7 +50,16 @@ class LensNumbers:
 
     def shape(self, model: str) -> tuple[object, ...]:
         """Its modality and the segment of every state."""
-        return (self.modality(model), *self.own(model)["segment"].tolist())
+        own = self.own(model)
+        own = self.own(model, "model") if own.empty else own  # without labels
+        return (self.modality(model), *own.drop_duplicates("state_index")["segment"].tolist())
+
+    def twins(self, model: str) -> list[str]:
+        """Networks without skips that have as many states of as many widths; none where the network itself has no skips."""
+        if not self.skips.get(model):
+            return []
+        lacking = [other for other in self.networks if self.skips.get(other) is False]
+        return [other for other in lacking if self.shape(other) == self.shape(model)]
 
     def transferred(
         self,

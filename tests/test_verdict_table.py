@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import replace
 from functools import partial
@@ -15,18 +16,18 @@ from itinf import registry
 from itinf.results import report
 from itinf.results.power import MEASURES
 from pages import page
-from reports.verdict import blocks, carried, convergence, depth, interventions, later, paths, predictive, states
+from reports.verdict import blocks, carried, convergence, depth, interventions, later, paths, predictive, skips, states
 from reports.verdict.blocks import DESCENT, GAINS, OWN_OR_CLASS
 from reports.verdict.claim import Claim
-from reports.verdict.places import Number
+from reports.verdict.places import MARGIN, Number, Place
 from reports.verdict.sparkline import sparkline
 from reports.verdict.table import verdict_table
 from reports.verdict.words import MEANINGS, Verdict, Word
 from test_page import OWN, QUOTED, Read, manifest
-from verdict_tables import NAN, NO_SUMMARIES, descent, gains
+from verdict_tables import NAN, NO_SUMMARIES, corrected, descent, gains, neighbour, one_lens, used
 
 ROOT = Path(__file__).parent.parent
-MODULES = (depth, blocks, states, interventions, paths, convergence, later, carried, predictive)
+MODULES = (depth, blocks, states, interventions, paths, convergence, later, carried, predictive, skips)
 OURS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)]
 ROLES = {"built": "yes", "plain": "no", "random": "no", "asked": ""}
 
@@ -213,3 +214,39 @@ def test_sparkline():
     assert 'points="4.0,22.0 55.0,4.0 106.0,4.0"' in line and line.count("<circle") == 3 and line.count("open") == 1
     assert "polyline" not in sparkline([(1, 0.1, True), (2, NAN, False)], 0.0, (0.0, 1.0))  # a gap is no line
     assert sparkline([(1, NAN, False)], 0.0, (0.0, 1.0)) == ""
+
+
+def test_the_grey_area_is_the_null():
+    curve = [(1, 0.5, False), (2, 0.5, True), (3, 0.5, True)]
+    line = sparkline(curve, 0.0, (0.0, 1.0), [(0.0, 0.5), (0.0, 0.5), (0.5, 9.0)])
+    assert (
+        '<path d="M2 22.0H80.5V13.0H2zM80.5 13.0H108V4.0H80.5z"/><line' in line
+    )  # alike as one box, cut off at the end
+    assert 'd="M29.5 22.0H80.5V13.0H29.5z"' in sparkline(curve, 0.0, (0.0, 1.0), [(NAN, NAN), (0.0, 0.5), (0.1, NAN)])
+    assert "<path" not in sparkline(curve, 0.0, (0.0, 1.0)) + sparkline(curve, 0.0, (0.0, 1.0), [(NAN, NAN)] * 3)
+
+
+def nulls(claim, of):
+    found = claim.decide(claim.find(of))
+    assert len(found.nulls) == len(found.curve)
+    return found.nulls
+
+
+def test_which_null_is_grey():
+    """Where the curve is a difference the null's own interval is of another kind: pairs are compared."""
+    assert nulls(DESCENT, descent([0.3, 0.2], level=0.5)) == ((-MARGIN, MARGIN),) * 2
+    assert nulls(states.CORRECTED, corrected([0.3, 0.2])) == ((-MARGIN, MARGIN),) * 2
+    rotated = nulls(states.ONE_LENS, one_lens([0.9] * 3, rotated=0.1))
+    assert rotated == ((0.1 - 0.01, 0.1 + 0.01),) * 3
+    assert nulls(states.USED, used([0.9] * 3, carried=0.8)) == ((0.8 - 0.03, 0.8 + 0.03),) * 3
+    read = nulls(
+        states.NEIGHBOUR, neighbour([0.9] * 3)
+    )  # untrained is measured for the final answer, and has no curve here
+    assert all(math.isnan(end) for ends in read for end in ends) and len(read) == 3
+    without = Place(1, Number(0.5), need=0.5, null=Number(0.2))
+    assert without.null_ends == (0.2, 0.2)
+
+
+def test_the_key_says_what_is_grey():
+    text = shown(["a"], claims=opener(DESCENT))
+    assert f"± {MARGIN}, no effect" in text and '<path d="M2 ' in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -163,3 +164,34 @@ def corrected(effect: Sequence[float], half: float | Sequence[float] = 0.03, **c
     return source(
         curve("selectivity", [9.0, *effect, 0.0], halves, states=True, statistic="ratio", target="wrong", **columns)
     )
+
+
+def skipping(
+    kept: Sequence[float],
+    *twins: Sequence[float],
+    half: float | Sequence[float] = 0.03,
+    has: bool | None = True,
+    matched: Sequence[float] = (),
+    **columns: Any,
+) -> Source:
+    """A network with skips beside its twins; states 1 … L are as given, and state 0 keeps everything in the network alone.
+
+    Args:
+        kept: retention of one lens; ``twins``: the same of each twin, named twin1, twin2, …
+        has: whether the network has skips.
+        matched: retention with channels matched at state 1 … L by the lens of the next one (of the last by the first), of the
+            network and of each twin; the network has cells of state 0, which its twins lack.
+    """
+    halves = half if isinstance(half, float | int) else [0.03, *half]
+    sources = []
+    for k, values in enumerate([kept, *twins]):
+        about = {"model": f"twin{k}", "skips": False} if k else {"model": "net", "skips": has}
+        one = curve("retention", [0.0 if k else 1.0, *values], halves, states=True, lens="shared, left out", **about)
+        last, cells = len(kept), []
+        for value in matched[k : k + 1]:
+            matching = {"states": True, "lens": "affine", "form": "gauge-matched"} | about
+            by_next = [0, *range(2, last + 1), 1]
+            cells += curve("retention", [NAN if k else 9.0, *[value] * last], 0.1, lens_of=by_next, **matching)
+            cells += curve("retention", [NAN if k else 9.0] * (last + 1), 0.1, lens_of=[0] * (last + 1), **matching)
+        sources.append(Source(pd.DataFrame([row | columns for row in one + cells]), NO_SUMMARIES))
+    return replace(sources[0], twins=tuple(sources[1:]))

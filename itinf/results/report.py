@@ -207,6 +207,7 @@ def _page(result: Any, added: list[str], failed: list[str], folder: ResultsFolde
         remarks=comparison.notes,
         groups=comparison.group_table if comparison.groups else None,
         group_notes=comparison.group_notes,
+        members=comparison.groups,
         power=comparison.power if comparison.roles else None,
         added=added,
         failed=failed,

@@ -29,7 +29,8 @@ class Results:
         target: what the losses shown are taken against.
         summaries: of the transfers, empty without; ``transfers``: the manifests of those of trained networks.
         remarks: why a network has no lenses.
-        groups: the table of groups of networks, None where there are none; ``group_notes``: what to know before it.
+        groups: the table of groups of networks, None where there are none; ``group_notes``: what to know before it;
+            ``members``: group -> names of its networks.
         power: the table of power; None where there are no controls.
         added: names of figures that do not come with itinf; ``failed``: why such a figure or section is missing.
         joined: what became of results that come from several folders.
@@ -48,6 +49,7 @@ class Results:
     remarks: Sequence[str] = ()
     groups: pd.DataFrame | None = None
     group_notes: Sequence[str] = ()
+    members: Mapping[str, Sequence[str]] = field(default_factory=dict)
     power: pd.DataFrame | None = None
     added: Sequence[str] = ()
     failed: Sequence[str] = ()
@@ -82,7 +84,16 @@ class Results:
     @cached_property
     def verdict(self) -> VerdictTable | None:
         """The verdict table."""
-        return verdict_table(self.table, self.summaries, self.manifests, self.claims, self.power, self.target)
+        return verdict_table(
+            self.table,
+            self.summaries,
+            self.manifests,
+            self.claims,
+            self.power,
+            self.target,
+            self.groups,
+            self.members,
+        )
 
     @cached_property
     def headlines(self) -> Sequence[Headline]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..labels import UNTRAINED
 from ..numbers import number
 from .claim import Claim
-from .places import Place, mean_of
+from .places import NOTHING, Place, mean_of
 from .source import Source, by_place
 from .words import Evidence, Word
 
@@ -15,15 +15,12 @@ NEED = 0.5
 
 def _staying(source: Source, form: str, null: str) -> Evidence:
     rows = source.rows("agreement", form=form, target="")
+    nulls = by_place(source.rows("agreement", form=form, target="", null=null))
     places = [
-        Place(at, one, need=NEED, reason=reason)
+        Place(at, one, need=NEED, null=nulls.get(at, NOTHING), reason=reason)
         for (at, one), reason in zip(by_place(rows).items(), rows["reason"], strict=True)
     ]
-    beside = [
-        one
-        for one in by_place(source.rows("agreement", form=form, target="", null=null)).values()
-        if one.mean == one.mean
-    ]
+    beside = [one for one in nulls.values() if one.mean == one.mean]
     told = f"{null} {number(mean_of(beside).mean, 2)}" if beside else ""
     return Evidence(
         places, null=told, reason="it was not measured" if rows.empty else str(rows["reason"].mode().iloc[0])

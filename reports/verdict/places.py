@@ -76,6 +76,7 @@ class Place:
         need: threshold that the effect must exceed.
         level: of the null; NaN where it has no ceiling.
         others: further nulls that judge, by name -> the difference from them; each must be above zero.
+        null: a null in the same number as ``effect``, where that is the value itself.
         reason: why there is no effect.
     """
 
@@ -84,7 +85,15 @@ class Place:
     need: float = 0.0
     level: float = math.nan
     others: tuple[tuple[str, Number], ...] = ()
+    null: Number = NOTHING
     reason: str = ""
+
+    @property
+    def null_ends(self) -> tuple[float, float]:
+        """The interval of the null: ± the margin where the effect is a difference from it; NaN where it is not known."""
+        if not math.isnan(self.null.mean):
+            return (self.null.mean, self.null.mean) if math.isnan(self.null.lo) else (self.null.lo, self.null.hi)
+        return (math.nan, math.nan) if self.need else (-MARGIN, MARGIN)
 
     @property
     def says(self) -> Says:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import pandas as pd
 
 from ..labels import UNTRAINED
 from ..selector import Selector
 from .places import NOTHING, Number, Place, Untrained, mean_of, numbers
+
+
+class PlainGroup(NamedTuple):
+    """A group of networks without skips, beside a group with skips.
+
+    Attributes:
+        name: of the group; ``minus``: "skips − plain", and how many trained networks are in each, in words.
+        means: its rows in the table of groups.
+        differences: rows of the group with skips − this one; their intervals are over trained networks.
+    """
+
+    name: str
+    minus: str
+    means: pd.DataFrame
+    differences: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -20,11 +36,20 @@ class Source:
         table: its rows of the results table, with those of its transfers and untrained copies.
         summaries: its rows of the summaries; empty where nothing was transferred.
         target: what losses are taken against.
+        twins: if it has skips, the networks of the same page that are alike but for the skips.
+        groups: if it is in a group of networks with skips, the groups alike without.
     """
 
     table: pd.DataFrame
     summaries: pd.DataFrame
     target: str = "label"
+    twins: tuple[Source, ...] = ()
+    groups: tuple[PlainGroup, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the network; "" of an empty table."""
+        return str(self.table["model"].iloc[0]) if len(self.table) else ""
 
     def rows(self, measure: str, **values: str) -> pd.DataFrame:
         """Rows of a measure in order of depth; of all units and its target unless said otherwise, of no lens or part.

@@ -13,7 +13,7 @@ from ..labels import LEFT_OUT, OWN_LENSES, ROTATED, SHARED, UNTRAINED
 from ..numbers import number
 from ..rows import fitted_at_one_state, own_lens
 from .claim import Claim
-from .places import Number, Place, Untrained, mean_of, numbers
+from .places import NOTHING, Number, Place, Untrained, mean_of, numbers
 from .source import Source, beside_untrained, by_place
 from .words import Evidence
 
@@ -25,10 +25,14 @@ NO_TRANSFER = "its lenses were not read at other states"
 
 
 def _one_lens(source: Source) -> Evidence:
-    kept, rotated = (_after_input(source.rows("retention", lens=LEFT_OUT, null=n)) for n in ("observed", ROTATED))
+    kept, rotated = (after_input(source.rows("retention", lens=LEFT_OUT, null=n)) for n in ("observed", ROTATED))
     beside = by_place(rotated)
     places = [
-        replace(place, others=(("rotated depths", place.effect.minus(beside[place.at])),) if place.at in beside else ())
+        replace(
+            place,
+            others=(("rotated depths", place.effect.minus(beside[place.at])),) if place.at in beside else (),
+            null=beside.get(place.at, NOTHING),
+        )
         for place in _places(kept)
     ]
     level = mean_of([one for one in beside.values() if one.mean == one.mean]).mean  # NaN without a value
@@ -50,12 +54,12 @@ def _keeps_more(source: Source, lens: str) -> Untrained | None:
     here, there = (source.rows("retention", lens=lens, target="model", null=n) for n in ("observed", UNTRAINED))
     if lens in OWN_LENSES:
         here, there = _neighbours(here), _neighbours(there)
-    return beside_untrained(_after_input(here), _after_input(there))
+    return beside_untrained(after_input(here), after_input(there))
 
 
 def _neighbour(source: Source) -> Evidence:
     lens = next((kind for kind in OWN_LENSES if len(source.rows("retention", lens=kind))), OWN_LENSES[0])
-    cells = _after_input(_neighbours(source.rows("retention", lens=lens)))
+    cells = after_input(_neighbours(source.rows("retention", lens=lens)))
     near: dict[int, list[Number]] = {}  # by the lens of the state before, and of the state after
     for state, one in zip(cells["state_index"].astype(int), numbers(cells), strict=True):
         near.setdefault(state, []).extend([one] if one.mean == one.mean else [])
@@ -80,11 +84,16 @@ def _used(source: Source) -> Evidence:
     lens = "" if source.rows("persistence", statistic="ratio")["mean"].notna().any() else SHARED
     found = {m: _inner(source.rows(m, statistic="ratio", lens=lens)) for m in ("persistence", "carried_alone", "kept")}
     kept = by_place(found["kept"])
+    carried_alone = by_place(found["carried_alone"])
     places = [
-        replace(place, others=(("carried alone", _change(kept[place.at])),) if place.at in kept else ())
+        replace(
+            place,
+            others=(("carried alone", _change(kept[place.at])),) if place.at in kept else (),
+            null=carried_alone.get(place.at, NOTHING),
+        )
         for place in _places(found["persistence"])
     ]
-    alone = mean_of([one for one in by_place(found["carried_alone"]).values() if one.mean == one.mean]).mean
+    alone = mean_of([one for one in carried_alone.values() if one.mean == one.mean]).mean
     carried = f"carried alone {number(alone, 2)}" if alone == alone else "carried alone not defined"
     return Evidence(
         places,
@@ -120,7 +129,8 @@ def _places(rows: pd.DataFrame, need: float = NEED) -> list[Place]:
     ]
 
 
-def _after_input(rows: pd.DataFrame) -> pd.DataFrame:
+def after_input(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows about states, without state 0."""
     return rows[rows["state_index"] > 0]
 
 

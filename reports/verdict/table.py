@@ -10,12 +10,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..labels import UNTRAINED
+from .beside import sources_of
 from .claim import Claim
 from .controls import remark, told_apart, untold
 from .depth import ITERATIVE_DEPTH
 from .network import Network, networks_of
+from .places import MARGIN
 from .sentence import sentence
-from .source import Source
 from .sparkline import sparkline
 from .words import MEANINGS, Verdict, Word
 
@@ -55,6 +56,8 @@ class VerdictTable:
     key: Sequence[tuple[str, str]]
     untrained: bool
 
+    margin = MARGIN
+
     @property
     def controls(self) -> bool:
         """Whether there are any."""
@@ -68,6 +71,8 @@ def verdict_table(
     claims: Mapping[str, Callable[[], Claim]],
     power: pd.DataFrame | None = None,
     target: str = "label",
+    groups: pd.DataFrame | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> VerdictTable | None:
     """The verdicts on all networks; None without networks or claims.
 
@@ -77,11 +82,14 @@ def verdict_table(
         claims: name in the registry -> what opens the claim. An error in one of them becomes a remark.
         power: the table of power; None without controls.
         target: what the losses shown are taken against.
+        groups: the table of groups of networks; ``members``: group -> names of its networks.
     """
     if not manifests or not claims:
         return None
     networks = networks_of(table, manifests, power)
-    sources = {n.name: _source(table, summaries, n.name, target) for n in networks}
+    data = {m["network"]["name"]: (m.get("data") or {}).get("name") for m in manifests}
+    about = {n.name: (n.untrained, data[n.name]) for n in networks}
+    sources = sources_of([n.name for n in networks], table, summaries, target, groups, members, about)
     sections = {manifest["network"]["name"]: f"network-{k}" for k, manifest in enumerate(manifests, 1)}
     rows, remarks, top = [], [], ""
     for name, opens in claims.items():
@@ -103,13 +111,8 @@ def verdict_table(
     return VerdictTable(top, networks, rows, remarks, key, bool((table["null"] == UNTRAINED).any()))
 
 
-def _source(table: pd.DataFrame, summaries: pd.DataFrame | None, name: str, target: str) -> Source:
-    kept = pd.DataFrame() if summaries is None or summaries.empty else summaries[summaries["model"] == name]
-    return Source(table[table["model"] == name], kept, target)
-
-
 def _cell(claim: Claim, verdict: Verdict, told: str, section: str) -> Cell:
-    line = sparkline(verdict.curve, verdict.need, claim.scale)
+    line = sparkline(verdict.curve, verdict.need, claim.scale, verdict.nulls)
     return Cell(_answered(claim, verdict), line, "" if verdict.word is Word.UNDEFINED else section, not untold(told))
 
 

@@ -104,6 +104,7 @@ class Verdict:
         number: the same in words, with its interval.
         curve: (place, value, whether it counts for a yes).
         need: threshold in the curve.
+        nulls: lower and upper end of a null at each place of the curve, NaN where there is none.
     """
 
     word: Word
@@ -114,6 +115,7 @@ class Verdict:
     null: str = ""
     curve: tuple[tuple[int, float, bool], ...] = ()
     need: float = 0.0
+    nulls: tuple[tuple[float, float], ...] = ()
 
     @property
     def text(self) -> str:
@@ -133,7 +135,8 @@ def decide(evidence: Evidence) -> Verdict:
     if evidence.untrained is not None:
         beside.append(f"untrained {number(evidence.untrained.level, 2)}{evidence.unit}")
     null = "" if word is Word.UNDEFINED else "; ".join(beside)
-    return Verdict(word, lead, rest, size, _written(size, need, evidence.unit), null, curve, need)
+    nulls = tuple(p.null_ends for p in evidence.places)
+    return Verdict(word, lead, rest, size, _written(size, need, evidence.unit), null, curve, need, nulls)
 
 
 def _word(

@@ -1,0 +1,72 @@
+"""The networks of a page, each with those that are alike but for the skips: twins, and groups of trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from ..lens_numbers import LensNumbers
+from .source import PlainGroup, Source
+
+
+def sources_of(
+    names: Sequence[str],
+    table: pd.DataFrame,
+    summaries: pd.DataFrame | None,
+    target: str = "label",
+    groups: pd.DataFrame | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
+    circumstances: Mapping[str, object] | None = None,
+) -> dict[str, Source]:
+    """Name -> the tables of one network, and what it is compared with.
+
+    Args:
+        names: of the networks; ``table``, ``summaries``: of all of them; ``target``: what losses are taken against.
+        groups: the table of groups, None without; ``members``: group -> names of its networks.
+        circumstances: name -> what twins must have in common besides their states, such as their data; None for nothing.
+    """
+    whole = pd.DataFrame() if summaries is None else summaries
+    numbers = LensNumbers(table, whole)
+    kept = {name: whole if whole.empty else whole[whole["model"] == name] for name in names}
+    alone = {name: Source(table[table["model"] == name], kept[name], target) for name in names}
+    about = circumstances or {}
+    twins = {name: [one for one in numbers.twins(name) if one in alone and about.get(one) == about.get(name)]
+             for name in names}  # fmt: skip
+    return {
+        name: replace(
+            source,
+            twins=tuple(alone[twin] for twin in twins[name]),
+            groups=() if groups is None else _plain_groups(name, groups, members or {}, twins),
+        )
+        for name, source in alone.items()
+    }
+
+
+def _plain_groups(
+    name: str, groups: pd.DataFrame, members: Mapping[str, Sequence[str]], twins: Mapping[str, Sequence[str]]
+) -> tuple[PlainGroup, ...]:
+    """The groups without skips beside a network's own group: every network of one is a twin of every one of the other."""
+    own = next((group for group, names in members.items() if name in names), None)
+    if own is None:
+        return ()
+    common = set.intersection(*(set(twins.get(one, ())) for one in members[own]))
+    lacking = [group for group, names in members.items() if common.issuperset(names)]
+    return tuple(_beside(own, group, groups) for group in lacking)
+
+
+def _beside(having: str, lacking: str, groups: pd.DataFrame) -> PlainGroup:
+    forward = groups[(groups["group"] == having) & (groups["minus"] == lacking)]
+    backward = groups[(groups["group"] == lacking) & (groups["minus"] == having)]  # as the study names them
+    turned = backward.assign(
+        mean=-backward["mean"],
+        lo=-backward["hi"],
+        hi=-backward["lo"],
+        networks=backward["networks_minus"],
+        networks_minus=backward["networks"],
+    )
+    rows = forward if len(forward) else turned
+    counts = f"{rows['networks'].max()} and {rows['networks_minus'].max()} trained networks" if len(rows) else ""
+    means = groups[(groups["group"] == lacking) & (groups["minus"] == "")]
+    return PlainGroup(lacking, f"{having} − {lacking}, {counts}", means, rows)
