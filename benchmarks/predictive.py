@@ -30,9 +30,9 @@ from language.stdlib import modules
 from language.train import CURVE, SCORED
 
 SMOOTHED = 50
-GREY = "#767676"
-LOOKS = [("#000000", "-"), ("#0072b2", (0, (6, 1))), ("#d55e00", (0, (3, 1))), ("#009e73", (0, (1, 1)))]
-"""Colour and dashes of an arm."""
+GREY = "#6b6b6b"
+LOOKS = [("#000000", "-"), ("#d55e00", (0, (6, 1))), ("#e69f00", "-"), ("#0072b2", (0, (3, 1)))]
+"""Colour and dashes of an arm; neighbours differ in grey, too."""
 LINE = 0.055
 """Least distance of two labels, as a share of the height of the axes."""
 
@@ -117,7 +117,7 @@ def drawn(folders: list[Path], yardsticks: dict[str, float], text_bytes: int) ->
         for n, (arm, values) in enumerate(reached.items())
     ]
     for name, bits in yardsticks.items():
-        axes.axhline(bits, color=GREY, linewidth=0.8, zorder=0)
+        axes.axhline(bits, color=GREY, linewidth=0.6, zorder=0)
         ends.append((bits, f"{name} {bits:.2f}", GREY))
     axes.set_xlim(0, last)
     axes.set(xlabel="step", ylabel="bits per byte")
@@ -143,7 +143,7 @@ def label(axes: Axes, ends: list[tuple[float, str, str]], x: float) -> None:
             text,
             (x, height),
             (x * 1.05, at),
-            color=colour,
+            color=GREY if colour == GREY else "black",
             fontsize=9,
             va="center",
             annotation_clip=False,
