@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from itinf.settings import number, one_of, truth, whole
 
 from .correction import ERRORS, Correction, Layer, PredictiveCoding
 from .encoder import Encoder, encoder, require_bytes
+from .pair_counts import log_shares, pair_counts
 from .predictive import opened
 from .specimens import FOLDER, SIZES
 from .stdlib import modules
 
 COUNTS = "counts"
-PRIOR = 20.0
-"""Weight of the shares of single tokens in the counts of pairs, in tokens: about the best for a pair left out of the counts."""
 
 
 class Tabular(PredictiveCoding):
@@ -117,21 +115,6 @@ def predictive_tabular(
         )
 
     return made(table, source)
-
-
-def log_shares(counts: Tensor) -> Tensor:
-    """Logits (V, V) of the next token from counts of pairs (V, V), with the shares of single tokens as prior."""
-    counts = counts.double()
-    single = counts.sum(0) + 1
-    prior = PRIOR * single / single.sum()
-    return ((counts + prior) / (counts.sum(1, keepdim=True) + PRIOR)).log().float()
-
-
-def pair_counts(documents: Iterable[Sequence[int]], vocabulary: int) -> Tensor:
-    """How often token b comes right after token a in documents of ids, (V, V) at [a, b]."""
-    ids = [torch.tensor(document, dtype=torch.int64) for document in documents]
-    pairs = torch.cat([one[:-1] * vocabulary + one[1:] for one in ids])
-    return torch.bincount(pairs, minlength=vocabulary**2).view(vocabulary, vocabulary)
 
 
 @cache

@@ -26,6 +26,7 @@ from .compression import bits_per_byte, xz_bits_per_byte
 from .gpt2 import FAMILY as GPT2_FAMILY
 from .gpt2 import SHARED, gpt2
 from .huggingface import Family, quiet
+from .pair_counts import pair_bits_per_byte
 from .shared_gpt2 import SharedGPT2Config
 from .specimens import FOLDER, SIZES
 from .stdlib import modules
@@ -34,6 +35,8 @@ SCORED = 40
 """Number of held-out modules that are scored: the first ones in order of name."""
 CURVE = "curve.csv"
 """The loss of every step of a training."""
+XZ, PAIRS = "xz -9e", "counts of token pairs"
+"""What a specimen may have to compress better than."""
 READ = 4
 """With deep supervision, each state is read at one position in so many."""
 
@@ -78,7 +81,7 @@ class LanguageSpecimen:
         sizes: fields of ``GPT2Config``; the tokenizer learns ``vocab_size`` tokens.
         recipe: its training.
         share: its blocks are one, see ``SharedGPT2``.
-        gate: whether it has to compress better than xz; a control has not.
+        gate: what it has to compress better than, ``XZ`` or ``PAIRS``; empty for nothing.
         data: data to measure it on; ``units``: number of tokens that the default comparison measures.
     """
 
@@ -86,7 +89,7 @@ class LanguageSpecimen:
     sizes: tuple[tuple[str, int], ...]
     recipe: Recipe
     share: bool = False
-    gate: bool = True
+    gate: str = XZ
     data: str = "stdlib"
     units: int = 8192
 
@@ -153,12 +156,20 @@ class LanguageSpecimen:
         return scores
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Bits per byte of held-out modules, with xz as the bound, see ``itinf.training.specimen.Specimen``."""
+        """Bits per byte of held-out modules, with its gate as the bound, see ``itinf.training.specimen.Specimen``."""
         what, text = self._held_out(split)
-        ours, tokens = bits_per_byte(self._opened(folder), text, progress=progress)
-        if not self.gate:
-            return [Score(what, ours, tokens, None, "lower")]
-        return [Score(f"{what} (bound: xz -9e)", ours, tokens, xz_bits_per_byte(text), "lower")]
+        network = self._opened(folder)
+        ours, tokens = bits_per_byte(network, text, progress=progress)
+        if self.gate == PAIRS:
+            return [Score(what, ours, tokens, self._pairs(network, split, text), "lower", PAIRS)]
+        if self.gate == XZ:
+            return [Score(f"{what} (bound: {XZ})", ours, tokens, xz_bits_per_byte(text), "lower")]
+        return [Score(what, ours, tokens, None, "lower")]
+
+    def _pairs(self, network: Network, split: str, text: str) -> float:
+        """Bits per byte of a text by counts of pairs of the network's tokens in its training split."""
+        assert network.prepare is not None
+        return pair_bits_per_byte(network.prepare, modules(split).values(), text)
 
     def _held_out(self, split: str) -> tuple[str, str]:
         """What is scored, in words, and the text."""
@@ -231,5 +242,5 @@ ITERATIVE_GPT2 = LanguageSpecimen(
     tuple(SIZES.items()),
     Recipe(tokens=5_632_000, deep_supervision=True, depth_power=6.0),
     share=True,
-    gate=False,
+    gate="",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from itinf import ItinfError, Network
 from itinf.data.clusters import Progress
@@ -17,7 +17,7 @@ from .huggingface import Family
 from .predictive import FAMILY, PredictiveConfig, predictive, specimen_folder
 from .specimens import SIZES as GPT2_SIZES
 from .specimens import SMALL
-from .train import LanguageSpecimen, Recipe
+from .train import PAIRS, LanguageSpecimen, Recipe
 
 RECIPE = Recipe(tokens=3_072_000, batch=8, other_learning_rate=3e-3, muon=False, precision="float32", weight_decay=0.0)
 """AdamW for all parameters. All that use it read the same windows in the same order."""
@@ -49,7 +49,11 @@ class PredictiveSpecimen(LanguageSpecimen):
         return replace(self, name=specimen_folder(error), error=error)
 
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
-        """Bits per byte of held-out modules, of the last state and then of every state before it."""
+        """Bits per byte of held-out modules, of the last state and then of every state before it.
+
+        The first state has to compress better than counts of token pairs, every other better than the state before it;
+        where the errors have the other sign (ascent), no layer may improve on the state before it.
+        """
         what, text = self._held_out(split)
         network = self._opened(folder)
         model = network.model
@@ -58,8 +62,13 @@ class PredictiveSpecimen(LanguageSpecimen):
             return [model.read(state) for state in model.states(ids)]  # type: ignore[operator]
 
         bits, tokens = bits_per_byte_of_each(network, text, read, progress=progress)
-        last = Score(what, bits[-1], tokens, None, "lower")
-        return [last, *(Score(f"{what}, state {k}", one, tokens, None, "lower") for k, one in enumerate(bits[:-1]))]
+        improves: Literal["lower", "higher"] = "higher" if model.config.error == "ascent" else "lower"  # type: ignore
+        first = Score(f"{what}, state 0", bits[0], tokens, self._pairs(network, split, text), "lower", PAIRS)
+        later = [
+            Score(f"{what}, state {k}", bits[k], tokens, bits[k - 1], improves, f"state {k - 1}")
+            for k in range(1, len(bits))
+        ]
+        return [replace(later[-1], what=what), first, *later[:-1]]
 
     @property
     def _family(self) -> Family:
@@ -74,10 +83,10 @@ class PredictiveSpecimen(LanguageSpecimen):
 
 
 SIZES = {"vocab_size": 2048, "width": 128, "depth": 4, "window": 4, "heads": 4, "context": 256}
-PREDICTIVE = PredictiveSpecimen("predictive", tuple(SIZES.items()), RECIPE, gate=False)
+PREDICTIVE = PredictiveSpecimen("predictive", tuple(SIZES.items()), RECIPE, gate=PAIRS)
 PREDICTIVE_GPT2 = LanguageSpecimen(
     "predictive-gpt2",
     tuple((GPT2_SIZES | SMALL).items()),
     RECIPE,
-    gate=False,
+    gate=PAIRS,
 )

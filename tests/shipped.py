@@ -15,8 +15,10 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMS
 
 import oracles
 from itinf import IGNORED, Batch, Network
+from language.correction import Layer, following
 from language.gpt2 import gpt2
 from language.llama import llama
+from language.predictive import predictive
 from vision.cifar_model import PostBlock, PreBlock
 from vision.cifar_resnet import cifar_isotropic, cifar_isotropic_plain, cifar_plain, cifar_preresnet, cifar_resnet20
 from vision.inception import googlenet
@@ -46,6 +48,7 @@ TEXTS: dict[str, Callable[[], Network]] = {
             max_position_embeddings=24,
         )
     ),
+    "predictive": lambda: predictive("random:1", width=32, heads=2, depth=3, vocab_size=101, context=24),
 }
 NAMES = [*IMAGES, *TEXTS]
 RESIDUAL = [name for name in NAMES if "plain" not in name and name != "googlenet"]
@@ -70,6 +73,8 @@ def _shipped(name: str) -> tuple[Network, Batch]:
         ids = torch.randint(0, 101, (2, 13), generator=oracles.generator(1))
         targets = ids[:, 1:].clone()
         targets[1, -3:] = IGNORED
+        for layer in (one for one in network.model.modules() if isinstance(one, Layer)):
+            layer.forward = _Alone(layer, following(ids[:, :-1]), network.head)
         return network, oracles.batch(ids[:, :-1], targets)
     side, make = IMAGES[name]
     network = make().to("cpu", torch.float64)
@@ -106,14 +111,33 @@ def settle(model: nn.Module, x: Tensor) -> None:
 
 def by_hand(block: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """What a block adds to ``x``, in order: its branch under ``""``, or its parts by name."""
-    b: nn.Module | GPT2Block | LlamaDecoderLayer | Bottleneck | BasicBlock = block
+    b: nn.Module | GPT2Block | LlamaDecoderLayer | Bottleneck | BasicBlock | Layer = block
     if isinstance(b, GPT2Block):
         attention = b.attn(b.ln_1(x))[0]
         return {"attention": attention, "mlp": b.mlp(b.ln_2(x + attention))}
     if isinstance(b, LlamaDecoderLayer):
         attention = b.self_attn(b.input_layernorm(x), **b.forward.keywords)[0]
         return {"attention": attention, "mlp": b.mlp(b.post_attention_layernorm(x + attention))}
+    if isinstance(b, Layer):
+        return {"correction": _correction(b, x)}
     return {"": _branch(block, x)}
+
+
+def _correction(layer: Layer, state: Tensor) -> Tensor:
+    """Pair by pair: what position j takes over from the error of each earlier position i."""
+    correction, alone = layer.correction, layer.forward
+    assert isinstance(alone, _Alone)
+    x, prediction = state[..., : correction.tokens], state[..., correction.tokens :]
+    head, update = alone.head, torch.zeros_like(state)
+    error = F.embedding(alone.targets.clamp_min(0), head.weight) - head(prediction).softmax(-1) @ head.weight
+    features = correction.features(x).unflatten(-1, (correction.heads, -1))
+    features = features / features.norm(dim=-1, keepdim=True)
+    for j in range(state.shape[1]):
+        for i in range(j):
+            cosine = (features[:, i] * features[:, j]).sum(-1)  # (N, heads)
+            weight = (correction.log_rate + correction.log_sharpness.exp() * (cosine - 1)).exp().sum(-1)
+            update[:, j, correction.tokens :] += weight[:, None] * error[:, i]
+    return update
 
 
 def _branch(b: nn.Module, x: Tensor) -> Tensor:
@@ -145,3 +169,14 @@ class _Sum:
         skip = b.shortcut if isinstance(b, PreBlock | PostBlock) else (b.downsample or nn.Identity())
         total = _branch(b, x) if skip is None else _branch(b, x) + skip(x)
         return total if isinstance(b, PreBlock) else F.relu(total)
+
+
+class _Alone:
+    """A layer of ``predictive`` that runs without its model: it knows the next tokens and the readout."""
+
+    def __init__(self, layer: Layer, targets: Tensor, head: nn.Module) -> None:
+        self.layer, self.targets, self.head = layer, targets, head
+
+    def __call__(self, state: Tensor, targets: Tensor | None = None, head: nn.Module | None = None) -> Tensor:
+        known = self.targets if targets is None else targets
+        return Layer.forward(self.layer, state, known, head or self.head)

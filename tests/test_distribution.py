@@ -182,7 +182,7 @@ def test_a_reading_that_is_right_of_all_units_has_no_best_temperature():
     assert np.isfinite(found["honesty", "", "observed"]).all()
 
 
-@pytest.mark.parametrize("name", ["cifar-isotropic", "gpt2"])
+@pytest.mark.parametrize("name", ["cifar-isotropic", "gpt2", "predictive"])
 def test_readings_of_shipped_networks_by_hand(name):
     network, batch = shipped(name)
     seen = trace(network, batch)

@@ -15,7 +15,7 @@ from itinf import ItinfError, trace
 from itinf.data.clusters import load_batch
 from itinf.probes.nudges import raising
 from itinf.probes.raised import Raise, finite, first_order, taught
-from itinf.probes.token_pairs import MATCH, pairs_of
+from itinf.probes.token_pairs import MATCH, NEAREST, pairs_of
 from later_oracles import AFTER, V, centred, detected, plain_effect, probe, tabular, text
 from measured import measure, view
 from test_lens_steps import lens_of
@@ -65,6 +65,36 @@ def test_pairs_hold_the_same_token_and_depend_on_the_sequence_alone():
     assert (alone.earlier[0], alone.later[0]) == (every.earlier[5], every.later[5])
     assert not torch.equal(every.later, other.later)
     assert not pairs_of(seen, MATCH, 0, 60, 2).known.any()
+
+
+def test_the_nearest_match_is_the_last_one_before_the_same_later_position():
+    network, data = tabular(), text()
+    seen = trace(network, batch_of(data))
+    drawn, nearest = (pairs_of(seen, lag, 0, AFTER, 2) for lag in (MATCH, NEAREST))
+    assert torch.equal(drawn.later, nearest.later) and torch.equal(drawn.known, nearest.known)
+    assert (nearest.earlier >= drawn.earlier).all() and (nearest.earlier > drawn.earlier).any()
+    for ids, i, j, k in zip(seen.inputs, nearest.earlier, nearest.later, nearest.elsewhere, strict=True):
+        assert i == max(n for n in range(int(j) - 1) if ids[n] == ids[j])
+        assert k <= j - 2 and ids[k] != ids[i]
+
+
+def test_rows_of_the_nearest_match():
+    """The form has χ, κ and ρ; whether the other pairs are measured, too, changes nothing."""
+    network, data = tabular(rate=0.5), text()
+    lags = (MATCH, NEAREST)
+    table = itinf.probe(network, data, [itinf.LaterResponse(lags=lags, after=AFTER)], **STUDY).table
+    of_nearest = table[table["form"] == NEAREST]
+    assert {"later_response", "taught", "subtracted_share"} <= set(of_nearest["measure"])
+    assert not of_nearest["measure"].str.contains("total|finite").any()
+    assert set(of_nearest["null"]) == {"observed", "other-place", "other-token", "cross"}
+    near, drawn = (rows(table, form=form) for form in (NEAREST, ""))
+    assert near.keys() == drawn.keys() and near[0] < -0.01 and near != drawn
+    assert near[1] == drawn[1] == 0, "nothing follows the last state"
+    alone = itinf.probe(network, data, [itinf.LaterResponse(lags=(NEAREST,), after=AFTER)], **STUDY).table
+    assert rows(alone, form=NEAREST) == pytest.approx(near, rel=1e-12)
+    assert rows(alone, "subtracted_share", form=NEAREST) == pytest.approx(
+        rows(table, "subtracted_share", form=NEAREST), rel=1e-12, nan_ok=True
+    )
 
 
 def test_identity_of_the_tabular_model():
@@ -228,6 +258,7 @@ def test_only_causal_language_models_have_it(kind):
     ("settings", "message"),
     [
         ({"lags": ("match", 0)}, "lags is 0"),
+        ({"lags": ("farthest",)}, "lags is 'farthest'.*'nearest'"),
         ({"lags": "match"}, "lags is 'match'; expected a sequence"),
         ({"after": -1}, "after is -1"),
         ({"finite_one_in": 0}, "finite_one_in is 0"),

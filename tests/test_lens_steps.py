@@ -132,7 +132,7 @@ def test_gain_and_movement_add_up_to_the_slope_in_a_lenss_logits(name):
         torch.testing.assert_close(total, slope, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("name", ["cifar-isotropic", "cifar-preresnet20", "cifar-resnet20", "gpt2"])
+@pytest.mark.parametrize("name", ["cifar-isotropic", "cifar-preresnet20", "cifar-resnet20", "gpt2", "predictive"])
 def test_identity_translators_are_the_own_readout_bit_for_bit(name):
     network, batch = shipped(name, torch.float32)
     seen = trace(network, batch, gradients=False)

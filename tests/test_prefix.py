@@ -31,7 +31,7 @@ def ids(vocabulary, length=16):
     return oracles.batch(made[:, :-1], made[:, 1:])
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "predictive"])
 def test_causal_networks_pass(name):
     found = finding(*shipped(name))
     assert (found.subject, found.status) == (SUBJECT, "ok") and "change by 0.0e+00" in found.detail

@@ -1,6 +1,9 @@
 """Training the predictive-coding model and its controls: folders that open, scores of every layer, the curve."""
 
 import dataclasses
+import json
+import math
+import shutil
 import tomllib
 
 import pytest
@@ -12,9 +15,12 @@ from itinf import ItinfError
 from itinf.data.clusters import silent
 from itinf.training import loop
 from itinf.training.specimen import trained as trained_into
-from language import train
+from language import train, train_predictive
 from language.compression import bits_per_byte
+from language.pair_counts import pair_bits_per_byte
 from language.predictive import Predictive, predictive
+from language.predictive_tabular import Tabular, log_shares, pair_counts
+from language.train import PAIRS
 from language.train_predictive import PREDICTIVE, PREDICTIVE_GPT2, PredictiveSpecimen
 from test_language_train import TEXTS
 
@@ -66,6 +72,58 @@ def test_every_state_has_a_score_and_the_last_is_the_networks(folder):
     first = dataclasses.replace(network, model=_FirstGuess(network.model), blocks=[itinf.Block("model")])
     assert scores[1].value == pytest.approx(bits_per_byte(first, text)[0], rel=1e-6)
     assert card(folder)["scores"] == {score.what: pytest.approx(score.value, abs=1e-4) for score in scores}
+
+
+BETTER, SAME, WORSE = [1.6, 1.5, 1.4], [1.6, 1.5, 1.5], [1.6, 1.61, 1.62]
+
+
+@pytest.mark.parametrize(
+    ("error", "bits", "reached"),
+    [
+        ("prediction", BETTER, [True, True, True]),
+        ("truth", BETTER, [True, True, True]),
+        ("ascent", WORSE, [True, True, True]),
+        ("prediction", SAME, [False, True, True]),
+        ("truth", [1.6, 1.65, 1.4], [True, True, False]),
+        ("prediction", [1.8, 1.5, 1.4], [True, False, True]),
+        ("ascent", BETTER, [False, True, False]),
+        ("ascent", [1.8, 1.81, 1.82], [True, False, True]),
+    ],
+)
+def test_every_layer_has_to_improve_but_those_of_ascent(error, bits, reached, folder, tmp_path, monkeypatch):
+    """Scores of the last state, then of states 0 and 1; counts of pairs give 1.7."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"error": error}))
+    monkeypatch.setattr(train_predictive, "bits_per_byte_of_each", lambda *_, **__: (bits, 99))
+    monkeypatch.setattr(PredictiveSpecimen, "_pairs", lambda *_: 1.7)
+    scores = TINY.evaluate(tmp_path, split="train", progress=silent)
+    assert [score.value for score in scores] == [bits[2], bits[0], bits[1]]
+    assert [score.bound for score in scores] == [bits[1], 1.7, bits[0]]
+    assert [score.bound_is for score in scores] == ["state 1", PAIRS, "state 0"]
+    assert [score.reached for score in scores] == reached
+
+
+def test_counts_of_pairs_are_the_first_state_of_the_tabular_model(folder):
+    prepare = predictive(str(folder)).prepare
+    text = TEXTS["test"]["n3"]
+    found = pair_bits_per_byte(prepare, TEXTS["train"].values(), text)
+    counts = pair_counts((prepare(one).tolist() for one in TEXTS["train"].values()), 300)
+    model, ids = Tabular(log_shares(counts), steps=1, rate=1.0), prepare(text)[None]
+    logits = model.read(model.states(ids)[0])
+    loss = torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="sum")
+    expected = (float(loss) + math.log(300)) / math.log(2) / len(text.encode())
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_gpt2_beside_it_has_to_beat_counts_of_pairs(tmp_path):
+    sizes = {"n_layer": 1, "n_embd": 16, "n_head": 2, "vocab_size": 300, "n_positions": 16}
+    specimen = dataclasses.replace(PREDICTIVE_GPT2, sizes=tuple(sizes.items()), recipe=TINY.recipe)
+    (score,) = trained_into(specimen, tmp_path, seed=0, split="train", progress=silent)
+    text = "".join(TEXTS["test"][name] for name in ("n0", "n1", "n2"))
+    pairs = pair_bits_per_byte(itinf.network("gpt2", str(tmp_path)).prepare, TEXTS["train"].values(), text)
+    assert (score.bound, score.bound_is, score.better) == (pytest.approx(pairs), PAIRS, "lower")
+    assert not score.reached and card(tmp_path)["bounds"] == {score.what: pytest.approx(pairs, abs=1e-4)}
 
 
 class _FirstGuess(torch.nn.Module):
@@ -130,6 +188,19 @@ def test_the_command_line_trains_a_control(tmp_path, monkeypatch, command):
     code, printed = command("train", "predictive", "-O", "error=truth", "--device", "cpu")
     assert code == 0 and "trained/predictive-truth" in printed
     assert card(tmp_path / "trained" / "predictive-truth")["specimen"] == "predictive-truth"
+
+
+def test_the_command_line_scores_a_control(folder, monkeypatch, command):
+    bits = [1.6, 1.5, 1.5]
+    monkeypatch.setattr("itinf.registry.specimen", lambda name, **options: TINY.changed(options))
+    monkeypatch.setattr(PredictiveSpecimen, "_pairs", lambda *_: 1.7)
+    monkeypatch.setattr(train_predictive, "bits_per_byte_of_each", lambda *_, **__: (bits, 99))
+    words = ["evaluate", "predictive", "-O", "error=truth", "--weights", str(folder)]
+    code, printed = command(*words)
+    assert code == 1 and "predictive-truth" in printed and "< 1.700 (counts of" in printed
+    assert "1.500 over 99 < 1.500 (state 1) missed" in printed
+    bits[2] = 1.4
+    assert command(*words)[0] == 0
 
 
 def test_a_specimen_without_options_says_so():

@@ -101,8 +101,9 @@ def print_scores(specimen: str, scores: Sequence[Score]) -> None:
     table = Table(specimen, "", "bound", "", box=None, padding=(0, 2, 0, 0))
     for score in scores:
         bound = "" if score.bound is None else f"{'≥' if score.better == 'higher' else '<'} {score.bound:.3f}"
+        bound += f" ({score.bound_is})" if score.bound_is else ""
         verdict = "" if score.bound is None else "reached" if score.reached else "missed"
-        table.add_row(escape(score.what), f"{score.value:.3f} over {score.items:,}", bound, verdict)
+        table.add_row(escape(score.what), f"{score.value:.3f} over {score.items:,}", escape(bound), verdict)
     out.print(table)
 
 

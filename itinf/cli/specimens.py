@@ -60,16 +60,17 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option(help="Folder written by itinf train; by default the weights that come with itinf.")
     ] = None,
+    option: Option = None,
 ) -> None:
     """Score a specimen on data held out from its training, and print the bounds that it has to reach."""
     from ..registry import specimen as find
     from ..training.specimen import read_card
 
-    chosen = find(specimen)
+    chosen = find(specimen, **options(option))
     folder = weights or chosen.folder
     split = str(read_card(folder).get("split", "train"))
-    with working(), progress_bars(specimen) as progress:
+    with working(), progress_bars(chosen.name) as progress:
         scores = chosen.evaluate(folder, split=split, progress=progress)
-    print_scores(specimen, scores)
+    print_scores(chosen.name, scores)
     if not all(score.reached for score in scores):
         raise typer.Exit(1)

@@ -23,12 +23,12 @@ from .batch import ProbeBatch
 from .nudges import most_probable_wrong
 from .probe import Probe
 from .raised import Raise, finite, first_order, probabilities, taught
-from .token_pairs import MATCH, Pairs, pairs_of
+from .token_pairs import MATCH, NEAREST, Pairs, pairs_of
 
 OTHER_PLACE, OTHER_TOKEN, CROSS = "other-place", "other-token", "cross"
 SHARE, TOTAL = "subtracted_share", "later_response_total"
-SHARES = ("", "same depth")
-"""Forms of ``SHARE``: with the probability of the last state, or of the same state."""
+SAME_TOKEN = {MATCH: ("", "same depth"), NEAREST: (NEAREST,)}
+"""Lags of the same token, with the forms of their ``SHARE``; the first is the form of all their rows."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,14 +57,15 @@ class LaterResponse(Probe):
     is no substitute: it finds error correction in networks that only copy.
 
     Attributes:
-        lags: "match" for positions with the same token, two or more apart; a whole number for positions so far apart, in the
-            form "lag N", which have χ alone.
+        lags: "match" for two positions with the same token, drawn among all that are two or more apart; "nearest" for the
+            last such position before the same later one, in the form "nearest", which has χ, κ and ρ; a whole number for
+            positions so far apart, in the form "lag N", which have χ alone.
         after: the later position is one after this.
         finite_one_in: one pair in so many is also raised by 1 nat.
         lens: a lens that reads the states; the last logits are the network's own.
 
     Raises:
-        ItinfError: a lag is neither "match" nor a whole number from 1 on, or another number is too small.
+        ItinfError: a lag is neither "match" nor "nearest" nor a whole number from 1 on, or another number is too small.
     """
 
     lags: Sequence[str | int] = (MATCH, 1)
@@ -81,8 +82,8 @@ class LaterResponse(Probe):
         if isinstance(self.lags, str) or not isinstance(self.lags, Sequence) or not self.lags:
             raise ItinfError(f"lags is {shown(self.lags)}; expected a sequence such as ('match', 1).")
         for lag in self.lags:
-            if lag != MATCH:
-                whole("lags", lag, 1, "'match', or how far apart the two positions stand")
+            if lag not in SAME_TOKEN:
+                whole("lags", lag, 1, "'match', 'nearest', or how far apart the two positions stand")
 
     def missing_rows(self, network: Network) -> list[Row]:
         assert self.lens is not None
@@ -111,13 +112,18 @@ class LaterResponse(Probe):
                 record.absent(self.row(batch, "later_response", state, form=form_of(lag)), why)
             if MATCH in self.lags:
                 record.absent(self.row(batch, TOTAL, state), why)
-                for form in SHARES:
-                    record.absent(self.row(batch, SHARE, state, form=form, statistic="ratio"), why)
+            for form in [form for lag in self.lags for form in shares_of(lag)]:
+                record.absent(self.row(batch, SHARE, state, form=form, statistic="ratio"), why)
 
 
 def form_of(lag: str | int) -> str:
     """The form of the rows of a lag."""
-    return "" if lag == MATCH else f"lag {lag}"
+    return SAME_TOKEN[lag][0] if isinstance(lag, str) else f"lag {lag}"
+
+
+def shares_of(lag: str | int) -> tuple[str, ...]:
+    """The forms of the rows of ρ of a lag; the second has the probability of the same state, the first that of the last."""
+    return SAME_TOKEN[lag] if isinstance(lag, str) else ()
 
 
 class _Rows:
@@ -133,6 +139,7 @@ class _Rows:
         pairs: Pairs,
     ) -> None:
         self.probe, self.batch, self.record, self.pairs, self.form = probe, batch, record, pairs, form_of(lag)
+        self.shares = shares_of(lag)
         trace, network = batch.trace, batch.network
         assert trace.inputs is not None
         self.number = classes_of(network, trace.per_prediction(len(trace.states) - 1))
@@ -165,8 +172,9 @@ class _Rows:
                 self._mean(total, here["total"])
                 self._mean(replace(total, subset="same token"), here["total_same"])
                 self._partners(replace(total, null=CROSS), here["cross_total"], here["total"])
-        if not self.form:
+        if self.shares:
             self._shares(found["there"])
+        if not self.form:
             self._finite(found["there"])
 
     def _mean(self, row: Row, values: Tensor, median: bool = False) -> None:
@@ -185,7 +193,7 @@ class _Rows:
         p = probabilities(self.raise_, self.raise_.through, self.number).unsqueeze(2)
         (end,) = probabilities(self.raise_, {self.raise_.last: None}, self.number).unsqueeze(2)
         for place, state in enumerate(self.raise_.through):
-            for form, of in zip(SHARES, (end, p[place]), strict=True):
+            for form, of in zip(self.shares, (end, p[place]), strict=False):
                 row = self._row(SHARE, state, form=form, statistic="ratio")
                 below = torch.where(self.known, truth * of * (1 - of), 0.0).sum(1)
                 above = torch.where(self.known, -effects[place], 0.0).sum(1)

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..networks.trace import Trace
 from .sample import uniform
 
-MATCH = "match"
-"""Pairs of positions that hold the same token, two or more apart; a number is their distance instead."""
+MATCH, NEAREST = "match", "nearest"
+"""Pairs of positions that hold the same token, two or more apart: the earlier one is drawn, or the last one that there is. A
+number is their distance instead."""
 PART = 3
 
 
@@ -44,7 +45,7 @@ def pairs_of(trace: Trace, lag: str | int, seed: int, after: int, again_in: int)
 
     Args:
         trace: of sequences of ids; only positions that have a target are chosen.
-        lag: ``MATCH``, or how far apart the two stand.
+        lag: ``MATCH`` or ``NEAREST``, whose later positions are the same, or how far apart the two stand.
         seed: seed of the study.
         after: the later position is one after this, counted from 0.
         again_in: one sequence in so many is measured again.
@@ -69,11 +70,11 @@ def _pair(
     places = np.arange(len(ids))
     apart = places[None, :] - places[:, None]
     fits = known[:, None] & known[None, :] & (places > after)[None, :]
-    fits &= (ids[:, None] == ids[None, :]) & (apart >= 2) if lag == MATCH else apart == lag
+    fits &= apart == lag if isinstance(lag, int) else (ids[:, None] == ids[None, :]) & (apart >= 2)
     if not fits.any():
         return None
     later = _drawn(fits.any(0), draws[0])
-    earlier = _drawn(fits[:, later], draws[1])
+    earlier = int(np.flatnonzero(fits[:, later])[-1]) if lag == NEAREST else _drawn(fits[:, later], draws[1])
     other = known & (places <= later - 2) & (ids != ids[earlier])
     return (earlier, later, _drawn(other, draws[2])) if other.any() else None
 

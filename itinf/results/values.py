@@ -38,6 +38,7 @@ FORMS = {
     "best temperature": "Each state is read at the confidence β under which labels are likeliest, which every replicate chooses anew.",
     "same depth": "With the probability at the same state; the other form takes that of the last one.",
     "lag N": "Of two positions that stand N apart; the other form is of two that hold the same token.",
+    "nearest": "The earlier position is the last one with the same token; the other form draws one of all.",
     "merged to N": "Blocks are merged into N steps, so that networks of different depth can be compared; the row is about the last block of a step.",
     "lesion": "The block adds nothing; where the branch alone is not known, it gives its input.",
     "swap": "The block and the next one run in the other order.",

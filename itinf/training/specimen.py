@@ -43,7 +43,8 @@ class Score:
         value: the score.
         items: number of images or tokens scored.
         bound: the value that it has to reach; None for no bound.
-        better: whether higher or lower scores are better.
+        better: whether higher or lower scores are better; of a control that has to fail, worse ones.
+        bound_is: what the bound is, in words, where it is no fixed number.
     """
 
     what: str
@@ -51,6 +52,7 @@ class Score:
     items: int
     bound: float | None = None
     better: Literal["higher", "lower"] = "higher"
+    bound_is: str = ""
 
     @property
     def reached(self) -> bool:
