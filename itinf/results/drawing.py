@@ -57,9 +57,7 @@ def drawn(draw: Callable[[], Any], stem: str) -> Drawn | None:
     return Drawn(small(png), svg, files, None if marks is None else marks())
 
 
-def drawn_all(
-    draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]
-) -> tuple[dict[str, Drawn], list[str]]:
+def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> tuple[dict[str, Drawn], list[str]]:
     """Draws figures, in several processes where that is worth it; an error in one must not prevent the others.
 
     Args:
