@@ -33,6 +33,7 @@ class ShortPage:
 
     def __init__(self, table: pd.DataFrame, *_: Any, **others: Any) -> None:
         self.table, self.others = table, others
+        self.failed: list[str] = []
 
     def figures(self) -> dict[str, Any]:
         return {"update_norm": lambda: update_norm(self.table)}

@@ -31,7 +31,7 @@ FEW = 3
 """Clusters that are enough to prove a description."""
 PER_CHANNEL = 2.5
 """Clusters that a lens is fitted on, for every channel of the widest state."""
-SAMPLED = ("no_unit", "no_pair", "not_finite", "few_clusters", "no_spread")
+SAMPLED = ("no_unit", "no_pair", "not_finite", "few_clusters", "no_spread", "no_best_temperature")
 """Reasons that come from few data, and not from the architecture."""
 
 

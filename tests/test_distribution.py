@@ -174,12 +174,13 @@ def test_the_best_temperature_is_that_of_a_search_and_intervals_hold_its_choice(
 def test_a_reading_that_is_right_of_all_units_has_no_best_temperature():
     labels = torch.arange(400) % CLASSES
     sure = 3 * torch.nn.functional.one_hot(labels, CLASSES).double()
-    found = probed(labels, [normal(400, CLASSES), sure + 0.1 * normal(400, CLASSES, seed=1)])
-    honesty, confidence, excess = (
-        found[name, BEST, "observed"] for name in ("honesty", "best_confidence", "excess_movement")
-    )
-    assert np.isnan(honesty[1]).all() and np.isnan(confidence[1]).all() and np.isnan(excess).all()
-    assert np.isfinite(found["honesty", "", "observed"]).all()
+    network, items = depths(labels, [normal(400, CLASSES), sure + 0.1 * normal(400, CLASSES, seed=1)])
+    table = itinf.probe(network, items, [PROBE], group=200, batch=2000, calibration=200, replicates=200).table
+    lacking = table[table["form"].eq(BEST) & table["mean"].isna() & (table["state_index"].fillna(1) == 1)]
+    assert set(lacking["measure"]) == {"honesty", "best_confidence", "excess_movement", "squared_movement"}
+    assert lacking[["lo", "hi"]].isna().all(axis=None)
+    assert set(lacking["reason_code"]) == {"no_best_temperature"}, "the loss falls for ever: no division by zero"
+    assert np.isfinite(table.loc[table["form"] == "", ["mean", "lo", "hi"]]).all(axis=None)
 
 
 @pytest.mark.parametrize("name", ["cifar-isotropic", "gpt2", "predictive"])
@@ -226,7 +227,9 @@ def test_through_a_lens_the_prior_is_that_of_the_lens():
 
 def test_what_cannot_be_read_says_why():
     table = itinf.probe(resnet(), images(24), [PROBE], group=GROUP, calibration=12, replicates=20).table
-    missing = table[table["mean"].isna() & (table["null"] == "observed") & ~table["reason_code"].eq("not_finite")]
+    missing = table[
+        table["mean"].isna() & (table["null"] == "observed") & ~table["reason_code"].eq("no_best_temperature")
+    ]
     assert set(missing[missing["measure"] == "honesty"]["reason_code"]) == {"no_readout"}
     assert set(missing[missing["measure"] == "excess_movement"]["reason_code"]) == {"no_readout_of_both"}
     read = table[table["mean"].notna() & (table["form"] == "")]

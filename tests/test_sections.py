@@ -118,19 +118,9 @@ def test_figures_drawn_in_several_processes_are_those_drawn_in_one(monkeypatch):
     draws = {str(number): partial(update_norm, TABLE) for number in range(8)} | {"none": lambda: None}
     stems = {name: f"figures/{name}" for name in draws}
     monkeypatch.setattr("itinf.results.forked._cores", lambda: 2)
-    two = drawn_all(draws, stems)
-    assert list(two) == [str(number) for number in range(8)]
+    two, failures = drawn_all(draws, stems)
+    assert list(two) == [str(number) for number in range(8)] and failures == []
     assert two == {name: drawn(draw, stems[name]) for name, draw in draws.items() if name != "none"}
-
-
-def test_an_error_while_drawing_in_another_process_is_raised_here(monkeypatch):
-    def wrong():
-        raise KeyError("depth")
-
-    draws = {str(number): (lambda: None) for number in range(8)} | {"1": wrong}
-    monkeypatch.setattr("itinf.results.forked._cores", lambda: 2)
-    with pytest.raises(KeyError, match="depth"):
-        drawn_all(draws, dict.fromkeys(draws, "figures/one"))
 
 
 def test_the_figures_on_the_page_are_those_of_its_sections():

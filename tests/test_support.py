@@ -80,7 +80,9 @@ def through_every_step(architecture: Architecture, folder: Path, draw: bool) -> 
     agree(made)
     if draw:
         whole = _page(compare([made.run], [made.transfer]), [], [])
-        text = whole.html(drawn_all(whole.figures(), dict.fromkeys(whole.figures(), "figures/one")))
+        figures, failures = drawn_all(whole.figures(), dict.fromkeys(whole.figures(), "figures/one"))
+        assert not failures, failures
+        text = whole.html(figures)
         assert made.network.name in text and text.rstrip().endswith("</html>") and not whole.failed
 
 

@@ -59,15 +59,32 @@ def drawn(draw: Callable[[], Any], stem: str) -> Drawn | None:
     return Drawn(small, svg, files, None if marks is None else marks())
 
 
-def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> dict[str, Drawn]:
-    """Draws figures, in several processes where that is worth it; those that show nothing are left out.
+def drawn_all(draws: Mapping[str, Callable[[], Any]], stems: Mapping[str, str]) -> tuple[dict[str, Drawn], list[str]]:
+    """Draws figures, in several processes where that is worth it; an error in one must not prevent the others.
 
     Args:
         draws: name -> what draws it.
         stems: name -> path of its files without ending.
+
+    Returns:
+        The figures by name, without those that show nothing; and a sentence for each that could not be drawn.
     """
-    made = forked({name: partial(drawn, draw, stems[name]) for name, draw in draws.items()})
-    return {name: figure for name, figure in made.items() if figure is not None}
+    made = forked({name: partial(_tried, name, draw, stems[name]) for name, draw in draws.items()})
+    figures = {name: figure for name, figure in made.items() if isinstance(figure, Drawn)}
+    return figures, [failure for failure in made.values() if isinstance(failure, str)]
+
+
+def could_not(name: str, error: Exception) -> str:
+    """A sentence about a figure that could not be drawn."""
+    return f"The figure {name!r} could not be drawn ({type(error).__name__}: {error})."
+
+
+def _tried(name: str, draw: Callable[[], Any], stem: str) -> Drawn | str | None:
+    """The figure; None if it shows nothing, and a sentence after an error."""
+    try:
+        return drawn(draw, stem)
+    except Exception as error:
+        return could_not(name, error)
 
 
 def pictures_of(figure: Any) -> tuple[bytes, bytes, bytes]:

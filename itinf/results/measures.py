@@ -35,6 +35,7 @@ ANYWHERE = (why.NO_UNIT, why.NO_PAIR, why.NOT_FINITE, why.TOO_FEW_CLUSTERS, why.
 _UPDATE = (why.SHAPE_CHANGES, why.NO_BRANCH)
 _READ = (why.NO_READOUT, why.NO_TRANSLATOR, why.OTHER_READOUT)
 _READ_BOTH = (why.NO_READOUT_OF_BOTH, why.NO_TRANSLATOR_OF_BOTH, why.NO_TRANSLATOR, why.OTHER_READOUT)
+_AT_BEST = (why.NO_BEST_TEMPERATURE,)
 _GRADIENT = (*_UPDATE, *_READ, why.IDENTICALLY_ZERO)
 _CHANGED = (why.SHAPE_CHANGES, why.NO_NEIGHBOUR)
 _RETAINED = (
@@ -71,8 +72,8 @@ MEASURES: dict[str, Measure] = {
     "lens_change_gain": Measure(BLOCK, "The rest of prediction_gain: what comes from the change of translator.", "bits", "any number",
         (*_READ_BOTH, why.OTHER_WIDTH_BEFORE)),
     "excess_movement": Measure(BLOCK, "E|p − p'|² − E[|p|² − |p'|²] of the predictions p' before and p after the block: 0 for beliefs that gather "
-        "evidence, above 0 over-reaction, below 0 too small steps in one direction, or sharpening without evidence.", "", "−½ … 2", _READ_BOTH),
-    "squared_movement": Measure(BLOCK, "E|p − p'|² of these predictions, beside which excess_movement is large or small.", "", "0 … 2", _READ_BOTH),
+        "evidence, above 0 over-reaction, below 0 too small steps in one direction, or sharpening without evidence.", "", "−½ … 2", (*_READ_BOTH, *_AT_BEST)),
+    "squared_movement": Measure(BLOCK, "E|p − p'|² of these predictions, beside which excess_movement is large or small.", "", "0 … 2", (*_READ_BOTH, *_AT_BEST)),
     "accuracy": Measure(BLOCK, "Top-1 accuracy of the network, in a row about the last block.", "", "0 … 1"),
     "loss": Measure(BLOCK, "Cross-entropy of the network, in a row about the last block.", "nats", "≥ 0"),
     # blocks, with an intervention
@@ -107,9 +108,9 @@ MEASURES: dict[str, Measure] = {
     "finite_same_sign": Measure(STATE, "Share of units in which a nudge of 1 nat ends on the side that the first order says.", "", "0 … 1", _READ),
     # states, read as distributions
     "honesty": Measure(STATE, "E[p(label)] − E[Σ p²] of what is read at the state: 0 if it is calibrated, negative if overconfident, positive if it "
-        "knows more than it says.", "", "−1 … ¼", _READ),
+        "knows more than it says.", "", "−1 … ¼", (*_READ, *_AT_BEST)),
     "best_confidence": Measure(STATE, "β of π^{1−β} q^β under which labels are likeliest, of the reading q and the target frequencies π of its lens (equal "
-        "ones without a lens): below 1 the reading is overconfident.", "", "≥ 0", _READ),
+        "ones without a lens): below 1 the reading is overconfident.", "", "≥ 0", (*_READ, *_AT_BEST)),
     # states of a token network with inserted tokens
     "context_kept": Measure(STATE, "Σ(loss without the old context − loss behind inserted tokens) / Σ(loss without the old context − loss without "
         "insertion): 1, all that the old context was worth is back; 0, as if it were lost; negative, worse.", "", "any number; at most about 1",

@@ -66,6 +66,9 @@ NETWORKS_AGREE = Reason("networks_agree", "no interval: the networks do not diff
 NOT_IN_ALL = Reason("not_in_all", "not every network of the group has this number")
 NEVER = Reason("never", "no onset: no step gains from which on all states are in the code and used, and no step harms")
 BEYOND_WINDOW = Reason("beyond_window", "the best temperature is not among those at which the lens was read")
+NO_BEST_TEMPERATURE = Reason(
+    "no_best_temperature", "no best temperature: the loss still falls at the last one that was tried, or is not finite"
+)
 
 REASONS: dict[str, Reason] = {
     reason.code: reason
@@ -103,6 +106,7 @@ REASONS: dict[str, Reason] = {
         NO_SPREAD,
         ONE_HALF_EMPTY,
         BEYOND_WINDOW,
+        NO_BEST_TEMPERATURE,
         ONE_NETWORK,
         NETWORKS_AGREE,
         NOT_IN_ALL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import registry
 from ..errors import ItinfError
 from ..files import folder_name
-from .drawing import NUMBERS, PICTURES, Drawn, drawn_all
+from .drawing import NUMBERS, PICTURES, Drawn, could_not, drawn_all
 from .forked import forked
 from .manifest import folder_of
 
@@ -120,18 +121,31 @@ def draw_report(
         draws: dict[str, Callable[[], Any]] = {
             kind: partial(result.plot, kind, **aim_of(result, kind)) for kind in _kinds(result)
         }
-        draws |= _added_figures(result)[0]
+        added, remarks = _added_figures(result)
+        draws |= added
         lacking = {name: draw for name, draw in draws.items() if again or not _there(folder, _stem(name))}
-        return _add(folder, _files(drawn_all(lacking, {name: _stem(name) for name in lacking})))
+        drawings, failures = drawn_all(lacking, {name: _stem(name) for name in lacking})
+        made = _add(folder, _files(drawings))
+        _warn(remarks + failures)
+        return made
     made_before = [name for name in folder.manifest["files"] if name.startswith(FIGURES_FOLDER)]
     if not again and all(map(folder.sound, [REPORT, TABLE_CSV, *made_before])):
         return []
     added, remarks = _added_figures(result)
     whole = _page(result, list(added), remarks, folder)
     draws = whole.figures() | added
-    drawings = drawn_all(draws, {name: _stem(name) for name in draws})
+    drawings, failures = drawn_all(draws, {name: _stem(name) for name in draws})
+    whole.failed += failures
     made = _add(folder, _files(drawings) | {TABLE_CSV: result.table.to_csv(index=False).encode()})
-    return made + _add(folder, {REPORT: whole.html(drawings, forked).encode()})
+    made += _add(folder, {REPORT: whole.html(drawings, forked).encode()})
+    _warn(remarks + whole.failed)
+    return made
+
+
+def _warn(failures: Sequence[str]) -> None:
+    """Says what could not be made, after the rest is in the folder: not everybody reads the page."""
+    for failure in failures:
+        warnings.warn(failure, stacklevel=3)
 
 
 def _stem(name: str) -> str:
@@ -164,7 +178,7 @@ def _kinds(result: Any) -> tuple[str, ...]:
 
 
 def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Callable[[], Any]], list[str]]:
-    """Figures that a session or another package has registered and that draw something; and notes on failed ones."""
+    """Figures that a session or another package has registered and that draw something; and remarks on failed ones."""
     own = registry.names("pages")["report"].partition(".")[0]  # those of the page's package have places of their own
     figures: dict[str, Callable[[], Any]] = {}
     remarks = []
@@ -174,7 +188,7 @@ def _added_figures(result: ProbeResult | Comparison) -> tuple[dict[str, Callable
         try:
             figure = result.plot(name)
         except Exception as error:  # an error in somebody else's figure must not prevent the page
-            remarks.append(f"The figure {name!r} could not be drawn ({type(error).__name__}: {error}).")
+            remarks.append(could_not(name, error))
             continue
         if figure is not None:
             figures[name] = partial(_same, figure)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ..statistics.bootstrap import Array, Sums
 from .estimators import Estimator
+from .reasons import NO_BEST_TEMPERATURE, Reason
 
 STEPS = 8
 """Steps towards the least loss, each of which takes the bend of its slope from the one before."""
@@ -27,6 +29,7 @@ class AtBest(Estimator):
         first, second, third: the derivatives of the loss.
     """
 
+    undefined: ClassVar[Reason | None] = NO_BEST_TEMPERATURE
     sum: str
     slope: str
     bend: str

@@ -16,7 +16,7 @@ from ..labels import OWN_LENSES
 from .bits import needs_no_lens
 from .identity import controls_first, identities
 from .sheet import Row, Sheet
-from .signed import signed, thousandths, written
+from .signed import BESIDE, signed, thousandths, written
 from .style import shows
 
 HEIGHT = 34.0
@@ -66,7 +66,7 @@ def excess_movement(table: pd.DataFrame, *, roles: Mapping[str, str] | None = No
         raise NothingToDrawError('No depth was read as a distribution: measure = ["distribution"] in the study file.')
     key = [("line", "as read"), ("dots", "own steps in random order")]
     drawn = {name: networks[name] for name in found}
-    sheet = Sheet("Movement beyond evidence", key, drawn, HEIGHT, foot="relative depth")
+    sheet = Sheet("Movement beyond evidence", key, drawn, HEIGHT, foot="relative depth", beside=BESIDE)
     for name, row in sheet.rows.items():
         _row(row, found[name])
     return shows(sheet.figure, *(rows for one in found.values() for rows in one[:3]))

@@ -22,6 +22,8 @@ from .sheet import RIGHT, Row, Sheet, Values
 from .style import SOFT, shows
 
 HEIGHT = 36.0
+BESIDE = 80.0
+"""Width of the words about the gradient."""
 SCALES = (0.6, 1.0)
 """Half the height of the scale: the first that all values are within."""
 SHOWN = ("block_index", "block", "depth", "segment", "mean", "lo", "hi", "n_units", "unit", "null_seed", "reason")
@@ -77,7 +79,7 @@ def descent(table: pd.DataFrame, *, target: str = "label", roles: Mapping[str, s
     key += [("dots", "same-target, a question")] * any(len(steps.same_target) for steps in networks.values())
     drawn = {name: one for name, one in controls_first(identities(table), roles).items() if name in networks}
     title, words = "Steps down the loss, beyond pairing", "0: as often as pairing"
-    sheet = Sheet(title, [*key, ("", words)], drawn, HEIGHT, (-half, half), "relative depth", letters=26)
+    sheet = Sheet(title, [*key, ("", words)], drawn, HEIGHT, (-half, half), "relative depth", beside=BESIDE)
     for name, row in sheet.rows.items():
         _row(row, networks[name])
     return shows(sheet.figure, *(rows for name in sheet.rows for rows in networks[name].tables))
@@ -97,7 +99,7 @@ def _steps(rows: pd.DataFrame, target: str) -> Steps:
 
 def _row(row: Row, steps: Steps) -> None:
     row.levels(signed(row.scale[0], 1).replace("0.", "."), f"{row.scale[1]:.1f}".replace("0.", "."), zero=True)
-    row.write(RIGHT + 25, row.top - 8, f"{steps.gradient} gradient", SOFT, "right")
+    row.write(RIGHT + 25, row.name_at, f"{steps.gradient} gradient", SOFT, "right")
     level, untrained, same_target = map(_by_block, (steps.pairing, steps.untrained, steps.same_target))
     for line in _above_pairing(untrained, level):
         row.band(line[:, 0], line[:, 2], line[:, 3])

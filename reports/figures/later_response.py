@@ -15,7 +15,7 @@ from ..labels import OWN_LENSES, UNTRAINED
 from ..numbers import number
 from .identity import controls_first, identities
 from .sheet import Row, Sheet
-from .signed import signed, thousandths, written
+from .signed import BESIDE, signed, thousandths, written
 from .style import shows
 
 HEIGHT = 34.0
@@ -111,7 +111,7 @@ def _sheet(
 ) -> Sheet:
     shown = set(rows["model"])
     drawn = {name: one for name, one in controls_first(identities(table), roles).items() if name in shown}
-    return Sheet(title, key, drawn, HEIGHT, scale, "relative depth")
+    return Sheet(title, key, drawn, HEIGHT, scale, "relative depth", BESIDE)
 
 
 def _columns(rows: pd.DataFrame, *names: str) -> list[np.ndarray]:

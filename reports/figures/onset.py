@@ -26,6 +26,8 @@ STRIP, SPACE = 6.6, 2.8
 START = LEFT + 15
 """Where the strips begin, after their names."""
 NEED = 0.5
+BESIDE = 92.0
+"""Width of the depth and its interval."""
 HOLDS, NEITHER, FAILS, UNKNOWN = "holds", "neither", "fails", "no value"
 
 
@@ -59,7 +61,7 @@ def onset(
         ),
         {name: one for name, one in drawn.items() if name in networks},
         len(STRIPS) * (STRIP + SPACE),
-        letters=26,
+        beside=BESIDE,
     )
     for name, row in sheet.rows.items():
         _row(row, networks[name])
@@ -116,10 +118,10 @@ def _row(row: Row, strips: Strips) -> None:
     axes, drawn, count = row.sheet.axes, row.drawn, len(strips.states)
     depth = strips.curves.number("iterative_depth")
     edge = RIGHT + 25
-    belongs(drawn.number, row.sheet.text(edge, row.top - 8, number(depth["mean"], 2), "right", weight="bold"))
+    belongs(drawn.number, row.sheet.text(edge, row.name_at, number(depth["mean"], 2), "right", weight="bold"))
     if depth["lo"] < depth["hi"]:
         between = f"({number(depth['lo'], 2)} … {number(depth['hi'], 2)})"
-        belongs(drawn.number, row.sheet.text(edge - 27, row.top - 8, between, "right", SOFT))
+        belongs(drawn.number, row.sheet.text(edge - 27, row.name_at, between, "right", SOFT))
     width = (RIGHT + 25 - START) / max(count, 1)
     full, empty, dots = [], [], []
     for k, (strip, says) in enumerate(strips.says.items()):

@@ -19,8 +19,8 @@ from .sheet import RIGHT, Row, Sheet
 from .style import shows
 
 HEIGHT = 30.0
-LETTERS = 28
-"""Of a network's name; behind it stands the effective length."""
+BESIDE = 76.0
+"""Width of the effective length."""
 
 
 def paths(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -> Figure:
@@ -46,7 +46,7 @@ def paths(table: pd.DataFrame, *, roles: Mapping[str, str] | None = None) -> Fig
     key = [("band", "branches like skips"), *([("line", "untrained")] if len(untrained) else [])]
     key.append(("", "numbers: effective length"))
     foot = "length, share of the longest"
-    sheet = Sheet("Share of the gradient by path length", key, networks, HEIGHT, (0.0, high), foot, LETTERS)
+    sheet = Sheet("Share of the gradient by path length", key, networks, HEIGHT, (0.0, high), foot, BESIDE)
     effective = effective_lengths(table)
     for name, row in sheet.rows.items():
         row.levels("0", number(high, 1).removeprefix("0"))
@@ -91,7 +91,7 @@ def _row(row: Row, observed: pd.DataFrame, untrained: pd.DataFrame, effective: p
     here = effective[(effective["null"] == "observed") & (effective["update"] == observed["update"].iloc[0])]
     here = here[here["state_index"] == observed["state_index"].iloc[0]]
     if len(here):
-        row.write(RIGHT - 46, row.top - 8, f"{number(float(here['mean'].iloc[0]), 1)} of {longest}")
+        row.write(RIGHT - 46, row.name_at, f"{number(float(here['mean'].iloc[0]), 1)} of {longest}")
     steps = "blocks" if observed["update"].iloc[0] == "branch" else "parts of blocks"
     for one in observed.to_dict("records"):
         length = int(one["length"])

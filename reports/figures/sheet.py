@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
 from ..charts.marks import Mark, Reading, belongs, mark
@@ -21,17 +24,37 @@ from .style import BAND, INK, LINE, SOFT, literal, shorten
 WIDTH = 3.4 * 72
 TEXT, LETTER = 9.0, 5.0
 """Size of text, and about the width of a letter."""
+SCREEN = 1.05
+"""By how much letters may be wider on a screen, where they begin at whole pixels."""
 KEY_LINES = 2
 """Lines of every key, so that rows of figures side by side are at one height."""
-LEFT, RIGHT = 17.0, WIDTH - 27.0
-"""Ends of the rows' horizontal axes; beside them stand labels."""
-NAME, GAP, FOOT = 12.0, 7.0, 14.0
+LEFT, RIGHT = 20.0, WIDTH - 27.0
+"""Ends of the rows' horizontal axes; beside them stand labels, which do not touch what is drawn."""
+NAME, GAP, FOOT = 13.0, 7.0, 14.0
 """Heights of a network's name, of the space between rows, and of the axis below them."""
+ABOVE = 10.0
+"""How high above a row's drawing the middle of its name is: as far from the labels of the row as from those of the row before."""
 BEYOND = 0.06
 """By how much of a row's scale what is outside is drawn outside."""
 DASHES = {"line": (0, (3, 2)), "dots": (0, (1, 1.6))}
 """Lines of nulls that are no band: a second null, and a question."""
 Values = NDArray[np.float64]
+
+
+def wide(words: str) -> float:
+    """About the width of a text in points: letters have their own widths, and signs of East Asia and pictures are square."""
+    font = FontProperties(size=TEXT)
+    plain = "".join(letter for letter in words if unicodedata.east_asian_width(letter) not in "WF")
+    narrow = float(text_to_path.get_text_width_height_descent(plain, font, False)[0])
+    return SCREEN * (narrow + TEXT * (len(words) - len(plain)))
+
+
+def fitting(words: str, room: float) -> str:
+    """A text that is at most as wide as its room in points, cut in the middle."""
+    kept = len(words)
+    while kept > 3 and wide(cut := shorten(words, kept)) > room:
+        kept = min(kept - 1, int(kept * room / wide(cut)) + 1)
+    return shorten(words, kept)
 
 
 class Sheet:
@@ -43,7 +66,7 @@ class Sheet:
         identities: of the networks, one for each row, by name.
         height: of a row's drawing; ``scale``: its lower and upper end.
         foot: label of the horizontal axis; "" for none.
-        letters: of a name, at most.
+        beside: width of what stands on the right of a name, in points.
         ends: labels of the ends of the horizontal axis.
     """
 
@@ -55,7 +78,7 @@ class Sheet:
         height: float,
         scale: tuple[float, float] = (0.0, 1.0),
         foot: str = "",
-        letters: int = 40,
+        beside: float = 0.0,
         ends: tuple[str, str] = ("0", "1"),
     ) -> None:
         top = 15.0 + 12.0 * KEY_LINES + 4
@@ -79,7 +102,7 @@ class Sheet:
             for k, (name, drawn) in enumerate(identities.items())
         }
         for row in self.rows.values():
-            row.head(letters)
+            row.head(WIDTH - 26 - beside)
         if foot:
             for x, words, side in (
                 (LEFT, ends[0], "left"), ((LEFT + RIGHT) / 2, foot, "center"), (RIGHT, ends[1], "right"),
@@ -126,13 +149,19 @@ class Row:
         share = (np.asarray(value, float) - low) / (high - low)
         return self.top + self.height * (1 - np.clip(share, -BEYOND, 1 + BEYOND))
 
-    def head(self, letters: int) -> None:
-        """The name, after a piece of its line."""
-        y, drawn = self.top - NAME + 4, self.drawn
+    @property
+    def name_at(self) -> float:
+        """The height of the name, and of what stands beside it."""
+        return self.top - ABOVE
+
+    def head(self, room: float) -> None:
+        """The name, after a piece of its line; one that is longer than its room is cut in the middle."""
+        y, drawn = self.name_at, self.drawn
         (line,) = self.sheet.axes.plot(
             [2, 9, 16], [y] * 3, color=drawn.colour, ls=drawn.dash, marker=drawn.marker, ms=3.5, markevery=[1], lw=1.2
         )
-        belongs(drawn.number, line, self.sheet.text(20, y, shorten(self.name, letters)))
+        name = fitting(shorten(self.name, 100), room)
+        belongs(drawn.number, line, self.sheet.text(20, y, name))
 
     def levels(self, low: str, high: str, half: bool = False, zero: bool = False) -> None:
         """A line at the lower end of the scale, and labels at both.
@@ -146,9 +175,8 @@ class Row:
         axes.plot([LEFT, RIGHT], [level, level], color=LINE, lw=0.6, zorder=1)
         if half:
             axes.plot([LEFT, RIGHT], [(bottom + top) / 2] * 2, color=LINE, lw=0.6, ls=(0, (1, 2)), zorder=1)
-        edge = LEFT - (1 if zero else 4)  # a minus sign takes room
         for y, words in ((bottom, low), (top, high), *([(level, "0")] if zero else [])):
-            self.sheet.text(edge, float(y), words, "right", SOFT)
+            self.sheet.text(LEFT - 4, float(y), words, "right", SOFT)
 
     def line(self, share: Values, mean: Values, lo: Values, hi: Values, *, hollow: bool = False) -> None:
         """A line with intervals; ``hollow``: points only."""

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ..numbers import number
-from .sheet import NAME, RIGHT, Row
+from .sheet import RIGHT, Row
 from .style import SOFT
 
 THOUSAND = 1000.0
+BESIDE = 66.0
+"""Width of the scale beside a name."""
 STEPS = (1.0, 2.0, 5.0, 10.0)
 """A scale ends at one of these, times a power of ten."""
 
@@ -24,7 +26,7 @@ def signed(row: Row, *several: pd.DataFrame) -> Row:
     high = round_above(float(sizes.max()) if len(sizes) else 1.0)
     made = replace(row, scale=(-high, high))
     made.levels("", "", zero=True)
-    made.write(RIGHT, row.top - NAME + 4, f"± {high:g}", SOFT, "right")  # three digits do not fit beside the axis
+    made.write(RIGHT, row.name_at, f"± {high:g}", SOFT, "right")  # three digits do not fit beside the axis
     return made
 
 
