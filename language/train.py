@@ -168,7 +168,7 @@ class LanguageSpecimen:
 
     def _pairs(self, network: Network, split: str, text: str) -> float:
         """Bits per byte of a text by counts of pairs of the network's tokens in its training split."""
-        assert network.prepare is not None
+        assert isinstance(network.prepare, Encoder)
         return pair_bits_per_byte(network.prepare, modules(split).values(), text)
 
     def _held_out(self, split: str) -> tuple[str, str]:
