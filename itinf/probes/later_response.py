@@ -27,7 +27,7 @@ from .token_pairs import MATCH, NEAREST, Pairs, pairs_of
 
 OTHER_PLACE, OTHER_TOKEN, CROSS = "other-place", "other-token", "cross"
 SHARE, TOTAL = "subtracted_share", "later_response_total"
-SAME_TOKEN = {MATCH: ("", "same depth"), NEAREST: (NEAREST,)}
+SAME_TOKEN: dict[str, tuple[str, ...]] = {MATCH: ("", "same depth"), NEAREST: (NEAREST,)}
 """Lags of the same token, with the forms of their ``SHARE``; the first is the form of all their rows."""
 
 
