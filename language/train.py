@@ -23,6 +23,7 @@ from itinf.training.states import states
 
 from .bpe import END_OF_TEXT, learn, wrapped
 from .compression import bits_per_byte, xz_bits_per_byte
+from .encoder import Encoder
 from .gpt2 import FAMILY as GPT2_FAMILY
 from .gpt2 import SHARED, gpt2
 from .huggingface import Family, quiet

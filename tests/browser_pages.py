@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 import itinf
 from itinf.data.dataset import Batch
-from pictures import blank
+from itinf.results import drawing
+from pictures import RENDERS, SVG, white
 from test_onset_oracles import made, oracle
 from tiny import gpt2, images, probed, resnet, tokens
 
 NAME = "a <script>alert(1)</script> \"quoted\" 'name' & \u202eright to left\u202c 🧪"
 """A network's name that would break out of a page."""
-DRAW = Figure.savefig
+DRAW = drawing.pictures_of
 DPI = 60
 
 
-def quick(figure: Figure, file: io.BytesIO, format: str = "png", **options: Any) -> None:
-    """Stands in for ``Figure.savefig``: a white picture of the figure's size. Drawn are only figures with marks, as SVG."""
-    marked = hasattr(figure, "marks")
-    if format == "svg":
-        (DRAW if marked else blank)(figure, file, format="svg", **options)
-        return
-    if marked:
-        figure.draw_without_rendering()  # lays it out
+def quick(figure: Figure) -> tuple[bytes, bytes, bytes]:
+    """White pictures of the figure's size, and the true SVG of figures with marks; stands in for ``pictures_of``."""
+    svg = DRAW(figure)[1] if hasattr(figure, "marks") else SVG
     width, height = figure.get_size_inches()
-    Image.new("RGB", (round(DPI * width), round(DPI * height)), "white").save(file, format="png")
+    png = white(round(DPI * width), round(DPI * height))
+    return png, svg, png
 
 
 def small_comparison(folder: Path) -> Path:
@@ -47,7 +41,7 @@ def small_comparison(folder: Path) -> Path:
     second = run, itinf.transfer(words, lens, read, replicates=20)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # matplotlib's font has no such sign
-        patch.setattr(Figure, "savefig", quick)
+        patch.setattr(RENDERS, quick)
         both = itinf.compare([*first.runs, second[0]], [*first.transfers, second[1]], roles={NAME: "yes", "gpt2": "no"})
         both.save(folder)
     return folder / "report.html"

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 from browser import WITHOUT, chromium
 from itinf.cli import app
-from pictures import blank
+from pictures import RENDERS, blank
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made but not rendered, which takes longest of all; the mark ``pixels`` has them rendered."""
     if not request.node.get_closest_marker("pixels"):
-        monkeypatch.setattr(Figure, "savefig", blank)
+        monkeypatch.setattr(RENDERS, blank)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 import itinf
 from itinf import registry
@@ -17,7 +16,7 @@ from itinf.results import drawing
 from itinf.results.drawing import drawn_all
 from itinf.results.folder import ResultsFolder
 from itinf.results.report import draw_report
-from pictures import blank
+from pictures import RENDERS, blank
 from reports.figures.update_norm import update_norm
 from test_overview import made
 from test_page import Read
@@ -67,7 +66,7 @@ def test_ctrl_c_while_a_figure_is_drawn_ends_it_all() -> None:
 @PROCESSES
 def test_the_page_names_it_and_shows_all_others(folder: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("itinf.results.forked._cores", lambda: processes)
-    monkeypatch.setattr(Figure, "savefig", blank)
+    monkeypatch.setattr(RENDERS, blank)
     whole = again(folder)[1]
     monkeypatch.setattr("reports.sections.networks.overview", wrong)
     with pytest.warns(UserWarning) as warned:
@@ -81,7 +80,7 @@ def test_the_page_names_it_and_shows_all_others(folder: Path, processes: int, mo
 
 
 def test_a_page_without_any_figure_has_all_its_sections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Figure, "savefig", blank)
+    monkeypatch.setattr(RENDERS, blank)
     ids = [section["id"] for section in again(folder)[1].of("section")]
     monkeypatch.setattr(drawing, "drawn", wrong)
     with pytest.warns(UserWarning):
@@ -95,8 +94,10 @@ def test_a_page_without_any_figure_has_all_its_sections(folder: Path, monkeypatc
 def test_figures_of_others_are_named_where_there_is_no_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._session, "figures", dict(registry._session.get("figures", {})))
     itinf.register(wrong, "cracked", group="figures")
-    monkeypatch.setattr(Figure, "savefig", blank)
-    with pytest.warns(UserWarning, match="The figure 'cracked' could not be drawn"):
-        with ResultsFolder.open(folder, None) as opened:
-            made = draw_report(itinf.ProbeResult.load(folder), opened, again=True, page=False)
+    monkeypatch.setattr(RENDERS, blank)
+    with (
+        pytest.warns(UserWarning, match="The figure 'cracked' could not be drawn"),
+        ResultsFolder.open(folder, None) as opened,
+    ):
+        made = draw_report(itinf.ProbeResult.load(folder), opened, again=True, page=False)
     assert "figures/update_norm.png" in made

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 import itinf
 from itinf import registry
@@ -18,7 +17,7 @@ from itinf.results.comparison import Comparison
 from itinf.results.joint import joined
 from lens_oracles import descending, labelled, starts
 from pages import ShortPage
-from pictures import blank
+from pictures import RENDERS, blank
 from test_page import Read
 from tiny import SETTINGS
 
@@ -29,7 +28,7 @@ SCHEMA1 = Path(__file__).parent / "data" / "schema1"
 @pytest.fixture(scope="module", autouse=True)
 def few_figures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", blank)  # the page of this module is made before a test's own fixtures
+        patch.setattr(RENDERS, blank)  # the page of this module is made before a test's own fixtures
         yield
 
 

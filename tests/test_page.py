@@ -11,13 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from itinf import registry
 from lens_tables import moved
 from pages import page
-from pictures import blank
+from pictures import RENDERS, blank
 from test_overview import made
 from test_prediction_figure import walked
 
@@ -224,7 +223,7 @@ def lensed(**changed: Any) -> Read:
 @pytest.fixture(scope="module")
 def lensing() -> Read:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", blank)
+        patch.setattr(RENDERS, blank)
         return lensed()
 
 
