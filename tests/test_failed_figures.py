@@ -96,7 +96,7 @@ def test_figures_of_others_are_named_where_there_is_no_page(folder: Path, monkey
     monkeypatch.setitem(registry._session, "figures", dict(registry._session.get("figures", {})))
     itinf.register(wrong, "cracked", group="figures")
     monkeypatch.setattr(Figure, "savefig", blank)
-    with pytest.warns(UserWarning, match="The figure 'cracked' could not be drawn"):
-        with ResultsFolder.open(folder, None) as opened:
-            made = draw_report(itinf.ProbeResult.load(folder), opened, again=True, page=False)
+    said = pytest.warns(UserWarning, match="The figure 'cracked' could not be drawn")
+    with said, ResultsFolder.open(folder, None) as opened:
+        made = draw_report(itinf.ProbeResult.load(folder), opened, again=True, page=False)
     assert "figures/update_norm.png" in made
