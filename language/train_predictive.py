@@ -51,8 +51,9 @@ class PredictiveSpecimen(LanguageSpecimen):
     def evaluate(self, folder: Path, *, split: str, progress: Progress) -> list[Score]:
         """Bits per byte of held-out modules, of the last state and then of every state before it.
 
-        The first state has to compress better than counts of token pairs, every other better than the state before it;
-        where the errors have the other sign (ascent), no layer may improve on the state before it.
+        The first state has to compress better than counts of token pairs, every other better than the state before it. The
+        layers of truth have to improve on the first state: what they add is not what is missing, so the last may add too
+        much. Those of ascent, where the errors have the other sign, must not.
         """
         what, text = self._held_out(split)
         network = self._opened(folder)
@@ -64,8 +65,10 @@ class PredictiveSpecimen(LanguageSpecimen):
         bits, tokens = bits_per_byte_of_each(network, text, read, progress=progress)
         improves: Literal["lower", "higher"] = "higher" if model.config.error == "ascent" else "lower"  # type: ignore
         first = Score(f"{what}, state 0", bits[0], tokens, self._pairs(network, split, text), "lower", PAIRS)
+        every = model.config.error == "prediction"  # type: ignore
+        beside = [k - 1 if every else 0 for k in range(len(bits))]
         later = [
-            Score(f"{what}, state {k}", bits[k], tokens, bits[k - 1], improves, f"state {k - 1}")
+            Score(f"{what}, state {k}", bits[k], tokens, bits[beside[k]], improves, f"state {beside[k]}")
             for k in range(1, len(bits))
         ]
         return [replace(later[-1], what=what), first, *later[:-1]]
