@@ -120,10 +120,12 @@ def trained(kept, segments=(0, 0, 0, 0), half=0.02):
     return pd.concat(tables, ignore_index=True), pd.concat(summaries, ignore_index=True)
 
 
-def row(kept, groups=None, data=None, weights=None, tables=None):
+def row(kept, groups=None, data=None, weights=None, tables=None, sizes=None):
     """Name -> verdict; {} where the row is left out."""
     table, summaries = tables or trained(kept)
     manifests = [manifest(n, (data or {}).get(n, "glyphs"), (weights or {}).get(n, "specimen")) for n in kept]
+    for one in manifests if sizes else ():
+        one["about"] = {"parameters": sizes.get(one["network"]["name"])}
     found = None if groups is None else group_table(table, summaries, groups)
     made = verdict_table(
         table, summaries, manifests, {"skips": lambda: SKIPS}, groups=found, members=groups
@@ -144,6 +146,10 @@ def test_twins_of_a_page():
     assert row({"with": TWO["with"], "more": (True, [0.1] * 3)}) == {}, "the row is left out"
     assert row(TWO, data={"with": "cifar10"}) == {}, "another task"
     assert row(TWO, weights={"without": "random:0"}) == {}, "an untrained network is no twin of a trained one"
+    assert row(TWO, sizes={"with": 20_000, "without": 180_000}) == {}, "blocks that share their weights"
+    assert row(TWO, sizes={"with": 182_000, "without": 180_000}) == row(TWO, sizes={"with": 182_000}) == found, (
+        "shortcuts"
+    )
     other = zip(trained({"with": TWO["with"]}), trained({"without": TWO["without"]}, (0, 0, 1, 1)), strict=True)
     assert row(TWO, tables=[pd.concat(both) for both in other]) == {}, "other widths"
     unlabelled = [frame[frame["target"] == "model"] for frame in trained(TWO)]

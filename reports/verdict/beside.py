@@ -10,6 +10,9 @@ import pandas as pd
 from ..lens_numbers import LensNumbers
 from .source import PlainGroup, Source
 
+LEAST_SHARE = 0.9
+"""Of the parameters of the larger of two twins, what the smaller has at least."""
+
 
 def sources_of(
     names: Sequence[str],
@@ -19,6 +22,7 @@ def sources_of(
     groups: pd.DataFrame | None = None,
     members: Mapping[str, Sequence[str]] | None = None,
     circumstances: Mapping[str, object] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Source]:
     """Name -> the tables of one network, and what it is compared with.
 
@@ -26,14 +30,18 @@ def sources_of(
         names: of the networks; ``table``, ``summaries``: of all of them; ``target``: what losses are taken against.
         groups: the table of groups, None without; ``members``: group -> names of its networks.
         circumstances: name -> what twins must have in common besides their states, such as their data; None for nothing.
+        sizes: name -> number of parameters, as far as they are known: a network whose blocks share one set of weights is no twin.
     """
     whole = pd.DataFrame() if summaries is None else summaries
     numbers = LensNumbers(table, whole)
     kept = {name: whole if whole.empty else whole[whole["model"] == name] for name in names}
     alone = {name: Source(table[table["model"] == name], kept[name], target) for name in names}
-    about = circumstances or {}
-    twins = {name: [one for one in numbers.twins(name) if one in alone and about.get(one) == about.get(name)]
-             for name in names}  # fmt: skip
+    about, known = circumstances or {}, sizes or {}
+
+    def alike(one: str, other: str) -> bool:
+        return about.get(one) == about.get(other) and _as_large(known.get(one), known.get(other))
+
+    twins = {name: [one for one in numbers.twins(name) if one in alone and alike(one, name)] for name in names}
     return {
         name: replace(
             source,
@@ -42,6 +50,11 @@ def sources_of(
         )
         for name, source in alone.items()
     }
+
+
+def _as_large(one: int | None, other: int | None) -> bool:
+    """Whether two numbers of parameters are the same but for what shortcuts have; also where one is not known."""
+    return not (one and other) or min(one, other) >= LEAST_SHARE * max(one, other)
 
 
 def _plain_groups(

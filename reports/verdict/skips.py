@@ -23,7 +23,9 @@ from .source import PlainGroup, Source, by_place
 from .states import NO_TRANSFER, after_input
 from .words import Evidence, Verdict, Word, decide
 
-NO_TWIN = "no network here, on the same data, has as many states of as many widths and no skips"
+NO_TWIN = (
+    "no network here, on the same data, has as many states of as many widths, about as many parameters and no skips"
+)
 NOT_IN_ALL = "not every network of the groups has a value"
 PAIR, PAIRS = "for this pair of trainings", "for these trainings"
 SETTLED = (Word.YES, Word.PART, Word.SAME, Word.NO, Word.REVERSE, Word.MIXED)

@@ -89,7 +89,9 @@ def verdict_table(
     networks = networks_of(table, manifests, power)
     data = {m["network"]["name"]: (m.get("data") or {}).get("name") for m in manifests}
     about = {n.name: (n.untrained, data[n.name]) for n in networks}
-    sources = sources_of([n.name for n in networks], table, summaries, target, groups, members, about)
+    known = {m["network"]["name"]: (m.get("about") or {}).get("parameters") for m in manifests}
+    sizes = {name: count for name, count in known.items() if isinstance(count, int)}  # a manifest may be edited by hand
+    sources = sources_of([n.name for n in networks], table, summaries, target, groups, members, about, sizes)
     sections = {manifest["network"]["name"]: f"network-{k}" for k, manifest in enumerate(manifests, 1)}
     rows, remarks, top = [], [], ""
     for name, opens in claims.items():
