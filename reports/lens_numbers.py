@@ -54,7 +54,7 @@ class LensNumbers:
         own = self.own(model, "model") if own.empty else own  # without labels
         return (self.modality(model), *own.drop_duplicates("state_index")["segment"].tolist())
 
-    def twins(self, model: str) -> list[str]:
+    def alike_without_skips(self, model: str) -> list[str]:
         """Networks without skips that have as many states of as many widths; none where the network itself has no skips."""
         if not self.skips.get(model):
             return []

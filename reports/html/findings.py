@@ -88,7 +88,7 @@ def _skips(r: LensNumbers) -> list[Line]:
     having, lacking = _split([name for name in r.networks if name in r.skips], lambda name: r.skips[name])
     if not (having and lacking):
         return [*lines, Line("with − without skips", f"{NOT_MEASURED}: no two networks differ in that")]
-    twins = [(a, b) for a in having for b in r.twins(a)]
+    twins = [(a, b) for a in having for b in r.alike_without_skips(a)]
     if not twins:
         return [*lines, Line("with − without skips", f"{NOT_MEASURED}: no two networks are alike but for the skips")]
     for label, form in FORMS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,7 +12,25 @@ from ..lens_numbers import LensNumbers
 from .source import PlainGroup, Source
 
 LEAST_SHARE = 0.9
-"""Of the parameters of the larger of two twins, what the smaller has at least."""
+"""Of the parameters of the larger of two twins, what the smaller has at least: shortcuts may have some."""
+
+
+class Circumstances(NamedTuple):
+    """What twins have in common besides their states.
+
+    Attributes:
+        data: its name; ``untrained``: whether the weights are random.
+        parameters: how many, None where it is not known: a network whose blocks share one set of weights is no twin.
+    """
+
+    data: str | None
+    untrained: bool
+    parameters: int | None
+
+    def allow(self, other: Circumstances) -> bool:
+        """Whether the two networks can be twins."""
+        sizes = sorted(one.parameters for one in (self, other) if one.parameters)
+        return self[:2] == other[:2] and (len(sizes) < 2 or sizes[0] >= LEAST_SHARE * sizes[1])
 
 
 def sources_of(
@@ -21,27 +40,27 @@ def sources_of(
     target: str = "label",
     groups: pd.DataFrame | None = None,
     members: Mapping[str, Sequence[str]] | None = None,
-    circumstances: Mapping[str, object] | None = None,
-    sizes: Mapping[str, int] | None = None,
+    circumstances: Mapping[str, Circumstances] | None = None,
 ) -> dict[str, Source]:
     """Name -> the tables of one network, and what it is compared with.
 
     Args:
         names: of the networks; ``table``, ``summaries``: of all of them; ``target``: what losses are taken against.
         groups: the table of groups, None without; ``members``: group -> names of its networks.
-        circumstances: name -> what twins must have in common besides their states, such as their data; None for nothing.
-        sizes: name -> number of parameters, as far as they are known: a network whose blocks share one set of weights is no twin.
+        circumstances: name -> what twins must have in common besides their states; None for nothing.
     """
     whole = pd.DataFrame() if summaries is None else summaries
     numbers = LensNumbers(table, whole)
     kept = {name: whole if whole.empty else whole[whole["model"] == name] for name in names}
     alone = {name: Source(table[table["model"] == name], kept[name], target) for name in names}
-    about, known = circumstances or {}, sizes or {}
-
-    def alike(one: str, other: str) -> bool:
-        return about.get(one) == about.get(other) and _as_large(known.get(one), known.get(other))
-
-    twins = {name: [one for one in numbers.twins(name) if one in alone and alike(one, name)] for name in names}
+    twins = {
+        name: [
+            one
+            for one in numbers.alike_without_skips(name)
+            if one in alone and (circumstances is None or circumstances[name].allow(circumstances[one]))
+        ]
+        for name in names
+    }
     return {
         name: replace(
             source,
@@ -50,11 +69,6 @@ def sources_of(
         )
         for name, source in alone.items()
     }
-
-
-def _as_large(one: int | None, other: int | None) -> bool:
-    """Whether two numbers of parameters are the same but for what shortcuts have; also where one is not known."""
-    return not (one and other) or min(one, other) >= LEAST_SHARE * max(one, other)
 
 
 def _plain_groups(

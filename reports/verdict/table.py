@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..labels import UNTRAINED
-from .beside import sources_of
+from .beside import Circumstances, sources_of
 from .claim import Claim
 from .controls import remark, told_apart, untold
 from .depth import ITERATIVE_DEPTH
@@ -87,11 +87,9 @@ def verdict_table(
     if not manifests or not claims:
         return None
     networks = networks_of(table, manifests, power)
-    data = {m["network"]["name"]: (m.get("data") or {}).get("name") for m in manifests}
-    about = {n.name: (n.untrained, data[n.name]) for n in networks}
-    known = {m["network"]["name"]: (m.get("about") or {}).get("parameters") for m in manifests}
-    sizes = {name: count for name, count in known.items() if isinstance(count, int)}  # a manifest may be edited by hand
-    sources = sources_of([n.name for n in networks], table, summaries, target, groups, members, about, sizes)
+    of = {manifest["network"]["name"]: manifest for manifest in manifests}
+    about = {n.name: _circumstances(n, of[n.name]) for n in networks}
+    sources = sources_of([n.name for n in networks], table, summaries, target, groups, members, about)
     sections = {manifest["network"]["name"]: f"network-{k}" for k, manifest in enumerate(manifests, 1)}
     rows, remarks, top = [], [], ""
     for name, opens in claims.items():
@@ -111,6 +109,14 @@ def verdict_table(
     rows.sort(key=lambda row: (row.claim.order, row.claim.name))
     key = [(word.shape, meaning) for word, meaning in MEANINGS.items()]
     return VerdictTable(top, networks, rows, remarks, key, bool((table["null"] == UNTRAINED).any()))
+
+
+def _circumstances(network: Network, manifest: Mapping[str, Any]) -> Circumstances:
+    data, about = (manifest.get(name) or {} for name in ("data", "about"))
+    count = about.get("parameters")
+    return Circumstances(
+        data.get("name"), network.untrained, count if isinstance(count, int) else None
+    )  # edited by hand
 
 
 def _cell(claim: Claim, verdict: Verdict, told: str, section: str) -> Cell:
