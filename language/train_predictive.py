@@ -63,14 +63,13 @@ class PredictiveSpecimen(LanguageSpecimen):
             return [model.read(state) for state in model.states(ids)]  # type: ignore[operator]
 
         bits, tokens = bits_per_byte_of_each(network, text, read, progress=progress)
-        improves: Literal["lower", "higher"] = "higher" if model.config.error == "ascent" else "lower"  # type: ignore
+        error = model.config.error  # type: ignore[union-attr]
+        better: Literal["lower", "higher"] = "higher" if error == "ascent" else "lower"
         first = Score(f"{what}, state 0", bits[0], tokens, self._pairs(network, split, text), "lower", PAIRS)
-        every = model.config.error == "prediction"  # type: ignore
-        beside = [k - 1 if every else 0 for k in range(len(bits))]
-        later = [
-            Score(f"{what}, state {k}", bits[k], tokens, bits[beside[k]], improves, f"state {beside[k]}")
-            for k in range(1, len(bits))
-        ]
+        later = []
+        for k in range(1, len(bits)):
+            bound = k - 1 if error == "prediction" else 0
+            later.append(Score(f"{what}, state {k}", bits[k], tokens, bits[bound], better, f"state {bound}"))
         return [replace(later[-1], what=what), first, *later[:-1]]
 
     @property

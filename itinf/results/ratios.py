@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from ..statistics.bootstrap import Array, Sums
 from ..statistics.intervals import interval, mean_error
 from .estimators import Estimator, Ratio
 from .reasons import NOT_ABOVE_ZERO, NOT_TAUGHT
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
