@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from itinf.results.schema import results_table
 from reports.figures.descent import descent
 from reports.figures.later_response import later_response, subtracted
-from reports.figures.sheet import LEFT, TEXT, WIDTH, fitting, wide
+from reports.figures.sheet import LEFT, TEXT, WIDTH, fitting, text_width
 from test_descent import steps
 from test_predictive_section import CHI, by_state
 
@@ -62,9 +62,9 @@ def test_labels_of_the_scale_touch_no_line(figure: str) -> None:
 @pytest.mark.filterwarnings("ignore:Glyph .* missing")
 def test_a_name_is_cut_in_the_middle_to_its_room(name: str) -> None:
     kept = fitting(name, 120.0)
-    assert wide(kept) <= 120
-    if wide(name) <= 120:
+    assert text_width(kept) <= 120
+    if text_width(name) <= 120:
         assert kept == name
     else:
         head, cut, tail = kept.partition("…")
-        assert cut and head and name.startswith(head) and name.endswith(tail) and wide(kept) > 120 - 3 * TEXT
+        assert cut and head and name.startswith(head) and name.endswith(tail) and text_width(kept) > 120 - 3 * TEXT

@@ -41,7 +41,7 @@ DASHES = {"line": (0, (3, 2)), "dots": (0, (1, 1.6))}
 Values = NDArray[np.float64]
 
 
-def wide(words: str) -> float:
+def text_width(words: str) -> float:
     """About the width of a text in points: letters have their own widths, and signs of East Asia and pictures are square."""
     font = FontProperties(size=TEXT)
     plain = "".join(letter for letter in words if unicodedata.east_asian_width(letter) not in "WF")
@@ -52,8 +52,8 @@ def wide(words: str) -> float:
 def fitting(words: str, room: float) -> str:
     """A text that is at most as wide as its room in points, cut in the middle."""
     kept = len(words)
-    while kept > 3 and wide(cut := shorten(words, kept)) > room:
-        kept = min(kept - 1, int(kept * room / wide(cut)) + 1)
+    while kept > 3 and text_width(cut := shorten(words, kept)) > room:
+        kept = min(kept - 1, int(kept * room / text_width(cut)) + 1)
     return shorten(words, kept)
 
 

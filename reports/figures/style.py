@@ -31,8 +31,6 @@ _RC = {
     "axes.spines.right": False,
     "lines.markersize": 3,
 }
-
-
 LINE_HEIGHT, LEGEND_COLUMNS, BELOW = 0.16, 3, 0.75
 """Inches of a line of an x label, entries of a legend side by side, and inches below a panel with a label of one line."""
 
@@ -63,7 +61,7 @@ def grid(rows: int, columns: int, height: float = 2.7) -> tuple[Figure, np.ndarr
     return figure, panels
 
 
-def place(figure: Figure, panels: np.ndarray, panel: float) -> None:
+def place(figure: Figure, panels: np.ndarray, height: float) -> None:
     """Gives panels fixed places and the figure the height for them, in a fraction of a layout engine's time.
 
     Call it last: the lines of labels and of the legend, and the digits of tick labels, are counted.
@@ -71,21 +69,21 @@ def place(figure: Figure, panels: np.ndarray, panel: float) -> None:
     Args:
         figure: made by ``grid``.
         panels: its (rows, columns) array of Axes.
-        panel: height of each, in inches.
+        height: of each, in inches.
     """
     figure.set_layout_engine("none")
     below = [BELOW + LINE_HEIGHT * max(axes.get_xlabel().count("\n") for axes in across) for across in panels]
     entries = len(figure.legends[0].get_texts()) if figure.legends else 0
     above = 0.5 if figure.get_suptitle() else 0.3
-    height = above + len(panels) * panel + sum(below) + 0.18 * -(-entries // LEGEND_COLUMNS) - 0.1
-    figure.set_figheight(height)
-    width, tops = figure.get_figwidth(), height - above - np.cumsum([0, *(panel + room for room in below[:-1])])
+    whole = above + len(panels) * height + sum(below) + 0.18 * -(-entries // LEGEND_COLUMNS) - 0.1
+    figure.set_figheight(whole)
+    width, tops = figure.get_figwidth(), whole - above - np.cumsum([0, *(height + room for room in below[:-1])])
     pitch = (width - 0.1) / panels.shape[1]
     beside = 0.0
     for _ in range(2):  # how many ticks there are depends on the panels' height
         for (row, column), axes in np.ndenumerate(panels):
-            x, y = column * pitch + beside, tops[row] - panel
-            axes.set_position((x / width, y / height, (pitch - beside) / width, panel / height))
+            x, y = column * pitch + beside, tops[row] - height
+            axes.set_position((x / width, y / whole, (pitch - beside) / width, height / whole))
         beside = max(map(_beside, panels.flat))
 
 
