@@ -51,8 +51,8 @@ def variance_shares(table: pd.DataFrame, *, roles: Mapping[str, str] | None = No
 
 
 def _network(row: Row, observed: pd.DataFrame, walks: pd.DataFrame) -> None:
-    row.levels("0", "1", half=True)
     known = observed.dropna(subset="mean").sort_values("state_index")
+    row.levels("0", "1", half=len(known) > 0)  # words in the place of bars stand there
     if known.empty:
         row.note(str(observed["reason"].iloc[0]))
         return
@@ -76,7 +76,8 @@ def _bar(row: Row, one: Mapping[Hashable, Any], before: float, wide: float, holl
     """What a state adds, from the height that those before it have reached, with the interval of its share."""
     x, (low, high) = float(row.x(float(one["depth"]))), row.y(np.array([before, before + one["mean"]]))
     face = "white" if hollow else row.drawn.colour
-    bar = Rectangle((x - wide / 2, min(low, high)), wide, abs(high - low))
+    left, right = np.clip([x - wide / 2, x + wide / 2], LEFT, RIGHT)  # beside the axis stand labels
+    bar = Rectangle((left, min(low, high)), right - left, abs(high - low))
     made = PatchCollection([bar], facecolor=face, edgecolor=row.drawn.colour, linewidth=0.7, zorder=3)
     axes = row.sheet.axes
     axes.add_collection(made, autolim=False)
