@@ -36,17 +36,25 @@ from tiny import gpt2, probed, save_always, tokens
 
 BLOCK = 12
 PROBES = [itinf.Performance(), itinf.Alignment(nulls=("pairing",), gradients=("output",)), itinf.UpdateNorm()]
+DRAWN: set[Path] = set()
+"""Folders of comparisons that get their page."""
 KINDS = pytest.mark.parametrize("kind", ["probe", "transfer", "compare"])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Blocks of few clusters, and few figures."""
+    """Blocks of few clusters, and few figures; the page of a comparison, which takes longest, only where it is asked for."""
+
+    def draw(comparison, folder):
+        if folder.path in DRAWN:
+            report.draw_report(comparison, folder)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "BLOCK", BLOCK)
         patch.setattr(report, "FIGURES", ("update_norm",))
         patch.setattr(report, "LENS_FIGURES", ("lenses",))
         patch.setattr(registry, "page", lambda name: ShortPage)
+        patch.setattr(studies, "draw_report", draw)  # once for all: two threads would take back each other's
         yield
 
 
@@ -94,10 +102,9 @@ def a_comparison(text, out, told=silent, drawn=False, **settings):
         "batch": 16,
         "device": "cpu",
     } | settings
-    with pytest.MonkeyPatch.context() as patch:
-        if not drawn:
-            patch.setattr(studies, "draw_report", lambda *_: None)
-        return itinf.run_study(Study(networks), out, progress=told, **given)
+    if drawn:
+        DRAWN.add(out)
+    return itinf.run_study(Study(networks), out, progress=told, **given)
 
 
 @pytest.fixture
